@@ -1,0 +1,1 @@
+"""Where regions come from: one small reader a source."""

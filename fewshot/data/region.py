@@ -1,0 +1,339 @@
+"""Regions, the images they are made of, and their splits.
+
+A `RegionSet` is what every reader returns: one store of images, and for each region (a place and
+season, or an alphabet) which images it has and of which class. Nothing here knows a file format.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.errors import DataNotFoundError, ShapeError, TaskError
+
+REST = "*"
+"""In a split, stands for every region that no other part of the split names."""
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+
+class ImageStore(Protocol):
+    """Images of one shape, read by index."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One unique name an image, the same on every machine."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of every image."""
+        ...
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1."""
+        ...
+
+
+class ArrayStore:
+    """Images held in memory as they were decoded, and scaled when they are read."""
+
+    def __init__(self, names: Sequence[str], pixels: npt.NDArray[Any], *, scale: float = 1 / 255) -> None:
+        """Keep `pixels` under `names`.
+
+        Args:
+            names: One unique name an image.
+            pixels: [N, H, W, bands], any number type; uint8 is the smallest.
+            scale: What one stored unit is worth; `read` multiplies by it.
+
+        Raises:
+            ShapeError: if `pixels` is not [N, H, W, bands], N differs from the number of names, or a name occurs twice.
+        """
+        if pixels.ndim != 4 or len(names) != len(pixels):
+            raise ShapeError(f"expected pixels [{len(names)}, H, W, bands], one a name; received {list(pixels.shape)}")
+        if len(set(names)) != len(names):
+            twice = Counter(names).most_common(1)[0][0]
+            raise ShapeError(f"every image needs its own name, but {twice!r} occurs more than once")
+        self.names: tuple[str, ...] = tuple(names)
+        self._pixels = pixels
+        self._scale = np.float32(scale)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of every image."""
+        _, rows, columns, bands = self._pixels.shape
+        return rows, columns, bands
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1."""
+        images = self._pixels[np.asarray(indices, np.int64)].astype(np.float32)
+        images *= self._scale
+        return images
+
+
+class RotatedStore:
+    """A store of square images together with their three quarter turns.
+
+    Image `i` turned `turn` times is image `i + turn * len(base.names)`, named `<name>@90`, `@180`, `@270`.
+    """
+
+    def __init__(self, base: ImageStore) -> None:
+        """Wrap `base`; its pixels are turned when they are read, not stored again.
+
+        Raises:
+            ShapeError: if the images are not square.
+        """
+        rows, columns, _ = base.shape
+        if rows != columns:
+            raise ShapeError(f"a quarter turn needs square images, but these have {rows} rows and {columns} columns")
+        self._base = base
+        self.names: tuple[str, ...] = tuple(turned(name, turn) for turn in range(4) for name in base.names)
+
+    def __len__(self) -> int:
+        """Return the number of images, turned ones included."""
+        return len(self.names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of every image."""
+        return self._base.shape
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the images `indices` [n] as [n, H, W, bands] float32, turned counter-clockwise."""
+        turns, base_indices = np.divmod(np.asarray(indices, np.int64), len(self._base.names))
+        images = self._base.read(base_indices)
+        for turn in range(1, 4):
+            chosen = turns == turn
+            images[chosen] = np.rot90(images[chosen], turn, axes=(1, 2))
+        return images
+
+
+def turned(name: str, turn: int) -> str:
+    """Return the name of `name` after `turn` quarter turns (0-3): `<name>@90` after one."""
+    return f"{name}@{90 * turn}" if turn else name
+
+
+def unturned(name: str) -> str:
+    """Return the name that `turned` was given."""
+    stem, mark, degrees = name.rpartition("@")
+    return stem if mark and degrees in {"90", "180", "270"} else name
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The place and season (or the alphabet) that a task is drawn from.
+
+    Attributes:
+        name: Unique in its set, e.g. "spring_122" or "Greek".
+        class_names: The region's own classes.
+        images: [n] int64, indices in the store.
+        labels: [n] int64, index in `class_names`.
+        sources: [n] int64, the patch or drawer an image comes from, -1 where unknown.
+        place: What must never be on both sides of a split, e.g. "122", whatever the season; the name if empty.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    images: IntArray
+    labels: IntArray
+    sources: IntArray
+    place: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the arrays fit together."""
+        if not len(self.images) == len(self.labels) == len(self.sources):
+            sizes = [len(self.images), len(self.labels), len(self.sources)]
+            raise ShapeError(f"region {self.name}: images, labels and sources have {sizes} entries, expected one length")
+        object.__setattr__(self, "place", self.place or self.name)
+
+    def images_of(self, class_index: int) -> IntArray:
+        """Return the store indices of the images of one of `class_names`."""
+        return self.images[self.labels == class_index]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One episode: which images are the support set, which the queries.
+
+    Attributes:
+        region: The region the classes come from, or "*" where they come from several.
+        classes: Class names in the order of the task's own labels.
+        support: [n] int64, indices in the store.
+        support_y: [n] int32, index in `classes`.
+        query: [m] int64, indices in the store.
+        query_y: [m] int32, index in `classes`.
+        name: Where the source names its tasks, that name.
+    """
+
+    region: str
+    classes: tuple[str, ...]
+    support: IntArray
+    support_y: npt.NDArray[np.int32]
+    query: IntArray
+    query_y: npt.NDArray[np.int32]
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class RegionSet:
+    """Regions that share one store of images.
+
+    Attributes:
+        name: Of the data, for reports and frozen task lists.
+        store: The images.
+        regions: In a fixed order.
+        classes: All class names in a fixed order; a global label is an index in it.
+        fixed_tasks: Tasks that the source itself defines.
+        skipped: Damaged members and the tasks lost with them, where the reader was told to skip.
+    """
+
+    name: str
+    store: ImageStore
+    regions: tuple[Region, ...]
+    classes: tuple[str, ...]
+    fixed_tasks: tuple[Task, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """Names of the regions, in order."""
+        return tuple(region.name for region in self.regions)
+
+    def select(self, predicate: Callable[[Region], bool], *, name: str | None = None) -> "RegionSet":
+        """Keep the regions, and the fixed tasks of the regions, for which `predicate` holds."""
+        regions = tuple(region for region in self.regions if predicate(region))
+        kept = {region.name for region in regions}
+        tasks = tuple(task for task in self.fixed_tasks if task.region in kept)
+        return replace(self, name=name or self.name, regions=regions, fixed_tasks=tasks)
+
+    def subset(self, names: Iterable[str], *, name: str | None = None) -> "RegionSet":
+        """Keep the regions called `names`; a place ("122") stands for all of its regions.
+
+        Raises:
+            DataNotFoundError: if a name is neither a region nor a place of this set.
+        """
+        wanted = self._regions_called(names)
+        return self.select(lambda region: region.name in wanted, name=name)
+
+    def without(self, names: Iterable[str], *, name: str | None = None) -> "RegionSet":
+        """Leave out the regions called `names`; a place ("122") stands for all of its regions.
+
+        Raises:
+            DataNotFoundError: if a name is neither a region nor a place of this set.
+        """
+        unwanted = self._regions_called(names)
+        return self.select(lambda region: region.name not in unwanted, name=name)
+
+    def _regions_called(self, names: Iterable[str]) -> set[str]:
+        """Resolve region names and places to region names."""
+        if isinstance(names, str):
+            names = (names,)
+        found: set[str] = set()
+        for wanted in names:
+            matches = {region.name for region in self.regions if wanted in (region.name, region.place)}
+            if not matches:
+                known = sorted({*self.region_names, *(region.place for region in self.regions)})
+                nearest = difflib.get_close_matches(wanted, known, n=1)
+                hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+                raise DataNotFoundError(
+                    f"{self.name} has no region {wanted!r}.{hint} It has: {', '.join(self.region_names) or 'none'}."
+                )
+            found |= matches
+        return found
+
+
+def split_regions(region_set: RegionSet, parts: Mapping[str, Iterable[str]]) -> dict[str, RegionSet]:
+    """Split by region, so that no part sees a place of another.
+
+    Args:
+        region_set: What to split.
+        parts: Region names or places for each part; the one entry "*" means every region not named elsewhere.
+
+    Returns:
+        One set a part, named `<set>/<part>`, all over the same store.
+
+    Raises:
+        DataNotFoundError: if a region is unknown.
+        TaskError: if a place is in two parts, more than one part is "*", or a part is empty.
+    """
+    lists = {part: [names] if isinstance(names, str) else list(names) for part, names in parts.items()}
+    named = {part: region_set._regions_called(names) for part, names in lists.items() if names != [REST]}
+    rests = [part for part in lists if part not in named]
+    if len(rests) > 1:
+        raise TaskError(f"only one part of a split can be {REST!r} (the rest), but {', '.join(rests)} are")
+    taken = set().union(*named.values()) if named else set()
+    places = {region.place for region in region_set.regions if region.name in taken}
+    for part in rests:
+        named[part] = {region.name for region in region_set.regions if region.place not in places}
+    owner: dict[str, str] = {}
+    for part, names in named.items():
+        if not names:
+            raise TaskError(f"part {part!r} of the split of {region_set.name} has no region left")
+        for place in {region.place for region in region_set.regions if region.name in names}:
+            if owner.setdefault(place, part) != part:
+                raise TaskError(f"place {place!r} of {region_set.name} is in both {owner[place]!r} and {part!r}")
+    return {part: region_set.subset(named[part], name=f"{region_set.name}/{part}") for part in lists}
+
+
+def split_characters(
+    region_set: RegionSet, sizes: Sequence[int] = (1200, 423), *, seed: int = 0
+) -> tuple[RegionSet, ...]:
+    """Split by class at random, whatever the region (Omniglot's usual 1200/423 characters).
+
+    Every region keeps only its classes of that part. A class and its quarter turns are one class here
+    and stay together.
+
+    Args:
+        region_set: What to split.
+        sizes: Classes in each part; their sum may be less than there are.
+        seed: Of the shuffle; the same seed gives the same parts on any machine.
+
+    Raises:
+        TaskError: if there are fewer classes than `sizes` asks for.
+    """
+    bases = sorted({unturned(name) for region in region_set.regions for name in region.class_names})
+    if sum(sizes) > len(bases):
+        raise TaskError(
+            f"{region_set.name} has {len(bases)} classes, but a split into {' + '.join(map(str, sizes))} needs"
+            f" {sum(sizes)}. Name more data, or smaller sizes."
+        )
+    order = [bases[i] for i in np.random.default_rng(seed).permutation(len(bases))]
+    parts, start = [], 0
+    for number, size in enumerate(sizes):
+        chosen = set(order[start : start + size])
+        parts.append(_keep_classes(region_set, chosen, f"{region_set.name}/characters{number}"))
+        start += size
+    return tuple(parts)
+
+
+def _keep_classes(region_set: RegionSet, chosen: set[str], name: str) -> RegionSet:
+    """Keep the classes whose unturned name is in `chosen`, and the regions that have any."""
+    regions = []
+    for region in region_set.regions:
+        kept = [i for i, class_name in enumerate(region.class_names) if unturned(class_name) in chosen]
+        if not kept:
+            continue
+        renumber = np.full(len(region.class_names), -1, np.int64)
+        renumber[kept] = np.arange(len(kept))
+        mask = renumber[region.labels] >= 0
+        regions.append(
+            replace(
+                region,
+                class_names=tuple(region.class_names[i] for i in kept),
+                images=region.images[mask],
+                labels=renumber[region.labels[mask]],
+                sources=region.sources[mask],
+            )
+        )
+    classes = tuple(class_name for class_name in region_set.classes if unturned(class_name) in chosen)
+    tasks = tuple(task for task in region_set.fixed_tasks if all(unturned(c) in chosen for c in task.classes))
+    return replace(region_set, name=name, regions=tuple(regions), classes=classes, fixed_tasks=tasks)

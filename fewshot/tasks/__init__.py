@@ -1,0 +1,1 @@
+"""Tasks: drawn from regions, frozen in lists, streamed as meta-batches."""

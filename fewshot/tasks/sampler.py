@@ -1,0 +1,215 @@
+"""Draws tasks from regions: NumPy only, every draw from an explicit generator."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from fewshot.data.region import IntArray, RegionSet, Task
+from fewshot.errors import TaskError
+from fewshot.tasks.task import TaskSpec
+
+ANY_REGION = "*"
+"""The region of a task whose classes come from any regions."""
+
+_ATTEMPTS = 40
+
+
+class _Pool:
+    """The images of one class in one region."""
+
+    def __init__(self, class_name: str, images: IntArray, sources: IntArray) -> None:
+        self.class_name = class_name
+        self.images = images
+        self.sources = sources
+        self.largest_source = int(np.unique(sources, return_counts=True)[1].max(initial=0))
+
+    def can_give(self, shots: int, queries: int, *, disjoint: bool) -> bool:
+        """Whether there are enough images and, for disjoint sources, more than one source."""
+        return len(self.images) >= shots + queries and (not disjoint or self.largest_source < len(self.images))
+
+
+class TaskSampler:
+    """Draws tasks of one specification from one set of regions.
+
+    What each region can give is worked out once; a draw is then a few array operations.
+    """
+
+    def __init__(self, region_set: RegionSet, spec: TaskSpec) -> None:
+        """Prepare to draw.
+
+        Raises:
+            TaskError: if no region (or, for tasks across regions, not all of them together) is large enough.
+        """
+        self.spec = spec
+        # The most demanding slots choose first: whoever can serve them can serve the others, so no draw gets stuck.
+        self._slots = np.argsort(-np.array(spec.shots_per_class), kind="stable")
+        regions = {region.name: _pools(region_set, region.name) for region in region_set.regions}
+        self._check_sources(region_set)
+        self._regions: list[tuple[str, list[list[_Pool]]]] = []
+        if spec.within_region > 0:
+            grouped = {name: [[pool] for pool in pools] for name, pools in regions.items()}
+            self._regions = [(name, groups) for name, groups in grouped.items() if self._shortage(groups) == 0]
+            if not self._regions:
+                raise TaskError(self._too_small(region_set.name, grouped))
+        self._across: list[list[_Pool]] = []
+        if spec.within_region < 1:
+            self._across = _by_class(regions.values())
+            if self._shortage(self._across):
+                raise TaskError(self._too_small(region_set.name, {"all regions together": self._across}))
+
+    def sample(self, rng: np.random.Generator) -> Task:
+        """Draw one task.
+
+        Raises:
+            TaskError: if support and query cannot be kept to different sources in forty attempts.
+        """
+        for _ in range(_ATTEMPTS):
+            region, groups = ANY_REGION, self._across
+            if self.spec.within_region >= 1 or (self.spec.within_region > 0 and rng.random() < self.spec.within_region):
+                region, groups = self._regions[rng.integers(len(self._regions))]
+            pools = self._choose(groups, rng)
+            drawn = self._draw_disjoint(pools, rng) if self.spec.disjoint_sources else self._draw(pools, rng)
+            if drawn is not None:
+                return self._task(region, pools, *drawn)
+        raise TaskError(
+            f"no {self._words()} task with support and query from different sources in {_ATTEMPTS} attempts;"
+            " ask for fewer shots or queries, or set disjoint_sources = false"
+        )
+
+    def _choose(self, groups: list[list[_Pool]], rng: np.random.Generator) -> list[_Pool]:
+        """Choose a pool for every slot: distinct classes, each with enough images."""
+        order = rng.permutation(len(groups))
+        chosen: dict[int, _Pool] = {}
+        free = [groups[i] for i in order]
+        for slot in self._slots:
+            for position, group in enumerate(free):
+                able = [pool for pool in group if self._able(pool, slot)]
+                if able:
+                    chosen[slot] = able[rng.integers(len(able))] if len(able) > 1 else able[0]
+                    del free[position]
+                    break
+        return [chosen[slot] for slot in range(self.spec.ways)]
+
+    def _draw(self, pools: list[_Pool], rng: np.random.Generator) -> tuple[list[IntArray], list[IntArray]]:
+        """Draw distinct images of each class: the first as support, the next as queries."""
+        support, query = [], []
+        for pool, shots in zip(pools, self.spec.shots_per_class, strict=True):
+            order = rng.permutation(len(pool.images))[: shots + self.spec.queries]
+            support.append(pool.images[order[:shots]])
+            query.append(pool.images[order[shots:]])
+        return support, query
+
+    def _draw_disjoint(
+        self, pools: list[_Pool], rng: np.random.Generator
+    ) -> tuple[list[IntArray], list[IntArray]] | None:
+        """Draw as `_draw`, with no source on both sides of the task; None if this attempt fails.
+
+        Sources go to a side when first used. The class with the fewest images to spare goes first.
+        """
+        needs = [shots + self.spec.queries for shots in self.spec.shots_per_class]
+        scarce = np.argsort([len(pool.images) - need for pool, need in zip(pools, needs, strict=True)], kind="stable")
+        side_of: dict[int, int] = {}
+        drawn: dict[int, tuple[IntArray, IntArray]] = {}
+        for slot in scarce:
+            pool, quota = pools[slot], [self.spec.shots_per_class[slot], self.spec.queries]
+            taken: tuple[list[int], list[int]] = ([], [])
+            for position in rng.permutation(len(pool.images)):
+                source = int(pool.sources[position])
+                open_sides = [side for side in (0, 1) if len(taken[side]) < quota[side]]
+                if not open_sides:
+                    break
+                side = side_of.get(source)
+                if side is None:
+                    side = open_sides[0] if len(open_sides) == 1 or rng.random() * sum(quota) < quota[0] else 1
+                if side in open_sides:
+                    side_of[source] = side
+                    taken[side].append(int(pool.images[position]))
+            if [len(taken[0]), len(taken[1])] != quota:
+                return None
+            drawn[slot] = (np.array(taken[0], np.int64), np.array(taken[1], np.int64))
+        return [drawn[i][0] for i in range(self.spec.ways)], [drawn[i][1] for i in range(self.spec.ways)]
+
+    def _task(self, region: str, pools: list[_Pool], support: list[IntArray], query: list[IntArray]) -> Task:
+        """Put the drawn images together, class by class."""
+        labels = np.arange(self.spec.ways, dtype=np.int32)
+        support_y = np.repeat(labels, [len(images) for images in support])
+        query_y = np.repeat(labels, [len(images) for images in query])
+        classes = tuple(pool.class_name for pool in pools)
+        return Task(region, classes, np.concatenate(support), support_y, np.concatenate(query), query_y)
+
+    def _able(self, pool: _Pool, slot: int) -> bool:
+        shots = self.spec.shots_per_class[slot]
+        return pool.can_give(shots, self.spec.queries, disjoint=self.spec.disjoint_sources)
+
+    def _shortage(self, groups: list[list[_Pool]]) -> int:
+        """Return how many of the task's classes these groups cannot give."""
+        able = [sum(any(self._able(pool, slot) for pool in group) for group in groups) for slot in self._slots]
+        return max(0, *(rank + 1 - count for rank, count in enumerate(able)))
+
+    def _words(self) -> str:
+        shots = self.spec.shots if isinstance(self.spec.shots, int) else "/".join(map(str, self.spec.shots))
+        return f"{self.spec.ways}-way {shots}-shot {self.spec.queries}-query"
+
+    def _too_small(self, set_name: str, candidates: dict[str, list[list[_Pool]]]) -> str:
+        """Say what was asked, which region came nearest, and what it has."""
+        if not any(candidates.values()):
+            return f"{set_name} has no region with images to draw {self._words()} tasks from"
+        nearest = min(candidates, key=lambda name: self._shortage(candidates[name]))
+        groups = sorted(candidates[nearest], key=lambda group: -max(len(pool.images) for pool in group))
+        has = ", ".join(f"{group[0].class_name} {max(len(pool.images) for pool in group)}" for group in groups[:12])
+        sources = " from different sources" if self.spec.disjoint_sources else ""
+        most = max(self.spec.shots_per_class) + self.spec.queries
+        return (
+            f"no region of {set_name} is large enough for {self._words()} tasks, which need {self.spec.ways} classes of"
+            f" up to {most} images{sources}. Nearest is {nearest}, with {len(groups)} classes: {has}"
+            f"{', ...' if len(groups) > 12 else ''}. Ask for fewer ways, shots or queries."
+        )
+
+    def _check_sources(self, region_set: RegionSet) -> None:
+        """Refuse disjoint sources where sources are unknown."""
+        unknown = [region.name for region in region_set.regions if np.any(region.sources < 0)]
+        if self.spec.disjoint_sources and unknown:
+            raise TaskError(
+                f"{region_set.name} does not know which source its images of {unknown[0]} come from, so support and"
+                " query cannot be kept to different ones; set disjoint_sources = false"
+            )
+
+
+def _pools(region_set: RegionSet, region_name: str) -> list[_Pool]:
+    """Return the pools of one region; sources are numbered apart from other regions' sources."""
+    number, region = next((i, r) for i, r in enumerate(region_set.regions) if r.name == region_name)
+    order = np.argsort(region.labels, kind="stable")
+    starts = np.searchsorted(region.labels[order], np.arange(len(region.class_names) + 1))
+    sources = region.sources + (number << 32)
+    return [
+        _Pool(name, region.images[order[starts[i] : starts[i + 1]]], sources[order[starts[i] : starts[i + 1]]])
+        for i, name in enumerate(region.class_names)
+    ]
+
+
+def _by_class(regions: Iterable[list[_Pool]]) -> list[list[_Pool]]:
+    """Group pools by class name: a class that several regions have is one class of a task."""
+    groups: dict[str, list[_Pool]] = {}
+    for pools in regions:
+        for pool in pools:
+            groups.setdefault(pool.class_name, []).append(pool)
+    return list(groups.values())
+
+
+def sample_task(region_set: RegionSet, spec: TaskSpec, rng: np.random.Generator) -> Task:
+    """Draw one task; to draw many, keep a `TaskSampler`.
+
+    Raises:
+        TaskError: if no region is large enough.
+    """
+    return TaskSampler(region_set, spec).sample(rng)
+
+
+def sample_tasks(region_set: RegionSet, spec: TaskSpec, count: int, *, seed: int) -> tuple[Task, ...]:
+    """Draw `count` tasks; task `i` depends on `seed` and `i` only.
+
+    Raises:
+        TaskError: if no region is large enough.
+    """
+    sampler = TaskSampler(region_set, spec)
+    return tuple(sampler.sample(np.random.default_rng([seed, i])) for i in range(count))

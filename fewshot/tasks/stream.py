@@ -1,0 +1,102 @@
+"""Meta-batches as `tf.data`: batch `i` depends on the seed and on `i` only, so an interrupted stream continues exactly."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fewshot.data.region import RegionSet, Task
+from fewshot.errors import ShapeError, TaskError
+from fewshot.tasks.sources import TaskSource
+from fewshot.tasks.task import Labels, TaskBatch, gather
+
+Augment = Callable[[TaskBatch, Any], TaskBatch]
+"""From a batch of tensors and a seed [2] int64 to a batch of the same shapes."""
+
+
+def stream(  # noqa: PLR0913  the interface of every training job
+    source: TaskSource,
+    *,
+    meta_batch_size: int,
+    seed: int,
+    start: int = 0,
+    augment: Augment | None = None,
+    prefetch: int = 2,
+) -> tf.data.Dataset:
+    """Stream meta-batches without end.
+
+    Args:
+        source: Draws the tasks.
+        meta_batch_size: Tasks in a meta-batch.
+        seed: Of every draw. Batch `i` is drawn from `default_rng([seed, i])` and augmented with seed [seed, i].
+        start: Number of the first batch: a stream interrupted after `k` batches continues with `start=k`.
+        augment: Changes the images, for training.
+        prefetch: Batches made ahead of their use.
+
+    Returns:
+        Elements ((support_x, support_y, query_x), query_y), all axes known.
+
+    Raises:
+        TaskError: if a number is out of range, or no task can be drawn.
+    """
+    if meta_batch_size < 1 or start < 0 or seed < 0:
+        raise TaskError(
+            "a stream needs meta_batch_size >= 1, seed >= 0 and start >= 0; received"
+            f" {meta_batch_size}, {seed} and {start}"
+        )
+
+    def draw(number: np.int64) -> tuple[Any, ...]:
+        return tuple(source.draw(np.random.default_rng([seed, int(number)]), meta_batch_size))
+
+    probe = draw(np.int64(start))
+    types = [tf.as_dtype(part.dtype) for part in probe]
+
+    def element(number: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+        parts = tf.numpy_function(draw, [number], types, stateful=False)
+        for part, known in zip(parts, probe, strict=True):
+            part.set_shape(known.shape)
+        batch = TaskBatch(*parts)
+        if augment is not None:
+            batch = augment(batch, tf.stack([tf.constant(seed, tf.int64), number]))
+        return (batch.support_x, batch.support_y, batch.query_x), batch.query_y
+
+    numbers = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
+    return numbers.map(element, num_parallel_calls=2, deterministic=True).prefetch(prefetch)
+
+
+def batches(
+    region_set: RegionSet, tasks: Sequence[Task], *, meta_batch_size: int, labels: Labels = "task"
+) -> tf.data.Dataset:
+    """Stream a given list of tasks once, in order, unchanged; the last meta-batch may be smaller.
+
+    Args:
+        region_set: Whose images the tasks refer to.
+        tasks: Of one support size and one query size.
+        meta_batch_size: Tasks in a meta-batch.
+        labels: "task" or "global".
+
+    Returns:
+        Elements ((support_x, support_y, query_x), query_y), all axes but the first known.
+
+    Raises:
+        ShapeError: if the tasks differ in size, or there is none.
+        TaskError: if a task has a class that the set has not.
+    """
+    sizes = {(len(task.support), len(task.query)) for task in tasks}
+    if len(sizes) != 1:
+        raise ShapeError(f"a list of tasks to stream needs one support and one query size, received {sorted(sizes)}")
+    probe = gather(region_set, tasks[:1], labels=labels)
+    types = [tf.as_dtype(part.dtype) for part in probe]
+
+    def read(first: np.int64) -> tuple[Any, ...]:
+        return tuple(gather(region_set, tasks[int(first) : int(first) + meta_batch_size], labels=labels))
+
+    def element(first: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+        parts = tf.numpy_function(read, [first], types, stateful=False)
+        for part, known in zip(parts, probe, strict=True):
+            part.set_shape([None, *known.shape[1:]])
+        return (parts[0], parts[1], parts[2]), parts[3]
+
+    firsts = tf.data.Dataset.range(0, len(tasks), meta_batch_size)
+    return firsts.map(element, num_parallel_calls=2, deterministic=True).prefetch(2)

@@ -1,0 +1,198 @@
+"""What a task is, how it is specified, written down, and turned into arrays."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.data.region import RegionSet, Task
+from fewshot.errors import DamagedDataError, DataNotFoundError, ShapeError, TaskError
+
+__all__ = ["Labels", "Task", "TaskBatch", "TaskSpec", "gather", "read_tasks", "write_tasks"]
+
+Labels = Literal["task", "global"]
+
+_FORMAT, _VERSION = "fewshot-tasks", 1
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """The size and kind of the tasks to draw.
+
+    Attributes:
+        ways: Classes in a task.
+        shots: Support images a class; one number, or one for each class.
+        queries: Query images a class.
+        labels: "task" numbers a task's classes 0..ways-1 at random; "global" is the index in the set's classes.
+        disjoint_sources: Support and query images come from different patches or drawers.
+        within_region: Probability that all classes of a task come from one region; otherwise from any.
+    """
+
+    ways: int
+    shots: int | tuple[int, ...]
+    queries: int
+    labels: Labels = "task"
+    disjoint_sources: bool = False
+    within_region: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            TaskError: if one is out of range.
+        """
+        if isinstance(self.shots, list):
+            object.__setattr__(self, "shots", tuple(self.shots))
+        if self.ways < 2:
+            raise TaskError(f"a task needs at least 2 ways, received ways = {self.ways}")
+        if isinstance(self.shots, tuple) and len(self.shots) != self.ways:
+            raise TaskError(f"unequal shots name one number a class: expected {self.ways}, received {self.shots}")
+        if min(self.shots_per_class) < 1:
+            raise TaskError(f"every class needs at least 1 shot, received shots = {self.shots}")
+        if self.queries < 1:
+            raise TaskError(f"a task needs at least 1 query a class, received queries = {self.queries}")
+        if self.labels not in ("task", "global"):
+            raise TaskError(f'labels is "task" or "global", received {self.labels!r}')
+        if not 0 <= self.within_region <= 1:
+            raise TaskError(f"within_region is a probability 0-1, received {self.within_region}")
+
+    @property
+    def shots_per_class(self) -> tuple[int, ...]:
+        """The shots of each of the task's classes."""
+        return self.shots if isinstance(self.shots, tuple) else (self.shots,) * self.ways
+
+
+class TaskBatch(NamedTuple):
+    """Tasks of one shape as arrays (NumPy, or TensorFlow inside a stream).
+
+    Attributes:
+        support_x: [tasks, n, ...] float32, images [H, W, bands] scaled 0-1, or sine inputs [1].
+        support_y: [tasks, n] int32 labels, or [tasks, n, 1] float32 targets.
+        query_x: [tasks, m, ...] float32.
+        query_y: [tasks, m] int32 labels, or [tasks, m, 1] float32 targets.
+    """
+
+    support_x: Any
+    support_y: Any
+    query_x: Any
+    query_y: Any
+
+
+def gather(region_set: RegionSet, tasks: Sequence[Task], *, labels: Labels = "task") -> TaskBatch:
+    """Read the images of `tasks` and stack them.
+
+    Args:
+        region_set: Whose store and classes the tasks refer to.
+        tasks: Of one support size and one query size.
+        labels: "task" gives each task's own labels, "global" the index in `region_set.classes`.
+
+    Raises:
+        ShapeError: if the tasks differ in size, or there is none.
+        TaskError: if a task has a class that the set has not.
+    """
+    sizes = {(len(task.support), len(task.query)) for task in tasks}
+    if len(sizes) != 1:
+        raise ShapeError(f"tasks of one meta-batch need one support and one query size, received {sorted(sizes)}")
+    support = np.stack([task.support for task in tasks])
+    query = np.stack([task.query for task in tasks])
+    support_y = np.stack([task.support_y for task in tasks]).astype(np.int32)
+    query_y = np.stack([task.query_y for task in tasks]).astype(np.int32)
+    if labels == "global":
+        index = {name: i for i, name in enumerate(region_set.classes)}
+        numbers = [_global_numbers(task, index, region_set.name) for task in tasks]
+        support_y = np.stack([number[y] for number, y in zip(numbers, support_y, strict=True)])
+        query_y = np.stack([number[y] for number, y in zip(numbers, query_y, strict=True)])
+    # One read for all: [tasks * (n + m)] -> [tasks, n, H, W, bands] and [tasks, m, H, W, bands].
+    images = region_set.store.read(np.concatenate([support.ravel(), query.ravel()]))
+    support_x = images[: support.size].reshape(*support.shape, *images.shape[1:])
+    query_x = images[support.size :].reshape(*query.shape, *images.shape[1:])
+    return TaskBatch(support_x, support_y, query_x, query_y)
+
+
+def _global_numbers(task: Task, index: dict[str, int], set_name: str) -> npt.NDArray[np.int32]:
+    """Return the global label of each of the task's classes."""
+    unknown = [name for name in task.classes if name not in index]
+    if unknown:
+        raise TaskError(f"{set_name} has no class {unknown[0]!r}; it has {', '.join(list(index)[:12])}")
+    return np.array([index[name] for name in task.classes], np.int32)
+
+
+def write_tasks(path: Path, region_set: RegionSet, tasks: Sequence[Task], *, spec: TaskSpec | None = None) -> None:
+    """Freeze `tasks` in a JSON list of image names, so that another method meets exactly the same ones.
+
+    Args:
+        path: File to write; its folder is made if missing.
+        region_set: Whose images the tasks refer to.
+        tasks: Any tasks, also of unequal sizes.
+        spec: What they were drawn by, kept for the reader's eye.
+    """
+    names = region_set.store.names
+    entries = [
+        {
+            "name": task.name,
+            "region": task.region,
+            "classes": list(task.classes),
+            "support": [[names[i], int(y)] for i, y in zip(task.support, task.support_y, strict=True)],
+            "query": [[names[i], int(y)] for i, y in zip(task.query, task.query_y, strict=True)],
+        }
+        for task in tasks
+    ]
+    head = {"format": _FORMAT, "version": _VERSION, "data": region_set.name, "spec": asdict(spec) if spec else None}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**head, "tasks": entries}, indent=None, separators=(",", ":")) + "\n", "utf-8")
+
+
+def read_tasks(path: Path, region_set: RegionSet) -> tuple[Task, ...]:
+    """Read a list that `write_tasks` froze.
+
+    Raises:
+        DataNotFoundError: if the file does not exist, or names an image that `region_set` has not.
+        DamagedDataError: if it is not such a list, or of another version.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataNotFoundError(f"there is no task list {path}")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        found = (content["format"], content["version"])
+        if found != (_FORMAT, _VERSION):
+            raise DamagedDataError(f"{path} is {found[0]} version {found[1]}, expected {_FORMAT} version {_VERSION}")
+        index = {name: i for i, name in enumerate(region_set.store.names)}
+        return tuple(_task_of(entry, index) for entry in content["tasks"])
+    except _UnknownImageError as error:
+        wanted = str(error)
+        nearest = difflib.get_close_matches(wanted, region_set.store.names, n=1, cutoff=0.3)
+        hint = f" The nearest it has is {nearest[0]!r}." if nearest else ""
+        raise DataNotFoundError(
+            f"{path} was drawn from {content['data']!r} and names the image {wanted!r}, which {region_set.name!r}"
+            f" has not.{hint} Name the data it was drawn from."
+        ) from None
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, DamagedDataError):
+            raise
+        raise DamagedDataError(f"{path} is not a list of tasks as fewshot writes it: {error!r}") from error
+
+
+class _UnknownImageError(Exception):
+    """A frozen list names an image that the store has not."""
+
+
+def _task_of(entry: dict[str, Any], index: dict[str, int]) -> Task:
+    """Build one task from its JSON entry."""
+    sides = {}
+    for side in ("support", "query"):
+        for name, _ in entry[side]:
+            if name not in index:
+                raise _UnknownImageError(name)
+        images = np.array([index[name] for name, _ in entry[side]], np.int64)
+        labels = np.array([label for _, label in entry[side]], np.int32)
+        if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(entry["classes"]):
+            raise ValueError(f"labels of {side} in task {entry['name']!r} do not fit its {len(entry['classes'])} classes")
+        sides[side] = (images, labels)
+    return Task(entry["region"], tuple(entry["classes"]), *sides["support"], *sides["query"], name=entry["name"])
