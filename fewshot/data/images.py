@@ -139,31 +139,37 @@ def find_archives(paths: Sequence[Path], pattern: str = "*.zip") -> list[Path]:
     return found
 
 
-def decode_gray(data: bytes, size: int | None) -> Pixels:
-    """Decode to one grey band [H, W, 1] uint8, area-averaged to `size` if given."""
-    return _decode(data, "L", size)[..., np.newaxis]
+def decode_gray(data: bytes, size: int | None) -> tuple[Pixels, tuple[int, int]]:
+    """Decode to one grey band [H, W, 1] uint8, area-averaged to `size`; and rows and columns before."""
+    return _decode(data, "L", size)
 
 
-def decode_rgb(data: bytes, size: int | None) -> Pixels:
-    """Decode to three bands [H, W, 3] uint8, area-averaged to `size` if given."""
+def decode_rgb(data: bytes, size: int | None) -> tuple[Pixels, tuple[int, int]]:
+    """Decode to three bands [H, W, 3] uint8, area-averaged to `size`; and rows and columns before."""
     return _decode(data, "RGB", size)
 
 
-def _decode(data: bytes, mode: str, size: int | None) -> Pixels:
+def decode_image(data: bytes, size: int | None) -> tuple[Pixels, tuple[int, int]]:
+    """Decode to one band if the picture is grey, to three otherwise; and rows and columns before."""
+    return _decode(data, None, size)
+
+
+def _decode(data: bytes, mode: str | None, size: int | None) -> tuple[Pixels, tuple[int, int]]:
     with Image.open(io.BytesIO(data)) as image:
         image.load()
-        # Area averaging keeps the share of ink of a pixel, and does not ring as a Lanczos filter does.
-        converted = image.convert(mode)
-        native = converted.size
-        if size is not None and native != (size, size):
-            converted = converted.resize((size, size), Image.Resampling.BOX)
-        return np.asarray(converted)
+        converted = image.convert(mode or ("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    native = (converted.height, converted.width)
+    return shrink(np.asarray(converted), size), native
 
 
-def image_size(data: bytes) -> tuple[int, int]:
-    """Return rows and columns as the file's header states them."""
-    with Image.open(io.BytesIO(data)) as image:
-        return image.height, image.width
+def shrink(pixels: Pixels, size: int | None) -> Pixels:
+    """Area-average uint8 pixels [H, W] or [H, W, bands] to [size, size, bands].
+
+    Area averaging keeps the share of ink of a pixel, and does not ring as a Lanczos filter does.
+    """
+    if size is not None and pixels.shape[:2] != (size, size):
+        pixels = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX))
+    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 
 
 def decode_members(
@@ -233,7 +239,10 @@ class Decoded:
         """
         if not self.pixels:
             raise DataNotFoundError("no readable image was found. Check the folder or archive that was named.")
-        shapes = [(*native, pixels.shape[2]) for native, pixels in zip(self.native, self.pixels, strict=True)]
+        shapes = [
+            (*native, pixels.shape[2], str(pixels.dtype))
+            for native, pixels in zip(self.native, self.pixels, strict=True)
+        ]
         usual = Counter(shapes).most_common(1)[0][0]
         kept = []
         for i, shape in enumerate(shapes):
@@ -244,6 +253,6 @@ class Decoded:
         return [self.names[i] for i in kept], np.stack([self.pixels[i] for i in kept])
 
 
-def _describe(shape: tuple[int, ...]) -> str:
-    rows, columns, bands = shape
-    return f"{rows}x{columns} pixels with {bands} band{'s' if bands > 1 else ''}"
+def _describe(shape: tuple[int, int, int, str]) -> str:
+    rows, columns, bands, kind = shape
+    return f"{rows}x{columns} pixels of {bands} {kind} band{'s' if bands > 1 else ''}"

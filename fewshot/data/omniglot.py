@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_gray, find_archives, image_size
+from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_gray, find_archives, shrink
 from fewshot.data.region import ArrayStore, Region, RegionSet, RotatedStore, Task, turned
 from fewshot.errors import DamagedDataError, DataNotFoundError
 
@@ -79,7 +79,8 @@ def _drawings(archive: Archive, *, seen: dict[str, int]) -> tuple[list[tuple[str
 
 def _decode_ink(data: bytes, member: str, *, size: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode one drawing to [size, size, 1] uint8 with ink at 255."""
-    return 255 - decode_gray(data, size), image_size(data)
+    gray, native = decode_gray(data, size)
+    return 255 - gray, native
 
 
 def _by_alphabet(
@@ -168,10 +169,7 @@ def _tfds_class(example: dict[str, Any], alphabets: Any) -> str:  # noqa: ANN401
 
 def _shrink_ink(image: Pixels, size: int) -> Pixels:
     """Turn a TFDS drawing [105, 105, 3] uint8 into [size, size, 1] uint8 with ink at 255."""
-    from PIL import Image  # noqa: PLC0415
-
-    gray = Image.fromarray(np.ascontiguousarray(image[..., 0])).resize((size, size), Image.Resampling.BOX)
-    return 255 - np.asarray(gray)[..., np.newaxis]
+    return 255 - shrink(np.ascontiguousarray(image[..., 0]), size)
 
 
 def read_runs(path: Path, *, size: int = 28) -> RegionSet:

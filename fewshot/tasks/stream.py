@@ -1,5 +1,7 @@
 """Meta-batches as `tf.data`: batch `i` depends on the seed and on `i` only, so an interrupted stream continues exactly."""
 
+import atexit
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,42 @@ from fewshot.tasks.task import Labels, TaskBatch, gather
 
 Augment = Callable[[TaskBatch, Any], TaskBatch]
 """From a batch of tensors and a seed [2] int64 to a batch of the same shapes."""
+
+Parts = tuple[Any, ...]
+
+
+class _Exit:
+    """Lets the draws that run ahead of their use finish before the interpreter goes.
+
+    A `tf.data` pipeline that is in the middle of a Python function when Python shuts down waits for the
+    interpreter lock for ever, and the program never ends.
+    """
+
+    def __init__(self) -> None:
+        self._closing = False
+        self._last_draw = -1e9
+        atexit.register(self._settle)
+
+    def guard(self, draw: Callable[[np.int64], Parts], stand_in: Parts) -> Callable[[np.int64], Parts]:
+        """Return `draw`, which at exit gives `stand_in` at once: nobody will see it."""
+
+        def guarded(number: np.int64) -> Parts:
+            self._last_draw = time.monotonic()
+            drawn = stand_in if self._closing else draw(number)
+            self._last_draw = time.monotonic()
+            return drawn
+
+        return guarded
+
+    def _settle(self, quiet: float = 0.3, longest: float = 10.0) -> None:
+        """Wait until no draw has run for `quiet` seconds, `longest` seconds at most."""
+        self._closing = True
+        deadline = time.monotonic() + longest
+        while time.monotonic() < min(deadline, self._last_draw + quiet):
+            time.sleep(0.02)
+
+
+_EXIT = _Exit()
 
 
 def stream(  # noqa: PLR0913  the interface of every training job
@@ -46,14 +84,15 @@ def stream(  # noqa: PLR0913  the interface of every training job
             f" {meta_batch_size}, {seed} and {start}"
         )
 
-    def draw(number: np.int64) -> tuple[Any, ...]:
+    def draw(number: np.int64) -> Parts:
         return tuple(source.draw(np.random.default_rng([seed, int(number)]), meta_batch_size))
 
     probe = draw(np.int64(start))
     types = [tf.as_dtype(part.dtype) for part in probe]
+    guarded = _EXIT.guard(draw, probe)
 
     def element(number: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
-        parts = tf.numpy_function(draw, [number], types, stateful=False)
+        parts = tf.numpy_function(guarded, [number], types, stateful=False)
         for part, known in zip(parts, probe, strict=True):
             part.set_shape(known.shape)
         batch = TaskBatch(*parts)
@@ -89,11 +128,13 @@ def batches(
     probe = gather(region_set, tasks[:1], labels=labels)
     types = [tf.as_dtype(part.dtype) for part in probe]
 
-    def read(first: np.int64) -> tuple[Any, ...]:
+    def read(first: np.int64) -> Parts:
         return tuple(gather(region_set, tasks[int(first) : int(first) + meta_batch_size], labels=labels))
 
+    guarded = _EXIT.guard(read, tuple(probe))
+
     def element(first: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
-        parts = tf.numpy_function(read, [first], types, stateful=False)
+        parts = tf.numpy_function(guarded, [first], types, stateful=False)
         for part, known in zip(parts, probe, strict=True):
             part.set_shape([None, *known.shape[1:]])
         return (parts[0], parts[1], parts[2]), parts[3]

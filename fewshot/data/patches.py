@@ -1,0 +1,290 @@
+"""Land-cover patches: archives of fixed SEN12MS tasks, and folders of any labelled patches.
+
+The fixed tasks are those of Russwurm, Wang and Tuia (IGARSS 2022). A region is a season and SEN12MS region,
+`spring_122`; its place is the SEN12MS region, so that no split has one season of a place on each side.
+"""
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from fewshot.data.images import (
+    Archive,
+    DamageLog,
+    Decoded,
+    OnDamaged,
+    Pixels,
+    decode_image,
+    decode_rgb,
+    find_archives,
+)
+from fewshot.data.region import ArrayStore, Region, RegionSet, Task
+from fewshot.errors import DamagedDataError, DataNotFoundError, RasterError
+from fewshot.geo.rasters import read_image
+
+IGBP_CLASSES = (
+    "Forests",
+    "Shrubland",
+    "Savanna",
+    "Grassland",
+    "Wetlands",
+    "Croplands",
+    "Urban_Build-up",
+    "Snow_Ice",
+    "Barren",
+    "Water",
+)
+"""The ten classes of the simplified IGBP scheme, spelled as the task archives spell them."""
+
+_TASK_IMAGE = re.compile(r"(?:.*/)?([^/]+)/(task_[^/]+)/(support|query)/(\d+)_([^/]+)_(\d+)_([^_/]+)\.png$")
+_GAME_IMAGE = re.compile(r"(?:.*/)?([^/]+)/(train|test)/(\d+)-(\d+)\.png$")
+_GAME_LIST = re.compile(r"(?:.*/)?([^/]+)/(train|test)/meta\.txt$")
+_SEASON = re.compile(r"(?:spring|summer|fall|winter)_(.+)$")
+_RASTERS, _PICTURES = {".tif", ".tiff"}, {".png", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True, order=True)
+class _Entry:
+    """One image of a fixed task; sorts by region, task, side, class and shot."""
+
+    region: str
+    task: str
+    side: str
+    number: int
+    shot: int
+    class_name: str
+    patch: str
+    member: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.region}/{self.task}/{self.side}/{self.number}_{self.class_name}_{self.shot}_{self.patch}.png"
+
+    @property
+    def source(self) -> int:
+        """The number of the SEN12MS patch, whichever its quadrant."""
+        found = re.match(r"p?(\d+)", self.patch)
+        return int(found[1]) if found else -1
+
+
+def read_task_archives(
+    paths: Sequence[Path], *, size: int | None = None, on_damaged: OnDamaged = "raise"
+) -> RegionSet:
+    """Read archives of fixed land-cover tasks.
+
+    Two layouts are read: `<season>_<region>.zip` with `task_<id>/{support,query}/<k>_<Class>_<j>_<patch>.png`,
+    and the one the authors' survey game publishes, `<task>/{train,test}/<k>-<j>.png` with a `meta.txt` of lines
+    `<k> <j> <season>/<region>/<Class>/<patch>` beside the images.
+
+    Each task's images were contrast-stretched together; tasks drawn anew from a region's pooled images
+    therefore mix stretches, and the same ground may be in the pool more than once: draw them with
+    `disjoint_sources`, as the source is the SEN12MS patch whatever its quadrant.
+
+    Args:
+        paths: Zips, folders of zips, or extracted folders.
+        size: Side to area-average the images to, in pixels; as they are if None.
+        on_damaged: What to do with damaged images and incomplete tasks. A task that lost any image is left
+            out, and listed in `skipped`; its other images stay in the region's pool.
+
+    Returns:
+        One region a season and SEN12MS region; images [H, W, 3] (red, green, blue); the tasks as `fixed_tasks`.
+
+    Raises:
+        DataNotFoundError: if a path does not exist or holds no task.
+        DamagedDataError: if an image is damaged, of another size, or missing, unless skipped.
+    """
+    log, decoded = DamageLog(on_damaged), Decoded()
+    entries: dict[str, _Entry] = {}
+    for path in find_archives(paths):
+        with Archive(path) as archive:
+            found = [entry for entry in _entries(archive, log) if entry.name not in entries]
+            entries.update((entry.name, entry) for entry in found)
+            named = [(entry.member, entry.name) for entry in found if entry.member]
+            decoded.add_all(archive, named, functools.partial(_decode_patch, size=size), log)
+    if not entries:
+        raise DataNotFoundError(
+            f"no task in {', '.join(map(str, paths))}; expected <season>_<region>.zip with"
+            " task_<id>/support/<k>_<Class>_<j>_<patch>.png and task_<id>/query/..."
+        )
+    names, pixels = decoded.stack(log)
+    index = {name: i for i, name in enumerate(names)}
+    tasks = _fixed_tasks(sorted(entries.values()), index, log)
+    regions = _regions_of([entries[name] for name in names])
+    extra = sorted({name for region in regions for name in region.class_names} - set(IGBP_CLASSES))
+    store = ArrayStore(names, pixels)
+    return RegionSet("sen12ms-tasks", store, regions, (*IGBP_CLASSES, *extra), tasks, tuple(log.skipped))
+
+
+def _entries(archive: Archive, log: DamageLog) -> list[_Entry]:
+    """List the task images of an archive, in either layout."""
+    members = archive.members()
+    entries = []
+    for member in members:
+        if found := _TASK_IMAGE.match(f"{archive.stem}/{member}"):
+            region, task, side, number, class_name, shot, patch = found.groups()
+            entries.append(_Entry(region, task, side, int(number), int(shot), class_name, patch, member))
+    return entries or _game_entries(archive, members, log)
+
+
+def _game_entries(archive: Archive, members: Sequence[str], log: DamageLog) -> list[_Entry]:
+    """List the task images of the survey game's layout; a listed image without a file has member ""."""
+    images = {found.groups(): member for member in members if (found := _GAME_IMAGE.match(f"{archive.stem}/{member}"))}
+    entries = []
+    for member in members:
+        listed = _GAME_LIST.match(f"{archive.stem}/{member}")
+        if not listed:
+            continue
+        task, folder = listed.groups()
+        for line in filter(None, map(str.strip, archive.read_text(member).splitlines())):
+            try:
+                number, shot, place = line.split(maxsplit=2)
+                season, region, class_name, patch = place.split("/")
+                key = (int(number), int(shot))
+            except ValueError:
+                log.report(
+                    f"{archive.path}: {member} has the line {line!r}, expected '<k> <j> <season>/<region>/<Class>/<patch>'."
+                )
+                continue
+            image = images.get((task, folder, number, shot), "")
+            if not image:
+                log.report(f"{archive.path}: {member} lists image {number}-{shot}.png, which is not there.")
+            side = "support" if folder == "train" else "query"
+            task_name = f"task_{int(task):04d}" if task.isdigit() else f"task_{task}"
+            entries.append(_Entry(f"{season}_{region}", task_name, side, *key, class_name, patch, image))
+    return entries
+
+
+def _decode_patch(data: bytes, member: str, *, size: int | None) -> tuple[Pixels, tuple[int, int]]:
+    return decode_rgb(data, size)
+
+
+def _fixed_tasks(entries: Sequence[_Entry], index: dict[str, int], log: DamageLog) -> tuple[Task, ...]:
+    """Build the tasks of which no image is missing."""
+    grouped: dict[tuple[str, str], list[_Entry]] = defaultdict(list)
+    for entry in entries:
+        grouped[entry.region, entry.task].append(entry)
+    tasks = []
+    for (region, name), members in grouped.items():
+        lost = [entry.name for entry in members if entry.name not in index]
+        if lost:
+            log.report(f"{region}/{name} is left out, having lost {', '.join(PurePosixPath(n).name for n in lost)}.")
+            continue
+        wrong = _incomplete(members)
+        if wrong:
+            log.report(f"{region}/{name} {wrong}.")
+            continue
+        classes = dict(sorted((entry.number, entry.class_name) for entry in members))
+        sides: list[Any] = []
+        for side in ("support", "query"):
+            chosen = [entry for entry in members if entry.side == side]
+            sides.append(np.array([index[entry.name] for entry in chosen], np.int64))
+            sides.append(np.array([entry.number for entry in chosen], np.int32))
+        tasks.append(Task(region, tuple(classes.values()), *sides, name=f"{region}/{name}"))
+    return tuple(tasks)
+
+
+def _incomplete(members: Sequence[_Entry]) -> str:
+    """Say which class of a task has no image on one side, or "" if all have."""
+    ways = max(entry.number for entry in members) + 1
+    for number in range(ways):
+        names = {entry.class_name for entry in members if entry.number == number}
+        if len(names) > 1:
+            return f"calls its class {number} both {' and '.join(sorted(names))}"
+        for side in ("support", "query"):
+            if not any(entry.number == number and entry.side == side for entry in members):
+                return f"has no {side} image of class {number} {''.join(names)}, expected at least one".replace("  ", " ")
+    return ""
+
+
+def _regions_of(entries: Sequence[_Entry]) -> tuple[Region, ...]:
+    """Pool the images of each region; `entries` are in the order of the store."""
+    regions = []
+    owners = np.array([entry.region for entry in entries])
+    order = {name: i for i, name in enumerate(IGBP_CLASSES)}
+    for name in sorted(set(owners.tolist())):
+        images = np.flatnonzero(owners == name)
+        present = {entries[i].class_name for i in images}
+        classes = tuple(sorted(present, key=lambda c: (order.get(c, len(order)), c)))
+        labels = np.array([classes.index(entries[i].class_name) for i in images], np.int64)
+        sources = np.array([entries[i].source for i in images], np.int64)
+        season = _SEASON.match(name)
+        regions.append(Region(name, classes, images, labels, sources, season[1] if season else name))
+    return tuple(regions)
+
+
+def read_class_folders(
+    root: Path, *, size: int | None = None, scale: float | None = None, on_damaged: OnDamaged = "raise"
+) -> RegionSet:
+    """Read any labelled patches laid out as `<region>/<class>/<image>.{png,jpg,tif}`.
+
+    Args:
+        root: The folder of the regions, or a zip of it.
+        size: Side to area-average the images to, in pixels; as they are if None.
+        scale: What one stored unit is worth (1e-4 for Sentinel-2 reflectance x 10^4). May be left out for
+            8-bit images only, whose range 0-255 becomes 0-1.
+        on_damaged: What to do with damaged images, images of another size, and empty classes.
+
+    Returns:
+        One region a folder, no fixed tasks; sources are unknown (-1).
+
+    Raises:
+        DataNotFoundError: if there is no image in that layout.
+        DamagedDataError: if an image is damaged or of another size, or a class is empty, unless skipped.
+        RasterError: if the images are not 8-bit and `scale` is not given.
+    """
+    log, decoded = DamageLog(on_damaged), Decoded()
+    with Archive(Path(root)) as archive:
+        members, empty = _labelled(archive)
+        for folder in empty:
+            log.report(f"{root}: class folder {folder} has no image (png, jpg or tif).")
+        if not members:
+            raise DataNotFoundError(f"no image <region>/<class>/<image>.png (or jpg, tif) in {root}")
+        decode = functools.partial(_decode_any, size=size)
+        decoded.add_all(archive, [(member, _tail(member)) for member in members], decode, log)
+    names, pixels = decoded.stack(log)
+    if scale is None and pixels.dtype != np.uint8:
+        raise RasterError(
+            f"the images of {root} are {pixels.dtype}, whose scale is not known; say what one unit is worth, such as"
+            " scale = 1e-4 for Sentinel-2 reflectance x 10^4, or scale = 1 for reflectance 0-1"
+        )
+    store = ArrayStore(names, pixels, scale=1 / 255 if scale is None else scale)
+    parts = [name.split("/") for name in names]
+    regions = []
+    for region in sorted({part[0] for part in parts}):
+        images = np.array([i for i, part in enumerate(parts) if part[0] == region], np.int64)
+        classes, labels = np.unique([parts[i][1] for i in images], return_inverse=True)
+        unknown = np.full(len(images), -1, np.int64)
+        regions.append(Region(region, tuple(classes.tolist()), images, labels.astype(np.int64), unknown))
+    every = tuple(sorted({part[1] for part in parts}))
+    return RegionSet(archive.stem, store, tuple(regions), every, skipped=tuple(log.skipped))
+
+
+def _labelled(archive: Archive) -> tuple[list[str], list[str]]:
+    """List the image members, and the class folders without any."""
+    images, folders = [], set()
+    for member in archive.members():
+        path = PurePosixPath(member)
+        if member.endswith("/"):
+            if len(path.parts) == 2:
+                folders.add(str(path))
+        elif len(path.parts) >= 3 and path.suffix.lower() in _RASTERS | _PICTURES:
+            images.append(member)
+    return images, sorted(folders - {str(PurePosixPath(_tail(member)).parent) for member in images})
+
+
+def _tail(member: str) -> str:
+    """Return `<region>/<class>/<image>` of a member that may lie deeper."""
+    return "/".join(PurePosixPath(member).parts[-3:])
+
+
+def _decode_any(data: bytes, member: str, *, size: int | None) -> tuple[Pixels, tuple[int, int]]:
+    """Decode a raster or a picture by its ending."""
+    if PurePosixPath(member).suffix.lower() in _RASTERS:
+        return read_image(data, size=size)
+    return decode_image(data, size)
