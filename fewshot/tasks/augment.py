@@ -1,0 +1,222 @@
+"""Changes to the images of a meta-batch in training: stateless TensorFlow, the same seed gives the same change."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from fewshot.errors import RecipeError
+from fewshot.tasks.task import TaskBatch
+
+Per = Literal["none", "image", "task"]
+Fill = Literal["constant", "reflect", "wrap", "nearest"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to an image; zero and "none" leave it alone.
+
+    Attributes:
+        turns: Quarter turns, drawn for every image, or once a task so that all of its images turn alike.
+        flips: Left-right flips, drawn likewise; with `turns` they give all eight views of a square.
+        rotation: Greatest angle, degrees, either way; for every image, as all of the following.
+        shear: Greatest angle, degrees.
+        scale: Greatest relative change of size, each axis on its own: 0.2 is from 0.8 to 1.2.
+        shift: Greatest shift as a share of the side.
+        fill: What comes in from outside: "constant" is 0 (Omniglot's paper), "reflect" suits land cover.
+        brightness: Greatest value added to all bands.
+        contrast: Greatest relative change of the distance from the image's mean.
+        gain: Greatest relative change of each band on its own.
+        colour_per: Whether brightness, contrast and gain are drawn for every image or once a task.
+        noise: Standard deviation of the noise added to every pixel.
+        erase: Greatest side of a rectangle set to the image's mean, as a share of the image's side.
+    """
+
+    turns: Per = "none"
+    flips: Per = "none"
+    rotation: float = 0.0
+    shear: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    fill: Fill = "constant"
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gain: float = 0.0
+    colour_per: Literal["image", "task"] = "image"
+    noise: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            RecipeError: if one is out of range.
+        """
+        greatest = {"rotation": 180.0, "shear": 60.0, "scale": 0.9, "shift": 1.0, "erase": 1.0}
+        for name in ("rotation", "shear", "scale", "shift", "brightness", "contrast", "gain", "noise", "erase"):
+            value, limit = getattr(self, name), greatest.get(name, math.inf)
+            if not 0 <= value <= limit:
+                raise RecipeError(f"augmentation {name} lies in 0-{limit:g}, received {value}")
+        choices = {"turns": ("none", "image", "task"), "flips": ("none", "image", "task")}
+        choices |= {"colour_per": ("image", "task"), "fill": ("constant", "reflect", "wrap", "nearest")}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise RecipeError(f"augmentation {name} is one of {', '.join(known)}; received {getattr(self, name)!r}")
+
+    @property
+    def moves(self) -> bool:
+        """Whether an affine transform is asked for."""
+        return bool(self.rotation or self.shear or self.scale or self.shift)
+
+    @property
+    def recolours(self) -> bool:
+        """Whether brightness, contrast or gain is asked for."""
+        return bool(self.brightness or self.contrast or self.gain)
+
+
+def make_augment(augmentation: Augmentation) -> Callable[[TaskBatch, Any], TaskBatch] | None:
+    """Return the function that `stream` applies to every meta-batch, or None if nothing is asked for.
+
+    The function takes a `TaskBatch` of tensors, images [tasks, n, H, W, bands] float32, and a seed [2] int64.
+    """
+    if augmentation == Augmentation(fill=augmentation.fill, colour_per=augmentation.colour_per):
+        return None
+
+    def augment(batch: TaskBatch, seed: Any) -> TaskBatch:  # noqa: ANN401  a tensor
+        shots = batch.support_x.shape[1]
+        # Support and queries change together: what holds for a task holds for both.
+        images = tf.concat([batch.support_x, batch.query_x], axis=1)
+        images = _augment_images(images, seed, augmentation)
+        return batch._replace(support_x=images[:, :shots], query_x=images[:, shots:])
+
+    return augment
+
+
+def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
+    """Apply in turn what is wanted to images [tasks, n, H, W, bands]."""
+    seeds = tf.unstack(tf.random.split(seed, 6))
+    if wanted.turns != "none":
+        images = quarter_turns(images, seeds[0], per=wanted.turns)
+    if wanted.flips != "none":
+        images = flips(images, seeds[1], per=wanted.flips)
+    if wanted.moves:
+        images = affine(images, seeds[2], wanted)
+    if wanted.recolours:
+        images = recolour(images, seeds[3], wanted)
+    if wanted.noise:
+        noise = tf.random.stateless_normal(tf.shape(images), seeds[4], stddev=wanted.noise)
+        images = tf.clip_by_value(images + noise, 0.0, 1.0)
+    if wanted.erase:
+        images = erase(images, seeds[5], largest=wanted.erase)
+    return images
+
+
+def quarter_turns(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
+    """Turn each image, or each task, by 0-3 quarter turns.
+
+    Args:
+        images: [tasks, n, H, H, bands].
+        seed: [2] int64.
+        per: "image" or "task".
+
+    Raises:
+        RecipeError: if the images are not square.
+    """
+    if images.shape[2] != images.shape[3]:
+        raise RecipeError(f"quarter turns need square images, received {images.shape[2]}x{images.shape[3]} pixels")
+    turns = tf.random.stateless_uniform(_drawn_for(images, per), seed, 0, 4, tf.int32)
+    half = tf.reverse(images, [2, 3])
+    images = tf.where(turns >= 2, half, images)
+    quarter = tf.reverse(tf.transpose(images, [0, 1, 3, 2, 4]), [2])
+    return tf.where(turns % 2 == 1, quarter, images)
+
+
+def flips(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
+    """Flip half of the images, or of the tasks, left to right.
+
+    Args:
+        images: [tasks, n, H, W, bands].
+        seed: [2] int64.
+        per: "image" or "task".
+    """
+    chosen = tf.random.stateless_uniform(_drawn_for(images, per), seed) < 0.5
+    return tf.where(chosen, tf.reverse(images, [3]), images)
+
+
+def affine(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
+    """Rotate, shear, scale and shift every image about its centre, bilinearly.
+
+    Args:
+        images: [tasks, n, H, W, bands].
+        seed: [2] int64.
+        wanted: The greatest rotation, shear, scale and shift, and the fill.
+    """
+    shape = tf.shape(images)
+    count, rows, columns = shape[0] * shape[1], images.shape[2], images.shape[3]
+    limits = [math.radians(wanted.rotation), math.radians(wanted.shear), wanted.scale, wanted.scale]
+    limits += [wanted.shift * columns, wanted.shift * rows]
+    drawn = tf.random.stateless_uniform([count, 6], seed, -1.0, 1.0) * tf.constant(limits)
+    angle, shear, scale_x, scale_y, shift_x, shift_y = tf.unstack(drawn, axis=1)
+    cosine, sine, slope = tf.cos(angle), tf.sin(angle), tf.tan(shear)
+    # Maps output to input places, so the size is divided by: rotation @ [[1, slope], [0, 1]] @ diag(1/sx, 1/sy).
+    a, b = cosine / (1.0 + scale_x), (cosine * slope - sine) / (1.0 + scale_y)
+    c, d = sine / (1.0 + scale_x), (sine * slope + cosine) / (1.0 + scale_y)
+    middle_x, middle_y = (columns - 1) / 2, (rows - 1) / 2
+    offset_x = middle_x + shift_x - a * middle_x - b * middle_y
+    offset_y = middle_y + shift_y - c * middle_x - d * middle_y
+    zero = tf.zeros_like(a)
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.reshape(images, [count, *images.shape[2:]]),
+        transforms=tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1),
+        output_shape=[rows, columns],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode=wanted.fill.upper(),
+    )
+    return tf.ensure_shape(tf.reshape(moved, shape), images.shape)
+
+
+def recolour(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
+    """Change brightness, contrast and the gain of each band; the result stays in 0-1.
+
+    Args:
+        images: [tasks, n, H, W, bands], 0-1.
+        seed: [2] int64.
+        wanted: The greatest changes, and whether an image or a task is changed alike.
+    """
+    one = _drawn_for(images, wanted.colour_per)
+    seeds = tf.unstack(tf.random.split(seed, 3))
+    brightness = tf.random.stateless_uniform(one, seeds[0], -wanted.brightness, wanted.brightness)
+    contrast = 1.0 + tf.random.stateless_uniform(one, seeds[1], -wanted.contrast, wanted.contrast)
+    each_band = [*one[:-1], images.shape[-1]]
+    gain = 1.0 + tf.random.stateless_uniform(each_band, seeds[2], -wanted.gain, wanted.gain)
+    mean = tf.reduce_mean(images, axis=[2, 3, 4], keepdims=True)
+    return tf.clip_by_value(((images - mean) * contrast + mean) * gain + brightness, 0.0, 1.0)
+
+
+def erase(images: tf.Tensor, seed: tf.Tensor, *, largest: float) -> tf.Tensor:
+    """Set a rectangle of every image to the image's mean (Zhong et al. 2020).
+
+    Args:
+        images: [tasks, n, H, W, bands].
+        seed: [2] int64.
+        largest: Greatest side of the rectangle as a share of the image's side; sides are drawn from 0 up to it.
+    """
+    one = _drawn_for(images, "image")
+    size_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
+    # [2, tasks, n, 1, 1, 1]: rows, then columns.
+    sizes = tf.random.stateless_uniform([2, *one], size_seed, 0.0, largest)
+    starts = tf.random.stateless_uniform([2, *one], place_seed) * (1.0 - sizes)
+    rows, columns = images.shape[2], images.shape[3]
+    row = tf.reshape((tf.range(rows, dtype=tf.float32) + 0.5) / rows, [1, 1, rows, 1, 1])
+    column = tf.reshape((tf.range(columns, dtype=tf.float32) + 0.5) / columns, [1, 1, 1, columns, 1])
+    inside = (row >= starts[0]) & (row < starts[0] + sizes[0]) & (column >= starts[1]) & (column < starts[1] + sizes[1])
+    return tf.where(inside, tf.reduce_mean(images, axis=[2, 3], keepdims=True), images)
+
+
+def _drawn_for(images: tf.Tensor, per: str) -> list[Any]:
+    """Return the shape of one number an image, or a task, that broadcasts over [tasks, n, H, W, bands]."""
+    shape = tf.shape(images)
+    return [shape[0], shape[1] if per == "image" else 1, 1, 1, 1]
