@@ -7,10 +7,9 @@ The fixed tasks are those of Russwurm, Wang and Tuia (IGARSS 2022). A region is 
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,7 @@ from fewshot.data.images import (
     find_archives,
 )
 from fewshot.data.region import ArrayStore, Region, RegionSet, Task
-from fewshot.errors import DamagedDataError, DataNotFoundError, RasterError
+from fewshot.errors import DataNotFoundError, RasterError
 from fewshot.geo.rasters import read_image
 
 IGBP_CLASSES = (
@@ -73,9 +72,7 @@ class _Entry:
         return int(found[1]) if found else -1
 
 
-def read_task_archives(
-    paths: Sequence[Path], *, size: int | None = None, on_damaged: OnDamaged = "raise"
-) -> RegionSet:
+def read_task_archives(paths: Sequence[Path], *, size: int | None = None, on_damaged: OnDamaged = "raise") -> RegionSet:
     """Read archives of fixed land-cover tasks.
 
     Two layouts are read: `<season>_<region>.zip` with `task_<id>/{support,query}/<k>_<Class>_<j>_<patch>.png`,
@@ -148,7 +145,8 @@ def _game_entries(archive: Archive, members: Sequence[str], log: DamageLog) -> l
                 key = (int(number), int(shot))
             except ValueError:
                 log.report(
-                    f"{archive.path}: {member} has the line {line!r}, expected '<k> <j> <season>/<region>/<Class>/<patch>'."
+                    f"{archive.path}: {member} has the line {line!r},"
+                    " expected '<k> <j> <season>/<region>/<Class>/<patch>'."
                 )
                 continue
             image = images.get((task, folder, number, shot), "")
@@ -180,12 +178,18 @@ def _fixed_tasks(entries: Sequence[_Entry], index: dict[str, int], log: DamageLo
             log.report(f"{region}/{name} {wrong}.")
             continue
         classes = dict(sorted((entry.number, entry.class_name) for entry in members))
-        sides: list[Any] = []
-        for side in ("support", "query"):
-            chosen = [entry for entry in members if entry.side == side]
-            sides.append(np.array([index[entry.name] for entry in chosen], np.int64))
-            sides.append(np.array([entry.number for entry in chosen], np.int32))
-        tasks.append(Task(region, tuple(classes.values()), *sides, name=f"{region}/{name}"))
+        support, query = ([entry for entry in members if entry.side == side] for side in ("support", "query"))
+        tasks.append(
+            Task(
+                region,
+                tuple(classes.values()),
+                np.array([index[entry.name] for entry in support], np.int64),
+                np.array([entry.number for entry in support], np.int32),
+                np.array([index[entry.name] for entry in query], np.int64),
+                np.array([entry.number for entry in query], np.int32),
+                name=f"{region}/{name}",
+            )
+        )
     return tuple(tasks)
 
 
@@ -198,7 +202,8 @@ def _incomplete(members: Sequence[_Entry]) -> str:
             return f"calls its class {number} both {' and '.join(sorted(names))}"
         for side in ("support", "query"):
             if not any(entry.number == number and entry.side == side for entry in members):
-                return f"has no {side} image of class {number} {''.join(names)}, expected at least one".replace("  ", " ")
+                which = " ".join([str(number), *names])
+                return f"has no {side} image of class {which}, expected at least one"
     return ""
 
 
@@ -209,10 +214,11 @@ def _regions_of(entries: Sequence[_Entry]) -> tuple[Region, ...]:
     order = {name: i for i, name in enumerate(IGBP_CLASSES)}
     for name in sorted(set(owners.tolist())):
         images = np.flatnonzero(owners == name)
-        present = {entries[i].class_name for i in images}
+        members = [entries[int(i)] for i in images]
+        present = {entry.class_name for entry in members}
         classes = tuple(sorted(present, key=lambda c: (order.get(c, len(order)), c)))
-        labels = np.array([classes.index(entries[i].class_name) for i in images], np.int64)
-        sources = np.array([entries[i].source for i in images], np.int64)
+        labels = np.array([classes.index(entry.class_name) for entry in members], np.int64)
+        sources = np.array([entry.source for entry in members], np.int64)
         season = _SEASON.match(name)
         regions.append(Region(name, classes, images, labels, sources, season[1] if season else name))
     return tuple(regions)

@@ -152,7 +152,7 @@ class Region:
         """Check that the arrays fit together."""
         if not len(self.images) == len(self.labels) == len(self.sources):
             sizes = [len(self.images), len(self.labels), len(self.sources)]
-            raise ShapeError(f"region {self.name}: images, labels and sources have {sizes} entries, expected one length")
+            raise ShapeError(f"region {self.name} has {sizes} images, labels and sources, expected one number of each")
         object.__setattr__(self, "place", self.place or self.name)
 
     def images_of(self, class_index: int) -> IntArray:

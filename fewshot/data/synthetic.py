@@ -16,7 +16,7 @@ from fewshot.errors import TaskError
 
 FloatArray = npt.NDArray[np.float64]
 
-# Reflectance 0-1 in blue, green, red and near infrared, in the order of IGBP_CLASSES; of the order of published spectra.
+# Reflectance 0-1 in blue, green, red and near infrared, invented but plausible, in the order of IGBP_CLASSES.
 _SIGNATURES = np.array(
     [
         [0.03, 0.05, 0.03, 0.32],

@@ -59,7 +59,7 @@ class Augmentation:
             value, limit = getattr(self, name), greatest.get(name, math.inf)
             if not 0 <= value <= limit:
                 raise RecipeError(f"augmentation {name} lies in 0-{limit:g}, received {value}")
-        choices = {"turns": ("none", "image", "task"), "flips": ("none", "image", "task")}
+        choices: dict[str, tuple[str, ...]] = {"turns": ("none", "image", "task"), "flips": ("none", "image", "task")}
         choices |= {"colour_per": ("image", "task"), "fill": ("constant", "reflect", "wrap", "nearest")}
         for name, known in choices.items():
             if getattr(self, name) not in known:

@@ -176,8 +176,10 @@ class TaskSampler:
 
 
 def _pools(region_set: RegionSet, region_name: str) -> list[_Pool]:
-    """Return the pools of one region; sources are numbered apart from other regions' sources."""
-    number, region = next((i, r) for i, r in enumerate(region_set.regions) if r.name == region_name)
+    """Return the pools of one region; sources are numbered apart from those of other places."""
+    region = next(r for r in region_set.regions if r.name == region_name)
+    # A turned alphabet has the drawers of the upright one: they are told apart by place, not by region.
+    number = sorted({r.place for r in region_set.regions}).index(region.place)
     order = np.argsort(region.labels, kind="stable")
     starts = np.searchsorted(region.labels[order], np.arange(len(region.class_names) + 1))
     sources = region.sources + (number << 32)

@@ -75,9 +75,7 @@ class FixedTasks:
     def _vary(self, task: Task, rng: np.random.Generator) -> Task:
         """Swap support and query, and renumber the classes, at random."""
         if self._swap and rng.random() < 0.5:
-            task = replace(
-                task, support=task.query, support_y=task.query_y, query=task.support, query_y=task.support_y
-            )
+            task = replace(task, support=task.query, support_y=task.query_y, query=task.support, query_y=task.support_y)
         if self._labels == "global":
             return task
         number = rng.permutation(len(task.classes)).astype(np.int32)
@@ -96,7 +94,7 @@ class Mixture:
         """
         weights = np.array([weight for _, weight in parts], np.float64)
         if not len(parts) or weights.min() < 0 or weights.sum() <= 0:
-            raise TaskError(f"a mixture needs sources with weights >= 0 and a positive sum, received {weights.tolist()}")
+            raise TaskError(f"a mixture needs weights >= 0 with a positive sum, received {weights.tolist()}")
         self._sources = [source for source, _ in parts]
         self._shares = weights / weights.sum()
 

@@ -1,4 +1,7 @@
-"""Meta-batches as `tf.data`: batch `i` depends on the seed and on `i` only, so an interrupted stream continues exactly."""
+"""Meta-batches as `tf.data`.
+
+Batch `i` depends on the seed and on `i` only, so that an interrupted stream continues exactly.
+"""
 
 import atexit
 import time

@@ -46,7 +46,8 @@ class TaskSpec:
         Raises:
             TaskError: if one is out of range.
         """
-        if isinstance(self.shots, list):
+        if not isinstance(self.shots, int):
+            # A recipe's TOML or a frozen list gives a list.
             object.__setattr__(self, "shots", tuple(self.shots))
         if self.ways < 2:
             raise TaskError(f"a task needs at least 2 ways, received ways = {self.ways}")
@@ -193,6 +194,6 @@ def _task_of(entry: dict[str, Any], index: dict[str, int]) -> Task:
         images = np.array([index[name] for name, _ in entry[side]], np.int64)
         labels = np.array([label for _, label in entry[side]], np.int32)
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(entry["classes"]):
-            raise ValueError(f"labels of {side} in task {entry['name']!r} do not fit its {len(entry['classes'])} classes")
+            raise ValueError(f"labels of {side} do not fit the {len(entry['classes'])} classes of {entry['name']!r}")
         sides[side] = (images, labels)
     return Task(entry["region"], tuple(entry["classes"]), *sides["support"], *sides["query"], name=entry["name"])
