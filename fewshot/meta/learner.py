@@ -1,0 +1,260 @@
+"""`MetaLearner`: a Keras model whose `call` adapts.
+
+Because the call itself fits a copy of the parameters to each task, Keras's own `train_step` differentiates through
+the inner loop, and `fit`, `evaluate`, `predict`, callbacks, mixed precision and distribution strategies need nothing
+of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from fewshot.errors import RecipeError, ShapeError
+from fewshot.meta.adapt import InnerLoop, Parameters, Support, adapt, divergence_as_error, require_finite
+from fewshot.meta.rates import ADAPTS, InnerRates
+from fewshot.models import Head, Normalization
+from fewshot.models.normalization import TRANSDUCTIVE_LAYERS
+
+LONGEST_UNROLLED = 10
+"""More inner steps than this run in a loop of the graph, so that the graph stays small."""
+
+
+MOST_SIDE_BY_SIDE = 8
+"""More tasks than this in one meta-batch run in groups."""
+
+
+class HeadedNetwork:
+    """A body and a linear layer of any width, under Keras's stateless protocol.
+
+    The layer's kernel and bias are the last two parameters. They are not variables, so their width may differ from
+    task to task.
+    """
+
+    def __init__(self, body: keras.Model) -> None:
+        """Join the layer to `body`, a model from images to features `[n, ..., F]`."""
+        self.body = body
+
+    def stateless_call(
+        self, parameters: Parameters, state: Parameters, x: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, Parameters]:
+        """Return logits `[n, ..., classes]` and the state the call leaves behind."""
+        *body, kernel, bias = parameters
+        features, state = self.body.stateless_call(body, state, x, training=training)
+        return tf.einsum("...f,fc->...c", tf.cast(features, kernel.dtype), kernel) + bias, state
+
+
+class Start(NamedTuple):
+    """Everything meta-learned, as plain tensors: where each task's adaptation starts."""
+
+    body: list[tf.Tensor]
+    state: list[tf.Tensor]
+    rates: list[tf.Tensor | None]
+
+
+class MetaLearner(keras.Model):
+    """Adapts to each task's support set and predicts its queries.
+
+    `call((support_x, support_y, query_x))` takes `[tasks, n, ...]`, `[tasks, n]` and `[tasks, m, ...]` and returns
+    the queries' logits `[tasks, m, classes]`; a fourth input `[tasks, n]` weights the support examples.
+
+    Attributes:
+        transductive: Whether one query's prediction depends on the other queries.
+    """
+
+    def __init__(
+        self,
+        body: keras.Model,
+        head: Head | None,
+        rates: InnerRates,
+        inner: InnerLoop,
+        *,
+        adapts: str = "all",
+        evaluation_steps: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Join a network, a head and a way of adapting.
+
+        Args:
+            body: A built Keras model from one example to features, or to the outputs themselves without a head.
+            head: Where the output layer starts; None where `body` ends in its outputs.
+            rates: Inner learning rates.
+            inner: Steps, loss, order and clipping of the inner loop.
+            adapts: `all`, `head`, or `no_normalization` (everything but affine terms of normalisation).
+            evaluation_steps: Inner steps outside training; as many as in training if None.
+            **kwargs: Passed to `keras.Model`.
+
+        Raises:
+            RecipeError: if `adapts` is unknown, or asks for the head of a network without one.
+        """
+        super().__init__(**kwargs)
+        self.body, self.head, self.inner_rates = body, head, rates
+        self.inner, self.adapts = inner, adapts
+        self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
+        layers = list(body._flatten_layers())
+        self.transductive = any(isinstance(layer, TRANSDUCTIVE_LAYERS) for layer in layers)
+        shapes = [tuple(variable.shape) for variable in body.trainable_variables]
+        moving = _moving(body, layers, adapts)
+        if head is not None:
+            features = body.output_shape[-1]
+            head.build_for(features)
+            shapes += head.rate_shapes(features)
+            moving += [True, True]
+        elif adapts == "head":
+            raise RecipeError("adapts='head' needs a head; this network ends in its own outputs.")
+        rates.build_for(shapes, moving)
+        self.network = body if head is None else HeadedNetwork(body)
+        self._task = tf.function(self._one_task, autograph=False)
+        self.built = True
+
+    def compile(self, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
+        """As `keras.Model.compile`, but without XLA unless asked: on CPU it halves the speed (docs/results.md)."""
+        super().compile(*args, jit_compile=jit_compile, **kwargs)
+
+    def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
+        """Return query logits `[tasks, m, ..., classes]` after the inner steps of training, or of evaluation."""
+        return self.predict_after(inputs, [self.inner.steps if training else self.evaluation_steps])[0]
+
+    def predict_after(self, inputs: Sequence[tf.Tensor], steps: Sequence[int]) -> tf.Tensor:
+        """Return query logits `[len(steps), tasks, m, ..., classes]` after each of these numbers of inner steps.
+
+        Args:
+            inputs: (support_x, support_y, query_x) or with support_weight as the fourth.
+            steps: Ascending numbers of steps; one adaptation passes through them all.
+
+        Raises:
+            ShapeError: if the inputs differ in their number of tasks.
+            DivergedError: outside a graph, if a support loss is not finite.
+        """
+        support_x, support_y, query_x, *weight = inputs
+        _check_tasks(inputs)
+        start = self.start()
+        classes = self._classes(support_y)
+        steps = tuple(steps)
+
+        def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            return self._task(start, Support(task[0], task[1], *task[3:]), task[2], classes, steps)
+
+        outputs, losses = over_tasks(one, [support_x, support_y, query_x, *weight])
+        require_finite(losses)
+        return tf.transpose(outputs, [1, 0, *range(2, outputs.shape.rank)])
+
+    def start(self) -> Start:
+        """Return the meta-learned values as tensors, the head's apart."""
+        return Start(
+            [tf.convert_to_tensor(variable) for variable in self.body.trainable_variables],
+            [tf.convert_to_tensor(variable) for variable in self.body.non_trainable_variables],
+            self.inner_rates.values(),
+        )
+
+    def start_parameters(self, start: Start, support: Support, classes: int | tf.Tensor) -> list[tf.Tensor]:
+        """Return the parameters that one task's adaptation starts from, the head's kernel and bias last."""
+        if self.head is None:
+            return list(start.body)
+        features = None
+        if self.head.uses_support:
+            features, _ = self.body.stateless_call(start.body, start.state, support.x, training=True)
+            features = tf.cast(features, self.head.variable_dtype)
+        return [*start.body, *self.head.start(features, support.y, classes)]
+
+    def _one_task(
+        self, start: Start, support: Support, query_x: tf.Tensor, classes: tf.Tensor, steps: tuple[int, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Adapt to one task; return logits `[len(steps), m, ..., classes]` and support losses `[steps]`."""
+        parameters = self.start_parameters(start, support, classes)
+        outputs, losses, taken = [], [], 0
+        for target in steps:
+            more = target - taken
+            inner = replace(self.inner, steps=more if more <= LONGEST_UNROLLED else tf.constant(more), first_step=taken)
+            adapted = adapt(self.network, parameters, start.rates, support, inner, state=start.state)
+            parameters, taken = adapted.parameters, target
+            losses.append(adapted.losses)
+            outputs.append(self.predict_queries(parameters, start.state, support, query_x))
+        return tf.stack(outputs), tf.concat(losses, axis=0)
+
+    def predict_queries(
+        self, parameters: Parameters, state: Parameters, support: Support, query_x: tf.Tensor
+    ) -> tf.Tensor:
+        """Return logits `[m, ..., classes]` of queries under adapted parameters.
+
+        Where the network keeps statistics, they are first taken from the support set under these parameters.
+        """
+        if state:
+            _, state = self.network.stateless_call(parameters, state, support.x, training=True)
+        outputs, _ = self.network.stateless_call(parameters, state, query_x, training=False)
+        return tf.cast(outputs, tf.float32) if outputs.dtype in (tf.float16, tf.bfloat16) else outputs
+
+    def _classes(self, support_y: tf.Tensor) -> int | tf.Tensor:
+        """Return how many classes the tasks have: the head's own number, or the largest label and one."""
+        if self.head is None or self.head.outputs is not None:
+            return 0 if self.head is None else self.head.outputs
+        return tf.reduce_max(support_y) + 1
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`; raises DivergedError where a support loss is not finite."""
+        with divergence_as_error(REMEDY):
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`; raises DivergedError where a support loss is not finite."""
+        with divergence_as_error(REMEDY):
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`, given `((support_x, support_y, query_x),)`; raises DivergedError likewise."""
+        with divergence_as_error(REMEDY):
+            return super().predict(*args, **kwargs)
+
+
+REMEDY = "Lower the inner rate (inner.rate), or clip inner gradients (inner.clip_value)."
+
+
+def over_tasks(one: Callable[..., Any], inputs: Sequence[tf.Tensor]) -> Any:
+    """Apply `one` to each task of a meta-batch and stack what it returns.
+
+    Up to `MOST_SIDE_BY_SIDE` tasks are independent calls of one traced function: the graph runs several at a time,
+    each with ordinary convolutions, which is the fastest way on CPU (docs/results.md). TensorFlow optimises every
+    call anew, so a larger or unknown number of tasks goes through `tf.map_fn` in groups, to keep the start short.
+    """
+    tasks = inputs[0].shape[0]
+
+    def group(members: Sequence[tf.Tensor]) -> Any:
+        results = [one([x[task] for x in members]) for task in range(members[0].shape[0])]
+        return tf.nest.map_structure(lambda *parts: tf.stack(parts), *results)
+
+    if tasks is not None and tasks <= MOST_SIDE_BY_SIDE:
+        return group(inputs)
+    size = 1 if tasks is None else max(n for n in range(1, MOST_SIDE_BY_SIDE + 1) if tasks % n == 0)
+    grouped = [tf.reshape(x, tf.concat([[-1, size], tf.shape(x)[1:]], 0)) for x in inputs]
+    for x, original in zip(grouped, inputs, strict=True):
+        x.set_shape([None, size, *original.shape[1:]])
+    probe = tf.function(group).get_concrete_function([tf.TensorSpec(x.shape[1:], x.dtype) for x in grouped])
+    outputs = tf.map_fn(group, grouped, fn_output_signature=tf.nest.map_structure(
+        lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs))
+    return tf.nest.map_structure(lambda t: tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], 0)), outputs)
+
+
+def _moving(body: keras.Model, layers: Sequence[keras.layers.Layer], adapts: str) -> list[bool]:
+    """For each trainable variable of the body, whether it adapts."""
+    if adapts not in ADAPTS:
+        raise RecipeError(f"Unknown adapts {adapts!r}; expected one of {', '.join(ADAPTS)}.")
+    kept = {
+        id(variable)
+        for layer in layers
+        if isinstance(layer, Normalization)
+        for variable in layer.trainable_variables
+    }
+    return [
+        adapts == "all" or (adapts == "no_normalization" and id(variable) not in kept)
+        for variable in body.trainable_variables
+    ]
+
+
+def _check_tasks(inputs: Sequence[tf.Tensor]) -> None:
+    tasks = {x.shape[0] for x in inputs if x.shape[0] is not None}
+    if len(tasks) > 1:
+        raise ShapeError(f"Support and query must hold the same number of tasks; received {sorted(tasks)}.")

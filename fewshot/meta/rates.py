@@ -1,0 +1,65 @@
+"""Inner learning rates as weights of the meta-learner, and which parameters they leave alone.
+
+| kind | one number for | learned | known as |
+|---|---|---|---|
+| `constant` | everything | no | MAML, FOMAML, ANIL |
+| `per_tensor` | each parameter tensor and step | yes | MAML++ (LSLR) |
+| `per_parameter` | each number of each parameter | yes | Meta-SGD |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fewshot.errors import RecipeError
+
+RATES = ("constant", "per_tensor", "per_parameter")
+ADAPTS = ("all", "head", "no_normalization")
+
+
+class InnerRates(keras.layers.Layer):
+    """The rates that `adapt` takes: one tensor `[rate_steps, ...]` a parameter, None for those that stay."""
+
+    def __init__(self, kind: str = "constant", *, initial: float = 0.01, steps: int = 1, **kwargs: Any) -> None:
+        """Make the layer.
+
+        Args:
+            kind: `constant`, `per_tensor` or `per_parameter`.
+            initial: The rate every entry starts from.
+            steps: Inner steps in training; `per_tensor` learns a rate for each.
+            **kwargs: Passed to `keras.layers.Layer`.
+
+        Raises:
+            RecipeError: if the kind is unknown.
+        """
+        super().__init__(**kwargs)
+        if kind not in RATES:
+            raise RecipeError(f"Unknown inner rates {kind!r}; expected one of {', '.join(RATES)}.")
+        self.kind, self.initial, self.steps = kind, initial, max(steps, 1)
+
+    def build_for(self, shapes: Sequence[tuple[int, ...]], moving: Sequence[bool]) -> None:
+        """Create the learned rates.
+
+        Args:
+            shapes: For each parameter, the shape of its per-parameter rate.
+            moving: For each parameter, whether it adapts.
+        """
+        self.entries: list[Any] = []
+        for index, (shape, moves) in enumerate(zip(shapes, moving, strict=True)):
+            if not moves:
+                self.entries.append(None)
+            elif self.kind == "constant":
+                self.entries.append(tf.constant(self.initial, self.variable_dtype, shape=(1,)))
+            else:
+                rows = (1, *shape) if self.kind == "per_parameter" else (self.steps,)
+                start = keras.initializers.Constant(self.initial)
+                self.entries.append(self.add_weight(name=f"rate{index}", shape=rows, initializer=start))
+        self.built = True
+
+    def values(self) -> list[tf.Tensor | None]:
+        """Return the rates as tensors, in the order of the parameters."""
+        return [None if entry is None else tf.convert_to_tensor(entry) for entry in self.entries]

@@ -1,0 +1,21 @@
+"""Keras networks whose second derivatives are exact, and the heads that turn their features into outputs."""
+
+from fewshot.models.conv4 import conv4
+from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead, make_head
+from fewshot.models.mlp import mlp
+from fewshot.models.normalization import NORMALIZATIONS, Normalization, make_normalization
+from fewshot.models.resnet12 import resnet12
+
+__all__ = [
+    "NORMALIZATIONS",
+    "FixedHead",
+    "Head",
+    "Normalization",
+    "PrototypeHead",
+    "SharedHead",
+    "conv4",
+    "make_head",
+    "make_normalization",
+    "mlp",
+    "resnet12",
+]

@@ -1,0 +1,61 @@
+"""Conv-4, the field's small convolutional network (Vinyals et al. 2016; Finn et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+from fewshot.errors import RecipeError
+from fewshot.models.normalization import make_normalization
+
+
+def conv4(
+    input_shape: Sequence[int],
+    *,
+    filters: int = 64,
+    blocks: int = 4,
+    normalization: str = "batch",
+    downsample: str = "pool",
+    readout: str = "flatten",
+) -> keras.Model:
+    """Build blocks of 3x3 convolution, normalisation, ReLU and halving, ending in a feature vector.
+
+    Convolutions have no bias where a normalisation would take it away again.
+
+    Args:
+        input_shape: (H, W, bands) in pixels.
+        filters: Filters of each convolution.
+        blocks: Number of blocks; each halves height and width.
+        normalization: A kind of `fewshot.models.normalization`.
+        downsample: `pool`, 2x2 max-pooling after the ReLU; or `stride`, convolutions of stride 2.
+        readout: `flatten`, every remaining pixel; or `average`, the mean over them.
+
+    Returns:
+        A model from [n, H, W, bands] to features [n, F].
+
+    Raises:
+        RecipeError: if an option is unknown or the image is too small for the blocks.
+    """
+    if downsample not in ("pool", "stride") or readout not in ("flatten", "average"):
+        raise RecipeError(
+            f"conv4 expects downsample 'pool' or 'stride' and readout 'flatten' or 'average'; "
+            f"received {downsample!r} and {readout!r}."
+        )
+    if downsample == "pool" and min(input_shape[:2]) < 2**blocks:
+        raise RecipeError(
+            f"conv4 with {blocks} pooling blocks needs images of at least {2**blocks} pixels; "
+            f"received {input_shape[0]}x{input_shape[1]}. Use fewer blocks or larger images."
+        )
+    x = inputs = keras.Input(tuple(input_shape), name="images")
+    for block in range(1, blocks + 1):
+        strides = 2 if downsample == "stride" else 1
+        x = keras.layers.Conv2D(
+            filters, 3, strides, padding="same", use_bias=normalization == "none", name=f"conv{block}"
+        )(x)
+        x = make_normalization(normalization, name=f"norm{block}")(x)
+        if downsample == "pool":  # max and ReLU commute; pooling first leaves a quarter of the pixels to the ReLU
+            x = keras.layers.MaxPooling2D(2, name=f"pool{block}")(x)
+        x = keras.layers.ReLU(name=f"relu{block}")(x)
+    readout_layer = keras.layers.Flatten if readout == "flatten" else keras.layers.GlobalAveragePooling2D
+    return keras.Model(inputs, readout_layer(name="features")(x), name="conv4")

@@ -1,0 +1,153 @@
+"""Heads: how a task's output layer starts, before adaptation moves it.
+
+Every head ends in the same linear layer, `features @ kernel + bias`; they differ in where kernel and bias come from.
+
+| head | starts from | classes at request time |
+|---|---|---|
+| `fixed` | one meta-learned vector for each global class | those it was trained with |
+| `shared` | one common vector for each class of the task | any number |
+| `prototype` | the support set's class means: kernel 2c, bias -|c|^2 (Proto-MAML) | any number |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fewshot.errors import RecipeError
+
+ABSENT = -1e4
+"""Added to the bias of a class that the support set does not show; within float16's range."""
+
+
+class Head(keras.layers.Layer):
+    """Where a task's linear output layer starts.
+
+    Attributes:
+        outputs: The number of outputs, or None where the task decides it.
+        uses_support: Whether `start` reads the support set's features.
+    """
+
+    outputs: int | None = None
+    uses_support = False
+
+    def build_for(self, features: int) -> None:
+        """Create the meta-learned weights for features of this many numbers."""
+        raise NotImplementedError
+
+    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+        """Return the kernel `[features, classes]` and bias `[classes]` that adaptation starts from.
+
+        Args:
+            features: [n, features] float, the support set's features; None unless `uses_support`.
+            labels: [n] int32, class 0..classes-1; negative labels are ignored. Targets, for regression.
+            classes: How many classes the task has.
+        """
+        raise NotImplementedError
+
+    def rate_shapes(self, features: int) -> list[tuple[int, ...]]:
+        """Return shapes of per-parameter learning rates, broadcastable to kernel and bias for any number of classes."""
+        return [(features, 1), (1,)]
+
+
+class FixedHead(Head):
+    """One output for each global class, or each number of a regression."""
+
+    def __init__(self, outputs: int, *, restrict: bool = False, **kwargs: Any) -> None:
+        """Make the head.
+
+        Args:
+            outputs: Number of classes or of regression targets.
+            restrict: Rule out the classes that the support set does not show.
+            **kwargs: Passed to `keras.layers.Layer`.
+        """
+        super().__init__(**kwargs)
+        self.outputs = outputs
+        self.restrict = restrict
+
+    def build_for(self, features: int) -> None:
+        """Create kernel and bias."""
+        self.kernel = self.add_weight(name="kernel", shape=(features, self.outputs), initializer="glorot_uniform")
+        self.bias = self.add_weight(name="bias", shape=(self.outputs,), initializer="zeros")
+        self.built = True
+
+    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+        """Return the meta-learned layer, with absent classes ruled out where `restrict` asks for it."""
+        kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+        if self.restrict:
+            shown = tf.reduce_max(tf.one_hot(tf.reshape(labels, [-1]), self.outputs, dtype=bias.dtype), axis=0)
+            bias += (1 - shown) * ABSENT
+        return [kernel, bias]
+
+    def rate_shapes(self, features: int) -> list[tuple[int, ...]]:
+        """Return one rate for each number of the layer."""
+        return [(features, self.outputs or 1), (self.outputs or 1,)]
+
+
+class SharedHead(Head):
+    """One common start for every class, told apart by adaptation alone (UNICORN-MAML, Ye and Chao 2022).
+
+    Whatever vector w the classes share, it adds the same f.w to every logit of an example, which the softmax takes
+    away again in the loss and in all its derivatives. So w = 0 is not a special case but the whole family, and what
+    is learned of this head are its rates.
+    """
+
+    def build_for(self, features: int) -> None:
+        """Remember the size of the features."""
+        self.features = features
+        self.built = True
+
+    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+        """Return zeros."""
+        return [tf.zeros([self.features, classes], self.variable_dtype), tf.zeros([classes], self.variable_dtype)]
+
+
+class PrototypeHead(Head):
+    """The support set's class means as a linear layer (Proto-MAML, Triantafillou et al. 2020, sec. 3).
+
+    With c the mean feature of a class, `-|f - c|^2 = 2 c.f - |c|^2 - |f|^2`, and the last term is the same for every
+    class: kernel 2c and bias -|c|^2 give the predictions of a prototypical network before the first step. A learned
+    temperature multiplies both, so that the size of the features does not set the size of the first gradient.
+    """
+
+    uses_support = True
+
+    def build_for(self, features: int) -> None:
+        """Create the temperature, started at 1 / sqrt(features) to keep the first logits within a few units."""
+        start = keras.initializers.Constant(-0.5 * math.log(features))
+        self.log_temperature = self.add_weight(name="log_temperature", shape=(), initializer=start)
+        self.built = True
+
+    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+        """Return the prototypes as a linear layer; a class without examples starts at zero."""
+        shown = tf.one_hot(labels, classes, dtype=features.dtype)  # [n, classes]; all zero where the label is ignored
+        counts = tf.maximum(tf.reduce_sum(shown, axis=0), 1)
+        means = tf.matmul(shown, features, transpose_a=True) / counts[:, None]  # [classes, features]
+        temperature = tf.exp(tf.cast(self.log_temperature, features.dtype))
+        return [2 * temperature * tf.transpose(means), -temperature * tf.reduce_sum(means**2, axis=1)]
+
+
+HEADS = ("fixed", "shared", "prototype")
+
+
+def make_head(kind: str, *, outputs: int | None = None, restrict: bool = False) -> Head:
+    """Make a head by name.
+
+    Args:
+        kind: `fixed`, `shared` or `prototype`.
+        outputs: Global classes or regression targets, for a fixed head.
+        restrict: For a fixed head: rule out classes that the support set does not show.
+
+    Raises:
+        RecipeError: if the kind is unknown, or a fixed head lacks its number of outputs.
+    """
+    if kind == "fixed":
+        if outputs is None:
+            raise RecipeError("A fixed head needs the number of classes; the data or the recipe must give it.")
+        return FixedHead(outputs, restrict=restrict, name="head")
+    if kind not in HEADS:
+        raise RecipeError(f"Unknown head {kind!r}; expected one of {', '.join(HEADS)}.")
+    return (SharedHead if kind == "shared" else PrototypeHead)(name="head")

@@ -1,0 +1,350 @@
+"""Recipes: everything that decides a training run, typed and frozen.
+
+A recipe is a TOML file with a table for each class below. `[learners.NAME.TABLE]` tables hold what a named learner
+(maml, meta-sgd, ...) changes, so that one file serves the same task with every learner. Functions elsewhere take the
+tables they use, never the whole recipe.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from fewshot.errors import RecipeError
+from fewshot.tasks.augment import Augmentation
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """Where images come from and how regions are split.
+
+    Attributes:
+        source: `omniglot`, `task_archives`, `class_folders`, `synthetic` or `sine`.
+        size: Pixels of an image's side; 0 leaves images as they are.
+        rotations: Take each class's quarter turns as further classes (Omniglot).
+        split: `regions` keeps whole regions apart, `classes` whole classes.
+        train: Regions to train on, `["*"]` for all that are named nowhere else; or a number of classes.
+        validation: Regions to choose the best checkpoint on; or a number of classes.
+        test: Regions to evaluate on by default; or a number of classes. Empty where other data is meant for that.
+        split_seed: Of a split by classes.
+        on_damaged: `raise`, or `skip` and count.
+    """
+
+    source: Literal["omniglot", "task_archives", "class_folders", "synthetic", "sine"] = "task_archives"
+    size: int = 0
+    rotations: bool = False
+    split: Literal["regions", "classes"] = "regions"
+    train: tuple[str, ...] | int = ("*",)
+    validation: tuple[str, ...] | int = ()
+    test: tuple[str, ...] | int = ()
+    split_seed: int = 0
+    on_damaged: Literal["raise", "skip"] = "raise"
+
+
+@dataclass(frozen=True)
+class TasksTable:
+    """The tasks that training draws.
+
+    Attributes:
+        ways: Classes of a task.
+        shots: Support examples a class; a list gives each class its own.
+        queries: Query examples a class.
+        labels: `task` numbers a task's classes 0..ways-1 at random; `global` is the class itself.
+        disjoint_sources: Draw support and query from different patches or drawers.
+        within_region: Probability that a task's classes come from one region.
+        fixed_share: Share of the tasks that are the source's own fixed tasks.
+        swap: Swap support and query of fixed tasks at random.
+        validation_queries: Queries a class in validation and evaluation.
+        evaluation_within_region: As `within_region`, for validation and evaluation.
+    """
+
+    ways: int = 5
+    shots: tuple[int, ...] | int = 1
+    queries: int = 1
+    labels: Literal["task", "global"] = "task"
+    disjoint_sources: bool = False
+    within_region: float = 1.0
+    fixed_share: float = 0.0
+    swap: bool = False
+    validation_queries: int = 1
+    evaluation_within_region: float = 1.0
+
+
+@dataclass(frozen=True)
+class NetworkTable:
+    """The network that is adapted.
+
+    Attributes:
+        kind: `conv4`, `mlp` or `resnet12`.
+        normalization: A kind of `fewshot.models.normalization`.
+        filters: Of conv4.
+        blocks: Of conv4.
+        downsample: `pool` or `stride`, of conv4.
+        readout: `flatten` or `average`, of conv4.
+        units: Of mlp's layers.
+        widths: Filters of resnet12's blocks.
+    """
+
+    kind: Literal["conv4", "mlp", "resnet12"] = "conv4"
+    normalization: str = "support"
+    filters: int = 64
+    blocks: int = 4
+    downsample: Literal["pool", "stride"] = "pool"
+    readout: Literal["flatten", "average"] = "flatten"
+    units: tuple[int, ...] = (256, 128, 64, 64)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class LearnerTable:
+    """How the learner adapts.
+
+    Attributes:
+        head: `fixed`, `shared` or `prototype`.
+        restrict: A fixed head rules out classes that the support set does not show.
+        rates: `constant` (MAML), `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
+        rate: The inner rate, or where learned rates start.
+        steps: Inner steps in training; 0 with prototypes is a prototypical network.
+        evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
+        first_order: Treat inner gradients as constants (FOMAML).
+        adapts: `all`, `head` (ANIL) or `no_normalization`.
+        clip_value: Clip inner gradients elementwise; 0 for no clipping.
+        clip_norm: Clip the norm of inner gradients; 0 for no clipping.
+    """
+
+    head: Literal["fixed", "shared", "prototype"] = "fixed"
+    restrict: bool = False
+    rates: Literal["constant", "per_tensor", "per_parameter"] = "constant"
+    rate: float = 0.01
+    steps: int = 1
+    evaluation_steps: int = 0
+    first_order: bool = False
+    adapts: Literal["all", "head", "no_normalization"] = "all"
+    clip_value: float = 0.0
+    clip_norm: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """The outer loop.
+
+    Attributes:
+        updates: Meta-updates.
+        meta_batch_size: Tasks in an update.
+        meta_rate: Learning rate of the outer optimizer.
+        schedule: `constant`, or `cosine` down to zero at the last update.
+        warmup: Updates over which the rate rises from zero.
+        weight_decay: Of AdamW, on kernels alone; 0 for plain Adam.
+        clip_norm: Clip the norm of the meta-gradient; 0 for no clipping.
+        label_smoothing: Share of the target spread over the task's classes.
+        validate_every: Updates between validations.
+        validation_tasks: Tasks in a validation.
+        minutes: Stop after this time; 0 for no limit.
+        seed: Of initial weights, tasks and augmentation.
+        deterministic: Ask TensorFlow for deterministic operations.
+        precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
+    """
+
+    updates: int = 1000
+    meta_batch_size: int = 4
+    meta_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    label_smoothing: float = 0.0
+    validate_every: int = 250
+    validation_tasks: int = 100
+    minutes: float = 0.0
+    seed: int = 0
+    deterministic: bool = False
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run.
+
+    Attributes:
+        name: Of the recipe.
+        description: One line for `fewshot recipes`.
+        learner_name: Which of the recipe's learners this is.
+    """
+
+    name: str
+    description: str
+    learner_name: str
+    data: DataTable = field(default_factory=DataTable)
+    tasks: TasksTable = field(default_factory=TasksTable)
+    augment: Augmentation = field(default_factory=Augmentation)
+    network: NetworkTable = field(default_factory=NetworkTable)
+    learner: LearnerTable = field(default_factory=LearnerTable)
+    training: TrainingTable = field(default_factory=TrainingTable)
+
+    def as_tables(self) -> Table:
+        """Return the recipe as plain tables, as JSON writes them."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+TABLES = {f.name: f for f in fields(Recipe) if f.name not in ("name", "description", "learner_name")}
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that ship with the program."""
+    folder = resources.files("fewshot.training") / "recipes"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def recipe_text(name: str) -> str:
+    """Return a recipe's TOML: one that ships with the program, or a file.
+
+    Raises:
+        RecipeError: if there is none of that name.
+    """
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise RecipeError(f"There is no recipe file {name}.")
+        return Path(name).read_text(encoding="utf-8")
+    known = recipe_names()
+    if name not in known:
+        raise RecipeError(f"Unknown recipe {name!r}.{_nearest(name, known)} `fewshot recipes` lists them all.")
+    return (resources.files("fewshot.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def read_recipe(name: str, *, learner: str | None = None, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply a learner and settings to it.
+
+    Args:
+        name: A shipped recipe's name, or the path of a TOML file.
+        learner: One of the recipe's `[learners]`; the first one if None.
+        settings: `table.key=value` in TOML's notation, applied last.
+
+    Raises:
+        RecipeError: if a name, key or value is unknown or of the wrong type.
+    """
+    try:
+        tables = tomllib.loads(recipe_text(name))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"Recipe {name} is not valid TOML: {error}.") from None
+    learners = tables.pop("learners", {})
+    chosen = learner or next(iter(learners), "custom")
+    if learners and chosen not in learners:
+        hint = _nearest(chosen, list(learners))
+        raise RecipeError(f"Recipe {name} has no learner {chosen!r}.{hint} It has: {', '.join(learners)}.")
+    for table, changes in learners.get(chosen, {}).items():
+        tables.setdefault(table, {}).update(changes)
+    for setting in settings:
+        _apply(tables, setting)
+    return make_recipe({"name": Path(name).stem, "learner_name": chosen, **tables})
+
+
+def make_recipe(tables: Mapping[str, Any]) -> Recipe:
+    """Make a recipe from plain tables.
+
+    Raises:
+        RecipeError: if a key is unknown or a value is of the wrong type.
+    """
+    for key in tables:
+        if key not in {f.name for f in fields(Recipe)}:
+            raise RecipeError(f"A recipe has no table {key!r}.{_nearest(key, list(TABLES))}")
+    made = {key: _typed(_annotation(Recipe, key), value, key) for key, value in tables.items()}
+    return Recipe(**{"description": "", **made})
+
+
+def differences(ours: Recipe, theirs: Recipe) -> list[str]:
+    """Return `table.key: ours against theirs` for every setting in which two recipes differ."""
+    found = []
+    left, right = _flat(ours.as_tables()), _flat(theirs.as_tables())
+    for key in sorted({*left, *right}):
+        if left.get(key) != right.get(key):
+            found.append(f"{key}: {left.get(key)!r} against {right.get(key)!r}")
+    return found
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _apply(tables: Table, setting: str) -> None:
+    """Apply one `table.key=value` to plain tables."""
+    path, equals, text = setting.partition("=")
+    table, dot, key = path.strip().partition(".")
+    if not equals or not dot:
+        raise RecipeError(f"--set expects table.key=value, such as training.updates=500; received {setting!r}.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word
+    if table not in TABLES:
+        raise RecipeError(f"--set {setting}: a recipe has no table {table!r}.{_nearest(table, list(TABLES))}")
+    tables.setdefault(table, {})[key] = value
+
+
+def _annotation(owner: type, name: str) -> Any:
+    return typing.get_type_hints(owner)[name]
+
+
+def _typed(annotation: Any, value: Any, where: str) -> Any:
+    """Check a value against an annotation, turning tables into dataclasses and lists into tuples."""
+    if is_dataclass(annotation):
+        return _table(annotation, value, where)
+    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        if value not in options:
+            raise RecipeError(f"{where} = {value!r}: expected one of {', '.join(map(repr, options))}.")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        for option in options:
+            try:
+                return _typed(option, value, where)
+            except RecipeError:
+                continue
+        raise RecipeError(f"{where} = {value!r}: expected {_words(annotation)}.")
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{where} = {value!r}: expected {_words(annotation)}.")
+        return tuple(_typed(options[0], item, where) for item in value)
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
+        raise RecipeError(f"{where} = {value!r}: expected {_words(annotation)}.")
+    return value
+
+
+def _table(kind: type, value: Any, where: str) -> Any:
+    """Make one table's dataclass."""
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{where} is a table of a recipe; received {value!r}.")
+    known = [f.name for f in fields(kind)]
+    for key in value:
+        if key not in known:
+            hint = _nearest(key, known)
+            raise RecipeError(f"Unknown key {where}.{key}.{hint} The table [{where}] has: {', '.join(known)}.")
+    return kind(**{key: _typed(_annotation(kind, key), item, f"{where}.{key}") for key, item in value.items()})
+
+
+def _words(annotation: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if typing.get_origin(annotation) is tuple:
+        return f"a list of {names[typing.get_args(annotation)[0]].removeprefix('a ')}s".replace("texts", "texts")
+    if annotation in names:
+        return names[annotation]
+    return " or ".join(_words(option) for option in typing.get_args(annotation))
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,131 @@
+"""Every network x learner x normalisation: the meta-gradient against central finite differences in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner
+from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12
+
+TOLERANCE = 1e-6
+STEP = 1e-6
+IMAGES = {"conv4-pool": (8, 8, 2), "conv4-stride": (8, 8, 2), "mlp": (4, 4, 2), "resnet12": (16, 16, 2)}
+NETWORKS = {
+    "conv4-pool": lambda norm: conv4(IMAGES["conv4-pool"], filters=4, blocks=2, normalization=norm),
+    "conv4-stride": lambda norm: conv4(
+        IMAGES["conv4-stride"], filters=4, blocks=2, normalization=norm, downsample="stride"
+    ),
+    "mlp": lambda norm: mlp(IMAGES["mlp"], units=(6, 5), normalization=norm),
+    "resnet12": lambda norm: resnet12(IMAGES["resnet12"], filters=(2, 3, 3, 4), normalization=norm),
+}
+LEARNERS = {
+    "maml": {"rates": "constant", "head": "fixed"},
+    "meta-sgd": {"rates": "per_parameter", "head": "fixed"},
+    "maml++": {"rates": "per_tensor", "head": "fixed"},
+    "anil": {"rates": "constant", "head": "fixed", "adapts": "head"},
+    "shared-head": {"rates": "per_parameter", "head": "shared", "adapts": "no_normalization"},
+    "proto-maml": {"rates": "per_parameter", "head": "prototype"},
+    "protonet": {"rates": "constant", "head": "prototype", "steps": 0},
+    "clipped": {"rates": "per_parameter", "head": "fixed", "clip_norm": 0.05},
+}
+CASES = [
+    pytest.param(network, learner, norm, steps, id=f"{network}-{learner}-{norm}-{steps}")
+    for network in NETWORKS
+    for learner in LEARNERS
+    for norm in NORMALIZATIONS
+    for steps in ((1, 3) if learner != "protonet" else (0,))
+]
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    """Compute in float64, and without graphs: small cases run faster than they trace."""
+    keras.config.set_floatx("float64")
+    tf.config.run_functions_eagerly(True)
+    keras.utils.set_random_seed(3)
+    yield
+    tf.config.run_functions_eagerly(False)
+    keras.config.set_floatx("float32")
+
+
+def make_learner(network: str, learner: str, normalization: str, steps: int) -> MetaLearner:
+    choice = LEARNERS[learner]
+    made = MetaLearner(
+        NETWORKS[network](normalization),
+        make_head(choice["head"], outputs=3),
+        InnerRates(choice["rates"], initial=0.05, steps=steps),
+        InnerLoop(steps=steps, clip_norm=choice.get("clip_norm")),
+        adapts=choice.get("adapts", "all"),
+    )
+    rng = np.random.default_rng(7)
+    for variable in made.trainable_variables:  # away from zeros and ones, where terms cancel
+        variable.assign(variable + 0.1 * rng.standard_normal(variable.shape))
+    return made
+
+
+def episode(image: tuple[int, ...]) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    rng = np.random.default_rng(11)
+    support_y = np.tile(np.array([0, 0, 1, 1, 2, 2], "int32"), (2, 1))
+    return (rng.random((2, 6, *image)), support_y, rng.random((2, 5, *image))), np.array([[0, 1, 2, 1, 0]] * 2)
+
+
+def meta_loss(learner: MetaLearner) -> tf.Tensor:
+    inputs, query_y = episode(learner.body.input_shape[1:])
+    logits = learner(tuple(tf.constant(x) for x in inputs))
+    return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(query_y, logits, from_logits=True))
+
+
+def check_direction(learner: MetaLearner, variables: list, gradients: list[np.ndarray], seed: int) -> None:
+    """Compare the slope along one direction, half gradient and half chance, with a central difference."""
+    rng = np.random.default_rng(seed)
+    size = np.sqrt(sum((g**2).sum() for g in gradients))
+    chance = [rng.standard_normal(g.shape) for g in gradients]
+    length = np.sqrt(sum((c**2).sum() for c in chance))
+    direction = [g / size + c / length for g, c in zip(gradients, chance, strict=True)]
+    expected = sum((g * d).sum() for g, d in zip(gradients, direction, strict=True))
+    values = [variable.numpy() for variable in variables]
+    losses = []
+    for sign in (1, -1):
+        for variable, value, d in zip(variables, values, direction, strict=True):
+            variable.assign(value + sign * STEP * d)
+        losses.append(float(meta_loss(learner)))
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    measured = (losses[0] - losses[1]) / (2 * STEP)
+    assert measured == pytest.approx(expected, rel=TOLERANCE)
+
+
+def check_case(network: str, learner_name: str, normalization: str, steps: int) -> None:
+    learner = make_learner(network, learner_name, normalization, steps)
+    with tf.GradientTape() as tape:
+        loss = meta_loss(learner)
+    variables = learner.trainable_variables
+    gradients = [
+        g.numpy() if g is not None else np.zeros(v.shape)
+        for g, v in zip(tape.gradient(loss, [v.value for v in variables]), variables, strict=True)
+    ]
+    parts = {"body": learner.body, "head": learner.head, "rates": learner.inner_rates}
+    for seed, part in enumerate(parts.values()):
+        chosen = [i for i, v in enumerate(variables) if any(v is own for own in part.trainable_variables)]
+        if chosen and any(np.abs(gradients[i]).max() > 0 for i in chosen):
+            check_direction(learner, [variables[i] for i in chosen], [gradients[i] for i in chosen], seed)
+    reached = sum(np.abs(g).max() > 0 for g in gradients)
+    assert reached >= 0.8 * len(gradients), "most meta-learned tensors must receive a gradient"
+
+
+@pytest.mark.parametrize(("network", "learner", "normalization", "steps"), CASES[::7])
+def test_meta_gradient_matches_finite_differences(network: str, learner: str, normalization: str, steps: int) -> None:
+    check_case(network, learner, normalization, steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "learner", "normalization", "steps"), CASES)
+def test_every_meta_gradient_matches_finite_differences(
+    network: str, learner: str, normalization: str, steps: int
+) -> None:
+    check_case(network, learner, normalization, steps)
