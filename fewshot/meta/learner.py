@@ -18,7 +18,7 @@ from fewshot.errors import RecipeError, ShapeError
 from fewshot.meta.adapt import InnerLoop, Parameters, Support, adapt, divergence_as_error, require_finite
 from fewshot.meta.rates import ADAPTS, InnerRates
 from fewshot.models import Head, Normalization
-from fewshot.models.normalization import TRANSDUCTIVE_LAYERS
+from fewshot.models.normalization import is_transductive
 
 LONGEST_UNROLLED = 10
 """More inner steps than this run in a loop of the graph, so that the graph stays small."""
@@ -96,7 +96,7 @@ class MetaLearner(keras.Model):
         self.inner, self.adapts = inner, adapts
         self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
         layers = list(body._flatten_layers())
-        self.transductive = any(isinstance(layer, TRANSDUCTIVE_LAYERS) for layer in layers)
+        self.transductive = any(is_transductive(layer) for layer in layers)
         shapes = [tuple(variable.shape) for variable in body.trainable_variables]
         moving = _moving(body, layers, adapts)
         if head is not None:

@@ -205,8 +205,11 @@ _KINDS: dict[str, type[Normalization]] = {
     "group": GroupNormalization,
 }
 NORMALIZATIONS = (*_KINDS, "none")
-TRANSDUCTIVE_LAYERS = (BatchNormalization, keras.layers.BatchNormalization)
-"""Layers with which one query's prediction depends on the others."""
+
+
+def is_transductive(layer: keras.layers.Layer) -> bool:
+    """Whether, through this layer, one query's prediction depends on the other queries it arrives with."""
+    return type(layer) is BatchNormalization or isinstance(layer, keras.layers.BatchNormalization)
 
 
 def make_normalization(kind: str, name: str | None = None) -> keras.layers.Layer:

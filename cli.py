@@ -1,0 +1,174 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported anywhere
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot.errors import FewshotError
+
+
+def kind_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the error tree into click's error: one message, exit code 1, no traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except FewshotError as error:
+            raise click.ClickException(str(error)) from None
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="fewshot")
+def main() -> None:
+    """Few-shot land-cover mapping: meta-train on many regions, adapt to a new one with a few labelled examples."""
+
+
+data_option = click.option(
+    "--data",
+    "paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="File or folder of the recipe's data; may be given several times.",
+)
+
+
+@main.command()
+@click.argument("recipe")
+@data_option
+@click.option("--learner", help="One of the recipe's learners, such as maml or meta-sgd; the first one if not given.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/RECIPE-LEARNER if not given.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting of the recipe; repeatable."
+)
+@click.option("--minutes", type=float, help="Stop after this much training time.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")
+@kind_errors
+def train(
+    recipe: str,
+    paths: tuple[Path, ...],
+    learner: str | None,
+    out: Path | None,
+    settings: tuple[str, ...],
+    minutes: float | None,
+    resume: bool,  # noqa: FBT001 (click passes options by name)
+) -> None:
+    """Meta-train RECIPE (a name from `fewshot recipes`, or a TOML file)."""
+    from fewshot.training.recipe import read_recipe
+    from fewshot.training.train import train as run_training
+
+    chosen = read_recipe(recipe, learner=learner, settings=settings)
+    out = out or Path("runs") / f"{chosen.name}-{chosen.learner_name}"
+    verbose = 1 if sys.stdout.isatty() else 2
+    state = run_training(chosen, paths, out, minutes=minutes, resume=resume, verbose=verbose)
+    best = "" if state.best is None else f", best validation {state.best:.4g} after {state.best_updates}"
+    click.echo(f"{out}: {state.updates} updates in {state.seconds / 60:.1f} minutes{best}.")
+    click.echo(f"Next: fewshot evaluate {out}")
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@data_option
+@click.option("--split", default="test", show_default=True, help="Part of the recipe's own split to draw tasks from.")
+@click.option("--tasks", default=600, show_default=True, type=click.IntRange(1), help="Tasks to draw.")
+@click.option("--ways", type=click.IntRange(2), help="Classes a task; the recipe's if not given.")
+@click.option("--shots", help="Support examples a class, such as 1 or 1,5,10 for a table; the recipe's if not given.")
+@click.option("--steps", default="0,1,2,5,10", show_default=True, help="Inner steps of the curve.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the drawn tasks.")
+@click.option("--task-list", type=click.Path(path_type=Path), help="Evaluate on a frozen task list (JSON).")
+@click.option("--baselines", is_flag=True, help="Put the plain baselines beside the run, on the same tasks.")
+@click.option("--baseline-minutes", default=5.0, show_default=True, help="Most training time for each baseline.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write every figure to this file.")
+@click.option("--report", "report_folder", type=click.Path(path_type=Path), help="Write report.md and plots there.")
+@kind_errors
+def evaluate(
+    run: Path,
+    paths: tuple[Path, ...],
+    json_file: Path | None,
+    report_folder: Path | None,
+    baselines: bool,  # noqa: FBT001 (click passes options by name)
+    baseline_minutes: float,
+    **asked: Any,
+) -> None:
+    """Evaluate RUN on tasks of regions it has not seen."""
+    from fewshot.training.evaluate import evaluate as run_evaluation
+    from fewshot.training.measure import Request
+    from fewshot.training.report import print_report, write_report
+
+    asked["shots"], asked["steps"] = numbers(asked["shots"], "--shots"), numbers(asked["steps"], "--steps")
+    report = run_evaluation(
+        run, paths, Request(**asked), baselines=baselines, baseline_minutes=baseline_minutes
+    )
+    print_report(report)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        click.echo(f"Figures: {json_file}")
+    if report_folder is not None:
+        click.echo(f"Report: {write_report(report, report_folder)}")
+
+
+def numbers(text: str | None, option: str) -> tuple[int, ...]:
+    """Read whole numbers separated by commas.
+
+    Raises:
+        click.BadParameter: if one is not a whole number of 0 or more.
+    """
+    if text is None:
+        return ()
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = (-1,)
+    if min(found) < 0 or (option == "--shots" and min(found) < 1):
+        raise click.BadParameter(f"expected whole numbers separated by commas, such as 1,5,10; received {text!r}.")
+    return found
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+@kind_errors
+def recipes(context: click.Context) -> None:
+    """List the recipes; `fewshot recipes show NAME` prints one."""
+    if context.invoked_subcommand is None:
+        from fewshot.training.report import print_recipes
+
+        print_recipes()
+
+
+@recipes.command()
+@click.argument("name")
+@kind_errors
+def show(name: str) -> None:
+    """Print the recipe NAME as TOML."""
+    from fewshot.training.recipe import recipe_text
+
+    click.echo(recipe_text(name), nl=False)
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for it.")
+@kind_errors
+def demo(out: Path) -> None:
+    """Train and evaluate on data the program makes itself, in under three minutes."""
+    from fewshot.training.demo import run_demo
+
+    run_demo(out)
+
+
+if __name__ == "__main__":
+    main()

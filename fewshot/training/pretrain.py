@@ -1,0 +1,152 @@
+"""Baselines that need training: pre-training on all classes, and a prototypical network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fewshot.data.region import RegionSet
+from fewshot.meta import MetaLearner
+from fewshot.meta.baselines import FINE_TUNING_RATES, FINE_TUNING_STEPS, fine_tuner
+from fewshot.tasks.augment import make_augment
+from fewshot.tasks.sources import SineTasks
+from fewshot.tasks.stream import stream
+from fewshot.tasks.task import TaskBatch
+from fewshot.training import build
+from fewshot.training.measure import TestTasks, learner_predict, measure, measure_sines
+from fewshot.training.recipe import Recipe
+from fewshot.training.run import write_whole
+from fewshot.training.train import compile_learner
+
+BATCH = 64
+CHOOSING_TASKS = 100
+"""Validation tasks that choose a fine-tuning rate."""
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Stops `fit` after a time."""
+
+    def __init__(self, minutes: float) -> None:
+        """Make the callback."""
+        super().__init__()
+        self.seconds = 60 * minutes
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Start the clock."""
+        self.end = tf.timestamp().numpy() + self.seconds
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Stop when the time is up."""
+        if tf.timestamp().numpy() > self.end:
+            self.model.stop_training = True
+
+
+def pretrained_body(recipe: Recipe, train: RegionSet | None, cache: Path, *, minutes: float) -> keras.Model:
+    """Return a body trained to tell all training classes apart, from `cache` if it is there.
+
+    It sees as many images as the recipe's meta-training does, at most `minutes` of it. For sine waves it is trained
+    on all waves at once.
+    """
+    problem = build.describe_problem(recipe.tasks, train)
+    body = build.build_body(recipe.network, problem.input_shape)
+    if train is None:
+        outputs, data = 1, _sine_examples(recipe)
+    else:
+        names = sorted({name for region in train.regions for name in region.class_names})
+        outputs, data = len(names), _labelled_images(recipe, train, names)
+    classifier = keras.Sequential([body, keras.layers.Dense(outputs)])
+    classifier.build((None, *problem.input_shape))
+    if cache.exists():
+        classifier.load_weights(cache)
+        return body
+    loss = (
+        keras.losses.MeanSquaredError()
+        if problem.regression
+        else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    classifier.compile(keras.optimizers.AdamW(1e-3, weight_decay=recipe.training.weight_decay), loss)
+    images = recipe.training.updates * recipe.training.meta_batch_size * recipe.tasks.ways * (
+        int(np.max(recipe.tasks.shots)) + recipe.tasks.queries
+    )
+    classifier.fit(data, steps_per_epoch=max(images // BATCH, 1), shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
+    write_whole(cache, classifier.save_weights)
+    return body
+
+
+def _labelled_images(recipe: Recipe, train: RegionSet, names: list[str]) -> tf.data.Dataset:
+    """Stream (images [n, H, W, bands], labels [n]) of all regions, augmented as in meta-training."""
+    number = {name: i for i, name in enumerate(names)}
+    images = np.concatenate([region.images for region in train.regions])
+    labels = np.concatenate(
+        [np.array([number[name] for name in region.class_names])[region.labels] for region in train.regions]
+    )
+    source = _ImageTasks(train, images, labels)
+    augment = make_augment(recipe.augment)
+    data = stream(source, meta_batch_size=1, seed=recipe.training.seed + 1, augment=augment)
+    return data.map(lambda x, y: (x[2][0], y[0]))
+
+
+class _ImageTasks:
+    """Draws labelled images as the queries of one task, so that `stream` serves classification too."""
+
+    def __init__(self, train: RegionSet, images: np.ndarray, labels: np.ndarray) -> None:
+        self.store, self.images, self.labels = train.store, images, labels
+
+    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
+        """Draw `BATCH` images a task."""
+        chosen = rng.integers(len(self.images), size=(tasks, BATCH))
+        pixels = np.stack([self.store.read(self.images[row]) for row in chosen])
+        labels = self.labels[chosen].astype(np.int32)
+        return TaskBatch(pixels[:, :1], labels[:, :1], pixels, labels)
+
+
+def _sine_examples(recipe: Recipe) -> tf.data.Dataset:
+    """Stream (x [n, 1], y [n, 1]) of waves mixed together."""
+    source = SineTasks(1, BATCH)
+    return stream(source, meta_batch_size=1, seed=recipe.training.seed + 1).map(lambda x, y: (x[2][0], y[0]))
+
+
+def choose_rate(body: keras.Model, recipe: Recipe, validation: TestTasks | None) -> MetaLearner:
+    """Return the fine-tuning of `body` whose rate does best on validation tasks."""
+
+    def tuned(rate: float) -> MetaLearner:
+        return fine_tuner(body, rate=rate, regression_outputs=1 if validation is None else 0)
+
+    def score(rate: float) -> float:
+        predict = learner_predict(tuned(rate), [FINE_TUNING_STEPS])
+        if validation is None:
+            shots = int(np.max(recipe.tasks.shots))
+            return -float(np.nan_to_num(measure_sines(predict, shots, 50, CHOOSING_TASKS, 7).mean(), nan=np.inf))
+        few = replace(validation, tasks=validation.tasks[:CHOOSING_TASKS])
+        return float(measure(predict, few, [FINE_TUNING_STEPS], 0).per_task.mean())
+
+    return tuned(max(FINE_TUNING_RATES, key=score))
+
+
+def prototypical_network(recipe: Recipe, parts: dict[str, RegionSet], cache: Path, *, minutes: float) -> MetaLearner:
+    """Return a prototypical network (Snell et al. 2017) on the recipe's network and tasks, from `cache` if there.
+
+    Trained with the recipe's own outer loop for at most `minutes`.
+    """
+    learner_table = replace(recipe.learner, head="prototype", steps=0, evaluation_steps=0, rates="constant")
+    recipe = replace(recipe, learner=learner_table, tasks=replace(recipe.tasks, labels="task"))
+    train = parts["train"]
+    problem = build.describe_problem(recipe.tasks, train)
+    learner = build.build_learner(recipe.network, recipe.learner, problem)
+    if cache.exists():
+        learner.load_weights(cache)
+        return learner
+    compile_learner(learner, recipe, problem)
+    data = stream(
+        build.training_source(recipe.tasks, recipe.data, train),
+        meta_batch_size=recipe.training.meta_batch_size,
+        seed=recipe.training.seed,
+        augment=make_augment(recipe.augment),
+    )
+    learner.fit(data, steps_per_epoch=recipe.training.updates, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
+    write_whole(cache, learner.save_weights)
+    return learner

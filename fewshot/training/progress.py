@@ -1,0 +1,105 @@
+"""The callback that saves a run, and the small ones around it."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from fewshot.training.run import RunFolder, State, write_whole
+
+SAVE_EVERY = 30.0
+"""Seconds between checkpoints within an epoch."""
+
+
+class SaveRun(keras.callbacks.Callback):
+    """Saves weights, optimizer and state every half minute and after each epoch, and the best weights.
+
+    Keras's `BackupAndRestore` starts an interrupted epoch again and overwrites its file in place; this one continues
+    at the very update, and a kill during a save leaves the save before.
+    """
+
+    def __init__(self, folder: RunFolder, state: State, *, monitor: str, minutes: float = 0.0) -> None:
+        """Make the callback.
+
+        Args:
+            folder: Where to save.
+            state: Where training stands.
+            monitor: The figure of `logs` that decides which weights are best; losses are better when smaller.
+            minutes: Stop training after this much time, earlier sessions of the run included; 0 for no limit.
+        """
+        super().__init__()
+        self.folder, self.state, self.monitor, self.minutes = folder, state, monitor, minutes
+        self.began = time.monotonic() - state.seconds
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count the update; save if the last save is long ago; stop if the time is up."""
+        self.state = replace(self.state, updates=self.state.updates + 1, seconds=time.monotonic() - self.began)
+        if time.monotonic() - self.saved > SAVE_EVERY:
+            self.save()
+        if self.minutes and self.state.seconds > 60 * self.minutes:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the weights if they are the best so far, and save."""
+        figure = (logs or {}).get(self.monitor)
+        if figure is not None:
+            figure = float(figure)
+            sign = -1 if "loss" in self.monitor else 1
+            if self.state.best is None or sign * figure > sign * self.state.best:
+                write_whole(self.folder.best_weights, self.model.save_weights)
+                self.state = replace(self.state, best=figure, best_updates=self.state.updates)
+        self.state = replace(self.state, validated=self.state.updates)
+        self.save()
+
+    def save(self) -> None:
+        """Save now."""
+        self.state = self.folder.save(self.state, self.model.save_weights)
+        self.saved = time.monotonic()
+
+    def finish(self) -> State:
+        """Mark the run as finished."""
+        self.state = replace(self.state, finished=True)
+        self.save()
+        return self.state
+
+
+class TaskSpeed(keras.callbacks.Callback):
+    """Adds tasks per second to the logs, for the progress bar and the table of epochs."""
+
+    def __init__(self, meta_batch_size: int) -> None:
+        """Make the callback for meta-batches of this many tasks."""
+        super().__init__()
+        self.meta_batch_size = meta_batch_size
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock of this epoch."""
+        self.began, self.batches = time.monotonic(), 0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add the speed so far in this epoch; the first update, which traces the graph, does not count."""
+        self.batches += 1
+        if self.batches == 1:
+            self.began = time.monotonic()
+        elif logs is not None:
+            seconds = max(time.monotonic() - self.began, 1e-9)
+            logs["tasks/s"] = (self.batches - 1) * self.meta_batch_size / seconds
+
+
+def trim_history(folder: RunFolder, epochs: int) -> None:
+    """Drop rows of epochs that the state does not know of: the kill came between the row and the state."""
+    if not folder.history.exists():
+        return
+    with folder.history.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    kept = [row for number, row in enumerate(rows) if number == 0 or (row and int(row[0]) < epochs)]
+
+    def write(path: str) -> None:
+        with open(path, "w", newline="", encoding="utf-8") as file:  # noqa: PTH123 (csv wants newline="")
+            csv.writer(file).writerows(kept)
+
+    write_whole(folder.history, write)
