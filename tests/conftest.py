@@ -42,7 +42,7 @@ def _present(folder: Path, file: str) -> Path:
 
 @pytest.fixture
 def make_set() -> Callable[..., RegionSet]:
-    """Builds a set from {region: {class: images}}; image `i` is 4x4 pixels of value `i % 256`, a source has two images."""
+    """Builds a set from {region: {class: images}}; image `i` is 4x4 pixels of value `i`, a source has two images."""
 
     def make(counts: dict[str, dict[str, int]], *, sources: bool = True) -> RegionSet:
         names: list[str] = []
@@ -54,9 +54,10 @@ def make_set() -> Callable[..., RegionSet]:
             images = np.arange(start, len(names))
             groups = np.arange(len(labels)) // 2 if sources else np.full(len(labels), -1)
             regions.append(Region(region, tuple(classes), images, labels, groups))
-        pixels = np.zeros((len(names), 4, 4, 1), np.uint8) + (np.arange(len(names)) % 256).astype(np.uint8)[
-            :, None, None, None
-        ]
+        pixels = (
+            np.zeros((len(names), 4, 4, 1), np.uint8)
+            + (np.arange(len(names)) % 256).astype(np.uint8)[:, None, None, None]
+        )
         every = tuple(dict.fromkeys(name for classes in counts.values() for name in classes))
         return RegionSet("made-up", ArrayStore(names, pixels), tuple(regions), every)
 

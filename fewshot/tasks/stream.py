@@ -4,6 +4,8 @@ Batch `i` depends on the seed and on `i` only, so that an interrupted stream con
 """
 
 import atexit
+import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,25 +33,29 @@ class _Exit:
 
     def __init__(self) -> None:
         self._closing = False
-        self._last_draw = -1e9
+        self._running: set[int] = set()
+        self._last = -math.inf
         atexit.register(self._settle)
 
     def guard(self, draw: Callable[[np.int64], Parts], stand_in: Parts) -> Callable[[np.int64], Parts]:
         """Return `draw`, which at exit gives `stand_in` at once: nobody will see it."""
 
         def guarded(number: np.int64) -> Parts:
-            self._last_draw = time.monotonic()
-            drawn = stand_in if self._closing else draw(number)
-            self._last_draw = time.monotonic()
-            return drawn
+            thread = threading.get_ident()
+            self._running.add(thread)
+            try:
+                return stand_in if self._closing else draw(number)
+            finally:
+                self._last = time.monotonic()
+                self._running.discard(thread)
 
         return guarded
 
-    def _settle(self, quiet: float = 0.3, longest: float = 10.0) -> None:
+    def _settle(self, quiet: float = 0.5, longest: float = 30.0) -> None:
         """Wait until no draw has run for `quiet` seconds, `longest` seconds at most."""
         self._closing = True
         deadline = time.monotonic() + longest
-        while time.monotonic() < min(deadline, self._last_draw + quiet):
+        while time.monotonic() < deadline and (self._running or time.monotonic() < self._last + quiet):
             time.sleep(0.02)
 
 

@@ -93,7 +93,9 @@ def test_truncated_drawing_is_named_or_skipped(folder: Path, tmp_path: Path) -> 
     broken = folder / "Alpha/character01/01_02.png"
     broken.write_bytes(broken.read_bytes()[:40])
     path = zip_of(folder, tmp_path / "cut.zip")
-    with pytest.raises(DamagedDataError, match=r"cut\.zip: images_background/Alpha/character01/01_02\.png .*on_damaged"):
+    with pytest.raises(
+        DamagedDataError, match=r"cut\.zip: images_background/Alpha/character01/01_02\.png .*on_damaged"
+    ):
         read_omniglot([path])
     read = read_omniglot([path], on_damaged="skip")
     assert len(read.store.names) == 11
@@ -173,8 +175,8 @@ def runs(tmp_path: Path) -> Path:
         (root / f"run{run:02d}/class_labels.txt").write_text("\n".join(lines) + "\n")
     target = tmp_path / "all_runs.zip"
     with zipfile.ZipFile(target, "w") as archive:
-        for path in sorted(root.rglob("*.*")):
-            archive.write(path, path.relative_to(root))
+        for file in sorted(root.rglob("*.*")):
+            archive.write(file, file.relative_to(root))
     return target
 
 

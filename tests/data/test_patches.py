@@ -1,4 +1,5 @@
 import io
+import itertools
 import shutil
 import warnings
 import zipfile
@@ -29,15 +30,12 @@ def picture(value: int, *, size: int = 8) -> bytes:
 @pytest.fixture
 def members() -> dict[str, bytes]:
     """Two tasks, 3-way 2-shot, of one region; an image's red is 10 times its class."""
-    return {
-        f"task_{task:04d}/{side}/{k}_{name}_{j}_p{100 * task + 10 * k + j}{'tl' if side == 'query' else 'br'}.png": picture(
-            10 * CLASSES.index(name)
-        )
-        for task in (1, 2)
-        for side in ("support", "query")
-        for k, name in enumerate(CLASSES if task == 1 else CLASSES[::-1])
-        for j in (0, 1)
-    }
+    made = {}
+    for task, side, j in itertools.product((1, 2), ("support", "query"), (0, 1)):
+        for k, name in enumerate(CLASSES if task == 1 else CLASSES[::-1]):
+            patch = f"p{100 * task + 10 * k + j}{'tl' if side == 'query' else 'br'}"
+            made[f"task_{task:04d}/{side}/{k}_{name}_{j}_{patch}.png"] = picture(10 * CLASSES.index(name))
+    return made
 
 
 def write_zip(path: Path, members: dict[str, bytes]) -> Path:

@@ -62,14 +62,15 @@ def test_a_new_region_needs_its_own_examples(simulated: RegionSet) -> None:
     sampler = TaskSampler(
         simulated.select(lambda region: region.name >= "simulated_30"), TaskSpec(4, 5, 5, disjoint_sources=True)
     )
-    pooled, adapted = [], []
+    pooled: list[float] = []
+    adapted: list[float] = []
     for number in range(150):
         task = sampler.sample(np.random.default_rng([0, number]))
         prior = means[[simulated.classes.index(name) for name in task.classes]]
         own = np.stack([features[task.support][task.support_y == k].mean(0) for k in range(4)])
         for centres, scores in ((prior, pooled), (own, adapted)):
             distance = ((features[task.query][:, None] - centres) ** 2).sum(-1)
-            scores.append(np.mean(distance.argmin(1) == task.query_y))
+            scores.append(float(np.mean(distance.argmin(1) == task.query_y)))
     assert 0.35 < np.mean(pooled) < 0.75
     assert np.mean(adapted) > np.mean(pooled) + 0.08
     assert np.mean(adapted) < 0.95
