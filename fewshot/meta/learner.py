@@ -132,6 +132,8 @@ class MetaLearner(keras.Model):
         """
         support_x, support_y, query_x, *weight = inputs
         _check_tasks(inputs)
+        if self.inner.loss == "cross_entropy":
+            support_y = tf.cast(support_y, tf.int32)  # Keras may hand over whole numbers as floats
         start = self.start()
         classes = self._classes(support_y)
         steps = tuple(steps)
@@ -205,7 +207,7 @@ class MetaLearner(keras.Model):
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`, given `((support_x, support_y, query_x),)`; raises DivergedError likewise."""
+        """As `keras.Model.predict`, given (support_x, support_y, query_x) or batches `(inputs,)`; raises DivergedError likewise."""
         with divergence_as_error(REMEDY):
             return super().predict(*args, **kwargs)
 

@@ -1,0 +1,206 @@
+"""The meta-learner as a Keras model: fit, predict, divergence, heads, devices, precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fewshot.errors import DivergedError, RecipeError, ShapeError
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner
+from fewshot.meta.baselines import fine_tuner, nearest_neighbour
+from fewshot.models import conv4, make_head, mlp
+
+IMAGE = (8, 8, 1)
+
+
+def make(  # noqa: PLR0913 (each test names what it is about)
+    head: str = "prototype",
+    *,
+    normalization: str = "support",
+    steps: int = 2,
+    rate: float = 0.1,
+    adapts: str = "all",
+    rates: str = "per_parameter",
+) -> MetaLearner:
+    keras.utils.set_random_seed(0)
+    return MetaLearner(
+        conv4(IMAGE, filters=4, blocks=2, normalization=normalization),
+        make_head(head, outputs=3),
+        InnerRates(rates, initial=rate, steps=steps),
+        InnerLoop(steps=steps),
+        adapts=adapts,
+    )
+
+
+def episodes(tasks: int = 2, ways: int = 3, shots: int = 2, queries: int = 4) -> tuple:
+    """Classes differ in brightness; images are otherwise noise."""
+    rng = np.random.default_rng(1)
+    sy, qy = np.repeat(np.arange(ways, dtype="int32"), shots), np.repeat(np.arange(ways, dtype="int32"), queries)
+
+    def images(labels: np.ndarray) -> np.ndarray:
+        noise = rng.random((tasks, len(labels), *IMAGE))
+        return (noise * 0.5 + labels[None, :, None, None, None] / ways).astype("float32")
+
+    return (images(sy), np.tile(sy, (tasks, 1)), images(qy)), np.tile(qy, (tasks, 1))
+
+
+def compile_(learner: MetaLearner) -> MetaLearner:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    learner.compile(keras.optimizers.Adam(1e-2), loss, metrics=["accuracy"])
+    return learner
+
+
+def test_fit_lowers_the_loss_and_predict_returns_logits() -> None:
+    learner = compile_(make())
+    x, y = episodes()
+    history = learner.fit(tf.data.Dataset.from_tensors((x, y)).repeat(30), verbose=0, epochs=2, steps_per_epoch=15)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    assert learner.evaluate(tf.data.Dataset.from_tensors((x, y)), verbose=0)[1] > 0.8
+    from_arrays = learner.predict(x, batch_size=2, verbose=0)
+    from_batches = learner.predict(tf.data.Dataset.from_tensors((x,)), verbose=0)
+    assert from_arrays.shape == (2, 12, 3)
+    np.testing.assert_allclose(from_arrays, from_batches, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["shared", "prototype"])
+@pytest.mark.parametrize("ways", [2, 3, 7])
+def test_heads_take_any_number_of_classes(head: str, ways: int) -> None:
+    x, _ = episodes(ways=ways)
+    assert make(head)(x).shape == (2, 4 * ways, ways)
+
+
+@pytest.mark.parametrize("head", ["shared", "prototype"])
+def test_heads_are_indifferent_to_the_order_of_classes(head: str) -> None:
+    learner = make(head)
+    (sx, sy, qx), _ = episodes()
+    order = np.array([2, 0, 1], "int32")
+    straight, permuted = learner((sx, sy, qx)).numpy(), learner((sx, order[sy], qx)).numpy()
+    np.testing.assert_allclose(permuted[..., order], straight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["support", "task", "instance", "group", "none"])
+def test_inductive_predictions_do_not_depend_on_other_queries(normalization: str) -> None:
+    learner = make(normalization=normalization)
+    assert not learner.transductive
+    (sx, sy, qx), _ = episodes()
+    together, alone = learner((sx, sy, qx)).numpy(), learner((sx, sy, qx[:, :1])).numpy()
+    np.testing.assert_allclose(together[:, :1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_statistics_are_declared_transductive_and_are() -> None:
+    learner = make(normalization="batch")
+    assert learner.transductive
+    (sx, sy, qx), _ = episodes()
+    together, alone = learner((sx, sy, qx)).numpy(), learner((sx, sy, qx[:, :1])).numpy()
+    assert np.abs(together[:, :1] - alone).max() > 1e-3
+
+
+def test_prototypes_without_steps_are_a_prototypical_network() -> None:
+    learner = make(steps=0, normalization="none")
+    (sx, sy, qx), _ = episodes(tasks=1)
+    support, query = learner.body(sx[0]).numpy(), learner.body(qx[0]).numpy()
+    means = np.stack([support[sy[0] == c].mean(0) for c in range(3)])
+    nearest = ((query[:, None] - means[None]) ** 2).sum(-1).argmin(-1)
+    np.testing.assert_array_equal(learner((sx, sy, qx)).numpy()[0].argmax(-1), nearest)
+
+
+def test_a_restricted_fixed_head_answers_only_with_classes_shown() -> None:
+    keras.utils.set_random_seed(0)
+    learner = MetaLearner(
+        mlp(IMAGE, units=(8,)),
+        make_head("fixed", outputs=6, restrict=True),
+        InnerRates(initial=0.1),
+        InnerLoop(steps=1),
+    )
+    (sx, sy, qx), _ = episodes()
+    assert set(np.unique(learner((sx, sy + 2, qx)).numpy().argmax(-1))) <= {2, 3, 4}
+
+
+def test_what_adapts() -> None:
+    for adapts, still in (("head", lambda name: True), ("no_normalization", lambda name: name in ("gamma", "beta"))):
+        learner = make("fixed", adapts=adapts)
+        entries = learner.inner_rates.values()
+        for variable, entry in zip(learner.body.trainable_variables, entries, strict=False):
+            assert (entry is None) == still(variable.name)
+        assert entries[-1] is not None
+    with pytest.raises(RecipeError, match="no_normalization"):
+        make(adapts="body")
+
+
+def test_a_curve_passes_through_the_single_results() -> None:
+    learner = make("fixed", steps=3, rates="per_tensor")
+    x, _ = episodes()
+    curve = learner.predict_after(x, [0, 1, 3]).numpy()
+    for position, steps in enumerate([0, 1, 3]):
+        np.testing.assert_allclose(curve[position], learner.predict_after(x, [steps]).numpy()[0], rtol=1e-4, atol=1e-5)
+
+
+def test_many_tasks_and_unknown_numbers_of_tasks_give_the_same() -> None:
+    """More tasks than run side by side, and a number known only when the graph runs."""
+    learner = make()
+    x, _ = episodes(tasks=10)
+    one_by_one = np.concatenate([learner(tuple(part[i : i + 1] for part in x)) for i in range(10)])
+    np.testing.assert_allclose(learner(x), one_by_one, rtol=1e-4, atol=1e-5)
+    signature = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in x]
+    unknown = tf.function(lambda *parts: learner(parts), input_signature=signature)
+    np.testing.assert_allclose(unknown(*x), one_by_one, rtol=1e-4, atol=1e-5)
+
+
+def test_divergence_in_training_has_a_remedy() -> None:
+    learner = compile_(make(normalization="none", rate=1e30, rates="constant", head="fixed"))
+    x, y = episodes()
+    with pytest.raises(DivergedError, match=r"inner step 1 .*inner.rate|inner step 1 .*rate"):
+        learner.fit(tf.data.Dataset.from_tensors((x, y)), verbose=0)
+
+
+def test_inputs_must_hold_the_same_number_of_tasks() -> None:
+    (sx, sy, qx), _ = episodes()
+    with pytest.raises(ShapeError, match="same number of tasks"):
+        make().predict_after((sx, sy, qx[:1]), [1])
+
+
+def test_example_weights_reach_the_inner_loss() -> None:
+    learner = make("fixed")
+    (sx, sy, qx), _ = episodes()
+    even = learner((sx, sy, qx)).numpy()
+    np.testing.assert_allclose(learner((sx, sy, qx, np.full(sy.shape, 2.0, "float32"))), even, rtol=1e-4, atol=1e-5)
+    uneven = np.where(sy == 0, 1.0, 0.1).astype("float32")
+    assert np.abs(learner((sx, sy, qx, uneven)).numpy() - even).max() > 1e-3
+
+
+def test_weights_survive_the_disk(tmp_path: Path) -> None:
+    learner, x = make(), episodes()[0]
+    learner.save_weights(tmp_path / "run.weights.h5")
+    other = make()
+    for variable in other.trainable_variables:
+        variable.assign(variable + 1.0)
+    other.load_weights(tmp_path / "run.weights.h5")
+    np.testing.assert_array_equal(other(x), learner(x))
+
+
+def test_mixed_precision_trains() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        learner = compile_(make())
+        assert learner.body.layers[1].compute_dtype == "bfloat16"
+        x, y = episodes()
+        logits = learner(x)
+        assert logits.dtype == tf.float32
+        history = learner.fit(tf.data.Dataset.from_tensors((x, y)).repeat(), verbose=0, epochs=2, steps_per_epoch=15)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_random_fine_tuning_and_nearest_neighbour() -> None:
+    (sx, sy, qx), qy = episodes()
+    tuned = fine_tuner(conv4(IMAGE, filters=4, blocks=2, normalization="support"), rate=0.1)
+    assert (tuned((sx, sy, qx)).numpy().argmax(-1) == qy).mean() > 0.6
+    nearest = nearest_neighbour(sx, sy, qx, 3).numpy()
+    flat_s, flat_q = sx.reshape(2, 6, -1), qx.reshape(2, 12, -1)
+    expected = [sy[t][((flat_q[t][:, None] - flat_s[t][None]) ** 2).sum(-1).argmin(-1)] for t in range(2)]
+    np.testing.assert_array_equal(nearest.argmax(-1), expected)
