@@ -123,6 +123,7 @@ def test_split_characters_keeps_turns_together_whichever_comes_first(make_set: M
     made = make_set({"A": {f"A/c{i}": 2 for i in range(10)}})
     first, second = split_characters(with_rotations(made), (6, 4), seed=0)
     assert len(first.classes) == 24
+    assert {name for region in first.regions for name in region.class_names} == set(first.classes)
     assert not {unturned(name) for name in first.classes} & {unturned(name) for name in second.classes}
     assert set(first.classes) == set(with_rotations(split_characters(made, (6, 4), seed=0)[0]).classes)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fewshot.data.omniglot import with_rotations
 from fewshot.data.region import RegionSet, Task
 from fewshot.errors import TaskError
 from fewshot.tasks.sampler import ANY_REGION, TaskSampler, sample_task, sample_tasks
@@ -167,6 +168,14 @@ def test_drawers_are_kept_apart_over_the_whole_task(make_set: Make) -> None:
     spec = TaskSpec(20, 1, 5, disjoint_sources=True)
     for task in sample_tasks(made, spec, 10, seed=0):
         check(made, spec, task)
+
+
+def test_a_drawer_of_a_turned_alphabet_is_the_drawer_of_the_upright_one(make_set: Make) -> None:
+    made = with_rotations(make_set({"Greek": {f"Greek/c{i}": 8 for i in range(4)}}))
+    drawers = {int(i): int(s) for r in made.regions for i, s in zip(r.images, r.sources, strict=True)}
+    spec = TaskSpec(6, 2, 2, disjoint_sources=True, within_region=0.0)
+    for task in sample_tasks(made, spec, 20, seed=0):
+        assert not {drawers[int(i)] for i in task.support} & {drawers[int(i)] for i in task.query}
 
 
 def test_no_regions_at_all(make_set: Make) -> None:
