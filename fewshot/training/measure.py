@@ -14,6 +14,7 @@ import tensorflow as tf
 from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError, TaskError
 from fewshot.meta import MetaLearner
+from fewshot.meta.adapt import divergence_as_error
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import SineTasks
 from fewshot.tasks.task import Labels, Task, gather, read_tasks
@@ -183,8 +184,14 @@ def fewer_shots(task: Task, shots: int) -> Task:
 
 
 def learner_predict(learner: MetaLearner, steps: Sequence[int]) -> Predict:
-    """Return a compiled prediction after each of `steps`."""
-    return tf.function(lambda inputs: learner.predict_after(inputs, tuple(steps)), autograph=False)
+    """Return a compiled prediction after each of `steps`; it raises DivergedError where a support loss is not finite."""
+    compiled = tf.function(lambda inputs: learner.predict_after(inputs, tuple(steps)), autograph=False)
+
+    def predict(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        with divergence_as_error("Evaluate with fewer --steps, or train with clipped inner gradients."):
+            return compiled(tuple(inputs))
+
+    return predict
 
 
 def measure(predict: Predict, chosen: TestTasks, steps: Sequence[int], at: int) -> Outcome:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fewshot.data.region import RegionSet
+from fewshot.errors import DivergedError
 from fewshot.meta import MetaLearner
 from fewshot.meta.baselines import FINE_TUNING_RATES, FINE_TUNING_STEPS, fine_tuner
 from fewshot.tasks.augment import make_augment
@@ -118,11 +119,14 @@ def choose_rate(body: keras.Model, recipe: Recipe, validation: TestTasks | None)
 
     def score(rate: float) -> float:
         predict = learner_predict(tuned(rate), [FINE_TUNING_STEPS])
-        if validation is None:
-            shots = int(np.max(recipe.tasks.shots))
-            return -float(np.nan_to_num(measure_sines(predict, shots, 50, CHOOSING_TASKS, 7).mean(), nan=np.inf))
-        few = replace(validation, tasks=validation.tasks[:CHOOSING_TASKS])
-        return float(measure(predict, few, [FINE_TUNING_STEPS], 0).per_task.mean())
+        try:
+            if validation is None:
+                shots = int(np.max(recipe.tasks.shots))
+                return -float(measure_sines(predict, shots, 50, CHOOSING_TASKS, 7).mean())
+            few = replace(validation, tasks=validation.tasks[:CHOOSING_TASKS])
+            return float(measure(predict, few, [FINE_TUNING_STEPS], 0).per_task.mean())
+        except DivergedError:
+            return -np.inf
 
     return tuned(max(FINE_TUNING_RATES, key=score))
 

@@ -1,0 +1,127 @@
+"""A run killed at any moment goes on where it was, and ends where it would have ended."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from fewshot.errors import ArtifactError
+from fewshot.training.recipe import read_recipe
+from fewshot.training.run import RunFolder, State, write_whole
+from fewshot.training.train import train
+
+SETTINGS = [
+    "training.updates=60",
+    "training.validate_every=25",
+    "training.validation_tasks=8",
+    "training.deterministic=true",
+    "network.filters=4",
+    "network.blocks=2",
+]
+SCRIPT = """
+import sys
+from pathlib import Path
+from fewshot.training import progress
+progress.SAVE_EVERY = 0.0
+from fewshot.training.recipe import read_recipe
+from fewshot.training.train import train
+train(read_recipe("demo", settings={settings!r}), [], Path(sys.argv[1]), resume=True, verbose=0)
+"""
+
+
+def start(out: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT.format(settings=SETTINGS), str(out)], stderr=subprocess.PIPE)
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, node: found.update({name: node[()]}) if isinstance(node, h5py.Dataset) else None)
+    return found
+
+
+def updates_of(out: Path) -> int:
+    try:
+        return json.loads((out / "state.json").read_text())["updates"]
+    except (FileNotFoundError, json.JSONDecodeError):
+        return 0
+
+
+@pytest.mark.slow
+def test_two_kills_end_where_no_kill_ends(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole).wait(300) == 0
+    for after in (9, 31):
+        process = start(killed)
+        while updates_of(killed) < after and process.poll() is None:
+            time.sleep(0.02)
+        assert process.poll() is None, "finished before it could be killed"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert after <= updates_of(killed) < 60
+    assert start(killed).wait(300) == 0
+    state = RunFolder(killed).state()
+    assert state.finished
+    assert state.updates == 60
+    expected, found = weights(whole / RunFolder(whole).state().checkpoint), weights(killed / state.checkpoint)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-6, err_msg=name)
+    rows = list(csv.DictReader((killed / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert len(list(killed.glob("latest-*"))) == 1
+
+
+def tiny(**changes: str) -> list[str]:
+    settings = {"training.updates": "4", "training.validate_every": "2", "training.validation_tasks": "4"}
+    settings |= {"network.filters": "4", "network.blocks": "2"} | changes
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def test_a_run_is_not_overwritten_nor_resumed_under_another_recipe(tmp_path: Path) -> None:
+    recipe = read_recipe("demo", settings=tiny())
+    state = train(recipe, [], tmp_path / "run", verbose=0)
+    assert state.finished
+    assert state.updates == 4
+    with pytest.raises(ArtifactError, match="already holds a run. Add --resume"):
+        train(recipe, [], tmp_path / "run", verbose=0)
+    other = read_recipe("demo", settings=tiny(**{"training.meta_rate": "0.5"}))
+    with pytest.raises(ArtifactError, match="training.meta_rate: 0.003 against 0.5"):
+        train(other, [], tmp_path / "run", resume=True, verbose=0)
+    assert train(recipe, [], tmp_path / "run", resume=True, verbose=0) == state
+
+
+def test_a_time_limit_ends_the_run_with_usable_weights(tmp_path: Path) -> None:
+    recipe = read_recipe("demo", settings=tiny(**{"training.updates": "100000"}))
+    state = train(recipe, [], tmp_path / "run", minutes=0.02, verbose=0)
+    assert 0 < state.updates < 100000
+    assert RunFolder(tmp_path / "run").best_weights.exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "state.json"
+    target.write_text("before")
+
+    def fail(path: str) -> None:
+        Path(path).write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(target, fail)
+    assert target.read_text() == "before"
+
+
+def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"not a run folder: it has no recipe\.json"):
+        RunFolder(tmp_path).recipe()
+    assert RunFolder(tmp_path).state() == State()
