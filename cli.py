@@ -58,7 +58,7 @@ data_option = click.option(
 @click.option("--minutes", type=float, help="Stop after this much training time.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")
 @kind_errors
-def train(
+def train(  # noqa: PLR0913 (one parameter an option)
     recipe: str,
     paths: tuple[Path, ...],
     learner: str | None,
@@ -110,9 +110,7 @@ def evaluate(
     from fewshot.training.report import print_report, write_report
 
     asked["shots"], asked["steps"] = numbers(asked["shots"], "--shots"), numbers(asked["steps"], "--steps")
-    report = run_evaluation(
-        run, paths, Request(**asked), baselines=baselines, baseline_minutes=baseline_minutes
-    )
+    report = run_evaluation(run, paths, Request(**asked), baselines=baselines, baseline_minutes=baseline_minutes)
     print_report(report)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ they are first used, so that `import fewshot` does not wait for TensorFlow.
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 _HOMES = {
     "DivergedError": "fewshot.errors",
@@ -40,7 +39,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)  # noqa: PLE0605 (a list of names, made once above)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a public name from its room."""
     if name not in _HOMES:
         raise AttributeError(f"module 'fewshot' has no attribute {name!r}")

@@ -58,7 +58,7 @@ ROWS = (
     Row(
         "fewshot/training",
         rooms=tuple(f"fewshot.{room}" for room in ("tasks", "data", "meta", "models", "errors")),
-        packages=(*TENSORS, "matplotlib"),
+        packages=(*TENSORS, "matplotlib", "rich"),
     ),
     Row(
         "serving",

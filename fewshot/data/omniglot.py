@@ -162,7 +162,7 @@ def read_omniglot_tfds(
     return _by_alphabet(ArrayStore(names, np.stack(pixels)), classes, [-1] * len(names), ())
 
 
-def _tfds_class(example: dict[str, Any], alphabets: Any) -> str:  # noqa: ANN401  tfds is untyped
+def _tfds_class(example: dict[str, Any], alphabets: Any) -> str:
     """Name a TFDS example's class as the archives do; their characters count from 1."""
     return f"{alphabets(example['alphabet'])}/character{int(example['alphabet_char_id']) + 1:02d}"
 

@@ -7,7 +7,7 @@ assigns nothing, so the tape of the outer loop differentiates through every step
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -18,13 +18,18 @@ from fewshot.errors import DivergedError, RecipeError, ShapeError
 
 Parameters = Sequence[tf.Tensor]
 Rates = Sequence[tf.Tensor | None]
+Step = Callable[[tf.Tensor, Parameters], tuple[list[tf.Tensor], tf.Tensor]]
 
 
 class Network(Protocol):
     """What `adapt` needs of a network: Keras's own stateless protocol."""
 
     def stateless_call(
-        self, trainable_variables: Parameters, non_trainable_variables: Parameters, x: tf.Tensor, training: bool
+        self,
+        trainable_variables: Parameters,
+        non_trainable_variables: Parameters,
+        x: tf.Tensor,
+        training: bool,  # noqa: FBT001 (Keras's signature)
     ) -> tuple[tf.Tensor, Parameters]:
         """Return outputs `[n, ...]` and the non-trainable values the call leaves behind."""
         ...
@@ -121,7 +126,8 @@ def adapt(
     _check_lengths(parameters, rates, support)
 
     def step(index: int | tf.Tensor, current: Parameters) -> tuple[list[tf.Tensor], tf.Tensor]:
-        moving = [i for i, rate in enumerate(rates) if rate is not None]
+        rows = {i: rate for i, rate in enumerate(rates) if rate is not None}
+        moving = list(rows)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([current[i] for i in moving])
             outputs, _ = network.stateless_call(current, state, support.x, training=True)
@@ -129,9 +135,7 @@ def adapt(
         gradients = _limited(tape.gradient(loss, [current[i] for i in moving], unconnected_gradients="zero"), inner)
         moved = list(current)
         for i, gradient in zip(moving, gradients, strict=True):
-            rows = rates[i]
-            row = tf.minimum(index + inner.first_step, rows.shape[0] - 1)
-            rate = rows[row]
+            rate = rows[i][tf.minimum(index + inner.first_step, rows[i].shape[0] - 1)]
             moved[i] = current[i] - tf.cast(rate, gradient.dtype) * gradient
         return moved, tf.cast(loss, tf.float64 if loss.dtype == tf.float64 else tf.float32)
 
@@ -148,7 +152,7 @@ def adapt(
     return adapted
 
 
-def _while_steps(step, parameters: list[tf.Tensor], steps: tf.Tensor) -> Adapted:  # noqa: ANN001 (a closure of `adapt`)
+def _while_steps(step: Step, parameters: list[tf.Tensor], steps: tf.Tensor) -> Adapted:
     """Take a number of steps that only the running graph knows."""
     dtype = tf.float64 if parameters[0].dtype == tf.float64 else tf.float32
 
@@ -203,8 +207,9 @@ def require_finite(losses: tf.Tensor) -> None:
     broken = tf.logical_not(tf.math.is_finite(flat))
     step = tf.argmax(tf.cast(tf.reduce_any(broken, axis=0), tf.int32))
     tasks = tf.reduce_sum(tf.cast(tf.reduce_any(broken, axis=1), tf.int32))
-    message = tf.strings.format("The support loss is not finite at inner step {} ({} of {} tasks).",
-                                (step, tasks, tf.shape(flat)[0]))
+    message = tf.strings.format(
+        "The support loss is not finite at inner step {} ({} of {} tasks).", (step, tasks, tf.shape(flat)[0])
+    )
     with divergence_as_error("Lower the inner rate, or clip inner gradients."):
         tf.debugging.Assert(tf.logical_not(tf.reduce_any(broken)), [message])
 

@@ -32,8 +32,8 @@ def fine_tuner(
         regression_outputs: Number of targets where numbers are predicted; 0 for classes.
     """
     head = FixedHead(regression_outputs, name="head") if regression_outputs else SharedHead(name="head")
-    loss = "squared_error" if regression_outputs else "cross_entropy"
-    return MetaLearner(body, head, InnerRates("constant", initial=rate), InnerLoop(steps=steps, loss=loss))
+    inner = InnerLoop(steps=steps, loss="squared_error" if regression_outputs else "cross_entropy")
+    return MetaLearner(body, head, InnerRates("constant", initial=rate), inner)
 
 
 def nearest_neighbour(support_x: tf.Tensor, support_y: tf.Tensor, query_x: tf.Tensor, classes: int) -> tf.Tensor:

@@ -40,7 +40,11 @@ class HeadedNetwork:
         self.body = body
 
     def stateless_call(
-        self, parameters: Parameters, state: Parameters, x: tf.Tensor, training: bool
+        self,
+        parameters: Parameters,
+        state: Parameters,
+        x: tf.Tensor,
+        training: bool,  # noqa: FBT001 (Keras's signature)
     ) -> tuple[tf.Tensor, Parameters]:
         """Return logits `[n, ..., classes]` and the state the call leaves behind."""
         *body, kernel, bias = parameters
@@ -207,7 +211,7 @@ class MetaLearner(keras.Model):
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`, given (support_x, support_y, query_x) or batches `(inputs,)`; raises DivergedError likewise."""
+        """As `keras.Model.predict`, given `(support_x, support_y, query_x)` or a dataset of `(inputs,)`."""
         with divergence_as_error(REMEDY):
             return super().predict(*args, **kwargs)
 
@@ -235,8 +239,11 @@ def over_tasks(one: Callable[..., Any], inputs: Sequence[tf.Tensor]) -> Any:
     for x, original in zip(grouped, inputs, strict=True):
         x.set_shape([None, size, *original.shape[1:]])
     probe = tf.function(group).get_concrete_function([tf.TensorSpec(x.shape[1:], x.dtype) for x in grouped])
-    outputs = tf.map_fn(group, grouped, fn_output_signature=tf.nest.map_structure(
-        lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs))
+    outputs = tf.map_fn(
+        group,
+        grouped,
+        fn_output_signature=tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs),
+    )
     return tf.nest.map_structure(lambda t: tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], 0)), outputs)
 
 
@@ -245,10 +252,7 @@ def _moving(body: keras.Model, layers: Sequence[keras.layers.Layer], adapts: str
     if adapts not in ADAPTS:
         raise RecipeError(f"Unknown adapts {adapts!r}; expected one of {', '.join(ADAPTS)}.")
     kept = {
-        id(variable)
-        for layer in layers
-        if isinstance(layer, Normalization)
-        for variable in layer.trainable_variables
+        id(variable) for layer in layers if isinstance(layer, Normalization) for variable in layer.trainable_variables
     }
     return [
         adapts == "all" or (adapts == "no_normalization" and id(variable) not in kept)

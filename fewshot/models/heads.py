@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fewshot.errors import RecipeError
+from fewshot.errors import RecipeError, ShapeError
 
 ABSENT = -1e4
 """Added to the bias of a class that the support set does not show; within float16's range."""
@@ -123,6 +123,8 @@ class PrototypeHead(Head):
 
     def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
         """Return the prototypes as a linear layer; a class without examples starts at zero."""
+        if features is None:
+            raise ShapeError("A prototype head starts from the support set's features; none were given.")
         shown = tf.one_hot(labels, classes, dtype=features.dtype)  # [n, classes]; all zero where the label is ignored
         counts = tf.maximum(tf.reduce_sum(shown, axis=0), 1)
         means = tf.matmul(shown, features, transpose_a=True) / counts[:, None]  # [classes, features]

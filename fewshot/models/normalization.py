@@ -70,9 +70,7 @@ def _moments(x: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
     return mean, tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=True)
 
 
-def _own_statistics(
-    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, axes: list[int], epsilon: float
-) -> tf.Tensor:
+def _own_statistics(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, axes: list[int], epsilon: float) -> tf.Tensor:
     """Normalise `x` by its own mean and variance over `axes`.
 
     The first derivative is written out (Ioffe and Szegedy 2015, sec. 3), which spares TensorFlow half the passes over

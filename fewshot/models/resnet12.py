@@ -46,7 +46,9 @@ def resnet12(
             x = make_normalization(normalization, name=f"block{block}_norm{layer}")(x)
             if layer < CONVOLUTIONS_A_BLOCK:
                 x = keras.layers.LeakyReLU(0.1, name=f"block{block}_relu{layer}")(x)
-        x = keras.layers.LeakyReLU(0.1, name=f"block{block}_out")(keras.layers.Add(name=f"block{block}_add")([x, shortcut]))
+        x = keras.layers.LeakyReLU(0.1, name=f"block{block}_out")(
+            keras.layers.Add(name=f"block{block}_add")([x, shortcut])
+        )
         if block < len(filters):
             x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="features")(x), name="resnet12")

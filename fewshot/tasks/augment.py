@@ -84,7 +84,7 @@ def make_augment(augmentation: Augmentation) -> Callable[[TaskBatch, Any], TaskB
     if augmentation == Augmentation(fill=augmentation.fill, colour_per=augmentation.colour_per):
         return None
 
-    def augment(batch: TaskBatch, seed: Any) -> TaskBatch:  # noqa: ANN401  a tensor
+    def augment(batch: TaskBatch, seed: Any) -> TaskBatch:
         shots = batch.support_x.shape[1]
         # Support and queries change together: what holds for a task holds for both.
         images = tf.concat([batch.support_x, batch.query_x], axis=1)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fewshot.data.omniglot import read_omniglot, read_runs, with_rotations
+from fewshot.data.omniglot import read_omniglot, read_omniglot_tfds, read_runs, with_rotations
 from fewshot.data.patches import read_class_folders, read_task_archives
 from fewshot.data.region import RegionSet, split_characters, split_regions
 from fewshot.data.synthetic import simulate_patches
@@ -34,6 +34,8 @@ def read_data(data: DataTable, paths: Sequence[Path]) -> RegionSet:
     """
     if data.source == "synthetic":
         return simulate_patches()
+    if data.source == "omniglot_tfds":
+        return read_omniglot_tfds(paths[0] if paths else None, size=data.size or 28)
     if not paths:
         raise DataNotFoundError(
             f"This recipe reads {data.source} data from files, and none were named. Add --data PATH (several are "

@@ -54,7 +54,7 @@ def run_demo(out: Path) -> Path:
 def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
     """Draw a wave before and after adaptation, one task with its predictions, and the methods side by side."""
     figure = plt.figure(figsize=(11, 7.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1.15)))
     wave_axes, method_axes = top.subplots(1, 2)
     draw_wave(sine, wave_axes)
     draw_methods(cover, method_axes)
@@ -74,9 +74,11 @@ def draw_wave(run: Path, axes: plt.Axes) -> None:
     axes.plot(x, truth, color="0.6", linewidth=4, label="the wave", alpha=0.6)
     axes.plot(x, outputs[0], linestyle=":", color="C0", label="before adaptation")
     axes.plot(x, outputs[1], color="C0", label="after one step")
-    axes.scatter(batch.support_x[0, :, 0], batch.support_y[0, :, 0], color="black", zorder=3, label="ten support points")
+    axes.scatter(
+        batch.support_x[0, :, 0], batch.support_y[0, :, 0], color="black", zorder=3, label="ten support points"
+    )
     axes.set_title("A wave never seen", loc="left")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4)
 
 
 def draw_methods(cover: Report, axes: plt.Axes) -> None:
@@ -117,7 +119,9 @@ def draw_task(run: Path, figure: plt.Figure) -> None:
             right = answer == row
             show_patch(grid[row, column], image, task.classes[answer], "green" if right else "red")
         grid[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-    figure.suptitle(f"One task in {task.region}: support on the left, then queries with the class predicted", fontsize=10)
+    figure.suptitle(
+        f"One task in {task.region}: support on the left, then queries with the class predicted", fontsize=10
+    )
 
 
 def predicted_labels(learner: MetaLearner, inputs: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -175,15 +175,14 @@ def baseline_outcomes(folder: RunFolder, recipe: Recipe, chosen: TestTasks, *, m
         outcomes[name] = measure.measure(measure.learner_predict(learner, steps), local, steps, 0)
 
     def nearest(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        return nearest_neighbour(*inputs, classes=int(tf.reduce_max(inputs[1])) + 1)[None]
+        support_x, support_y, query_x = inputs
+        return nearest_neighbour(support_x, support_y, query_x, int(tf.reduce_max(support_y)) + 1)[None]
 
     outcomes["nearest neighbour on pixels"] = measure.measure(nearest, local, [0], 0)
     return outcomes
 
 
-def evaluate_sines(
-    folder: RunFolder, recipe: Recipe, request: Request, *, baselines: bool, minutes: float
-) -> Report:
+def evaluate_sines(folder: RunFolder, recipe: Recipe, request: Request, *, baselines: bool, minutes: float) -> Report:
     """Evaluate a run on sine waves: mean squared error over waves, by shots and by steps."""
     _, learner = measure.load_run(folder, None)
     steps, at = measure.curve_steps(request, int(learner.evaluation_steps))

@@ -184,7 +184,7 @@ def fewer_shots(task: Task, shots: int) -> Task:
 
 
 def learner_predict(learner: MetaLearner, steps: Sequence[int]) -> Predict:
-    """Return a compiled prediction after each of `steps`; it raises DivergedError where a support loss is not finite."""
+    """Return a compiled prediction after each of `steps`; it raises DivergedError where adaptation diverges."""
     compiled = tf.function(lambda inputs: learner.predict_after(inputs, tuple(steps)), autograph=False)
 
     def predict(inputs: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -70,10 +70,15 @@ def pretrained_body(recipe: Recipe, train: RegionSet | None, cache: Path, *, min
         else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     classifier.compile(keras.optimizers.AdamW(1e-3, weight_decay=recipe.training.weight_decay), loss)
-    images = recipe.training.updates * recipe.training.meta_batch_size * recipe.tasks.ways * (
-        int(np.max(recipe.tasks.shots)) + recipe.tasks.queries
+    images = (
+        recipe.training.updates
+        * recipe.training.meta_batch_size
+        * recipe.tasks.ways
+        * (int(np.max(recipe.tasks.shots)) + recipe.tasks.queries)
     )
-    classifier.fit(data, steps_per_epoch=max(images // BATCH, 1), shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
+    classifier.fit(
+        data, steps_per_epoch=max(images // BATCH, 1), shuffle=False, verbose=0, callbacks=[StopAfter(minutes)]
+    )
     write_whole(cache, classifier.save_weights)
     return body
 

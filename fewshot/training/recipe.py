@@ -29,7 +29,8 @@ class DataTable:
     """Where images come from and how regions are split.
 
     Attributes:
-        source: `omniglot`, `task_archives`, `class_folders`, `synthetic` or `sine`.
+        source: `omniglot` (the official zips or folders), `omniglot_tfds` (TensorFlow Datasets; --data is its folder),
+            `task_archives`, `class_folders`, `synthetic` or `sine`.
         size: Pixels of an image's side; 0 leaves images as they are.
         rotations: Take each class's quarter turns as further classes (Omniglot).
         split: `regions` keeps whole regions apart, `classes` whole classes.
@@ -40,7 +41,9 @@ class DataTable:
         on_damaged: `raise`, or `skip` and count.
     """
 
-    source: Literal["omniglot", "task_archives", "class_folders", "synthetic", "sine"] = "task_archives"
+    source: Literal["omniglot", "omniglot_tfds", "task_archives", "class_folders", "synthetic", "sine"] = (
+        "task_archives"
+    )
     size: int = 0
     rotations: bool = False
     split: Literal["regions", "classes"] = "regions"
@@ -299,29 +302,31 @@ def _annotation(owner: type, name: str) -> Any:
 
 def _typed(annotation: Any, value: Any, where: str) -> Any:
     """Check a value against an annotation, turning tables into dataclasses and lists into tuples."""
-    if is_dataclass(annotation):
-        return _table(annotation, value, where)
     origin, options = typing.get_origin(annotation), typing.get_args(annotation)
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return _table(annotation, value, where)
     if origin is Literal:
-        if value not in options:
-            raise RecipeError(f"{where} = {value!r}: expected one of {', '.join(map(repr, options))}.")
-        return value
+        if value in options:
+            return value
+        raise RecipeError(f"{where} = {value!r}: expected one of {', '.join(map(repr, options))}.")
     if origin in (typing.Union, types.UnionType):
-        for option in options:
-            try:
-                return _typed(option, value, where)
-            except RecipeError:
-                continue
+        annotation = next((option for option in options if _suits(option, value)), annotation)
+    if not _suits(annotation, value):
         raise RecipeError(f"{where} = {value!r}: expected {_words(annotation)}.")
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise RecipeError(f"{where} = {value!r}: expected {_words(annotation)}.")
-        return tuple(_typed(options[0], item, where) for item in value)
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
-        raise RecipeError(f"{where} = {value!r}: expected {_words(annotation)}.")
-    return value
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return float(value) if annotation is float else value
+
+
+def _suits(annotation: Any, value: Any) -> bool:
+    """Whether a plain value is of an annotated type; whole numbers are numbers, true and false are not."""
+    if typing.get_origin(annotation) is tuple:
+        return isinstance(value, list | tuple) and all(_suits(typing.get_args(annotation)[0], item) for item in value)
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(annotation, type):
+        return False
+    return isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))
 
 
 def _table(kind: type, value: Any, where: str) -> Any:
@@ -339,7 +344,7 @@ def _table(kind: type, value: Any, where: str) -> Any:
 def _words(annotation: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     if typing.get_origin(annotation) is tuple:
-        return f"a list of {names[typing.get_args(annotation)[0]].removeprefix('a ')}s".replace("texts", "texts")
+        return f"a list of {names[typing.get_args(annotation)[0]].removeprefix('a ')}s"
     if annotation in names:
         return names[annotation]
     return " or ".join(_words(option) for option in typing.get_args(annotation))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,24 +102,24 @@ def write_report(report: Report, folder: Path) -> Path:
     draw_curve(report, folder / "curve.png")
     write = percent if "accuracy" in report else plain
     if "by_shots" in report:
-        rows = [(shots, write(row)) for shots, row in report["by_shots"].items()]
-        lines += ["## By shots", "", *markdown_table(("shots", figure_name(report)), rows), ""]
+        shots = [(number, write(row)) for number, row in report["by_shots"].items()]
+        lines += ["## By shots", "", *markdown_table(("shots", figure_name(report)), shots), ""]
     if "by_region" in report:
-        rows = [(name, str(row["tasks"]), percent(row)) for name, row in report["by_region"].items()]
-        lines += ["## By region", "", *markdown_table(("region", "tasks", "accuracy %"), rows), ""]
+        regions = [(name, str(row["tasks"]), percent(row)) for name, row in report["by_region"].items()]
+        lines += ["## By region", "", *markdown_table(("region", "tasks", "accuracy %"), regions), ""]
     if "confusion" in report:
-        rows = [
+        classes = [
             (name, str(row["queries"]), f"{100 * row['recall']:.0f}", f"{100 * row['precision']:.0f}")
             for name, row in report["by_class"].items()
         ]
-        lines += ["## By class", "", *markdown_table(("class", "queries", "recall %", "precision %"), rows), ""]
+        lines += ["## By class", "", *markdown_table(("class", "queries", "recall %", "precision %"), classes), ""]
         lines += ["![confusion matrix](confusion.png)", ""]
         draw_confusion(report, folder / "confusion.png")
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
     return folder / "report.md"
 
 
-def markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a Markdown table."""
     return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
 
@@ -182,6 +184,4 @@ def print_recipes() -> None:
 
 def learner_names(name: str) -> list[str]:
     """Return the learners a recipe offers, its default first."""
-    import tomllib
-
     return list(tomllib.loads(recipe_text(name)).get("learners", {}))

@@ -183,7 +183,9 @@ def validation_tasks(recipe: Recipe, part: RegionSet) -> tuple[Task, ...]:
 
 def with_known_tasks(x: tuple[tf.Tensor, ...], y: tf.Tensor, tasks: int) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
     """Tell TensorFlow how many tasks a meta-batch has."""
-    return tuple(tf.ensure_shape(part, [tasks, *part.shape[1:]]) for part in x), tf.ensure_shape(y, [tasks, *y.shape[1:]])
+    return tuple(tf.ensure_shape(part, [tasks, *part.shape[1:]]) for part in x), tf.ensure_shape(
+        y, [tasks, *y.shape[1:]]
+    )
 
 
 def compile_learner(learner: MetaLearner, recipe: Recipe, problem: build.Problem) -> None:

@@ -53,7 +53,9 @@ def test_a_number_of_steps_known_to_the_graph_alone_gives_the_same() -> None:
         with tf.GradientTape() as tape:
             tape.watch(W)
             adapted = adapt(Linear(), [W, B], rates(0.3), Support(X, Y), InnerLoop(steps=steps))
-            loss = support_loss(Linear().stateless_call(adapted.parameters, [], X * 0.5, False)[0], Support(X, Y), "cross_entropy")
+            loss = support_loss(
+                Linear().stateless_call(adapted.parameters, [], X * 0.5, False)[0], Support(X, Y), "cross_entropy"
+            )
         return adapted.parameters[0], tape.gradient(loss, W)
 
     unrolled = gradient(3)

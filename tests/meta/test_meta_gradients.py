@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ NETWORKS = {
     "mlp": lambda norm: mlp(IMAGES["mlp"], units=(6, 5), normalization=norm),
     "resnet12": lambda norm: resnet12(IMAGES["resnet12"], filters=(2, 3, 3, 4), normalization=norm),
 }
-LEARNERS = {
+LEARNERS: dict[str, dict[str, Any]] = {
     "maml": {"rates": "constant", "head": "fixed"},
     "meta-sgd": {"rates": "per_parameter", "head": "fixed"},
     "maml++": {"rates": "per_tensor", "head": "fixed"},

@@ -37,7 +37,9 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sen12ms_run(sen12ms_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "sen12ms"
     settings = [*SMALL, "data.train=['103', '108', '130', '141']", "data.validation=['101']", "network.blocks=3"]
-    archives = [sen12ms_root / f"{name}.zip" for name in ("winter_103", "winter_108", "winter_130", "fall_141", "summer_101")]
+    archives = [
+        sen12ms_root / f"{name}.zip" for name in ("winter_103", "winter_108", "winter_130", "fall_141", "summer_101")
+    ]
     train(read_recipe("sen12ms-tasks-4w2s", settings=settings), archives, out, verbose=0)
     return out
 
