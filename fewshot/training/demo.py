@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import SubFigure
 from rich.console import Console
 
 from fewshot.meta import MetaLearner
@@ -54,7 +55,8 @@ def run_demo(out: Path) -> Path:
 def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
     """Draw a wave before and after adaptation, one task with its predictions, and the methods side by side."""
     figure = plt.figure(figsize=(11, 7.2), layout="constrained")
-    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1.15)))
+    halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
+    top, bottom = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     wave_axes, method_axes = top.subplots(1, 2)
     draw_wave(sine, wave_axes)
     draw_methods(cover, method_axes)
@@ -99,7 +101,7 @@ def draw_methods(cover: Report, axes: plt.Axes) -> None:
     axes.set_title("Simulated regions never seen", loc="left")
 
 
-def draw_task(run: Path, figure: plt.Figure) -> None:
+def draw_task(run: Path, figure: SubFigure) -> None:
     """Draw one task: the labelled patches, and the queries with what the adapted network says of them."""
     folder = RunFolder(run)
     region_set = measure.run_data(folder.recipe(), folder, [], "test")
