@@ -196,9 +196,9 @@ class MetaLearner(keras.Model):
 
     def _classes(self, support_y: tf.Tensor) -> int | tf.Tensor:
         """Return how many classes the tasks have: the head's own number, or the largest label and one."""
-        if self.head is None or self.head.outputs is not None:
-            return 0 if self.head is None else self.head.outputs
-        return tf.reduce_max(support_y) + 1
+        if self.head is None:
+            return self.body.output_shape[-1]
+        return tf.reduce_max(support_y) + 1 if self.head.outputs is None else self.head.outputs
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; raises DivergedError where a support loss is not finite."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from fewshot.data.omniglot import read_omniglot, read_omniglot_tfds, read_runs, with_rotations
@@ -19,7 +18,7 @@ from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head, mlp, resnet12
 from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks, SineTasks, TaskSource
 from fewshot.tasks.task import TaskSpec
-from fewshot.training.recipe import DataTable, LearnerTable, NetworkTable, Recipe, TasksTable, TrainingTable
+from fewshot.training.recipe import DataTable, LearnerTable, NetworkTable, TasksTable, TrainingTable
 
 SPLITS = ("train", "validation", "test")
 BUILT_IN = ("synthetic", "sine")
@@ -219,13 +218,3 @@ def seen_names(part: RegionSet) -> dict[str, list[str]]:
     """Return the places and classes of a part, which no test may show again."""
     classes = {name for region in part.regions for name in region.class_names}
     return {"places": sorted({region.place for region in part.regions}), "classes": sorted(classes)}
-
-
-def recipe_problem(recipe: Recipe, region_set: RegionSet | None) -> Problem:
-    """Return what a recipe's learner has to fit."""
-    return describe_problem(recipe.tasks, region_set)
-
-
-def count_parameters(learner: MetaLearner) -> int:
-    """Return how many numbers are meta-learned."""
-    return int(sum(np.prod(variable.shape) for variable in learner.trainable_variables))

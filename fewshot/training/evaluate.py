@@ -15,6 +15,7 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta import MetaLearner
 from fewshot.meta.baselines import nearest_neighbour
+from fewshot.tasks.task import write_tasks
 from fewshot.training import build, measure, pretrain
 from fewshot.training.measure import Outcome, Request, TestTasks, mean_and_interval
 from fewshot.training.recipe import Recipe
@@ -49,6 +50,8 @@ def evaluate(
     region_set = measure.run_data(recipe, folder, paths, request.split)
     shots = request.shots or (None,)
     chosen = measure.choose_tasks(recipe, region_set, request, shots[0])
+    if request.save_tasks is not None:
+        write_tasks(request.save_tasks, region_set, chosen.tasks)
     learner = load_for(folder, recipe, region_set, request)
     steps, at = measure.curve_steps(request, int(learner.evaluation_steps))
     outcome = measure.measure(measure.learner_predict(learner, steps), chosen, steps, at)

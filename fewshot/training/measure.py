@@ -45,6 +45,7 @@ class Request:
         steps: Inner steps of the curve.
         seed: Of the drawn tasks.
         task_list: A frozen task list to use instead of drawing.
+        save_tasks: Where to write the tasks as a frozen list.
     """
 
     split: str = "test"
@@ -54,6 +55,7 @@ class Request:
     steps: tuple[int, ...] = (0, 1, 2, 5, 10)
     seed: int = 0
     task_list: Path | None = None
+    save_tasks: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from dataclasses import replace
 from typing import Any
 
 import keras
 
+from fewshot.errors import DivergedError
 from fewshot.training.run import RunFolder, State, write_whole
 
 SAVE_EVERY = 30.0
@@ -37,7 +39,17 @@ class SaveRun(keras.callbacks.Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count the update; save if the last save is long ago; stop if the time is up."""
+        """Count the update; save if the last save is long ago; stop if the time is up.
+
+        Raises:
+            DivergedError: if the loss is not finite; nothing is saved after that.
+        """
+        if logs and not math.isfinite(logs.get("loss", 0.0)):
+            raise DivergedError(
+                f"The loss of the queries is not finite after {self.state.updates + 1} updates. Lower "
+                "training.meta_rate, or set training.clip_norm=5.0, and train anew; "
+                f"{self.folder.path} keeps the last sound checkpoint."
+            )
         self.state = replace(self.state, updates=self.state.updates + 1, seconds=time.monotonic() - self.began)
         if time.monotonic() - self.saved > SAVE_EVERY:
             self.save()
@@ -75,6 +87,7 @@ class TaskSpeed(keras.callbacks.Callback):
         """Make the callback for meta-batches of this many tasks."""
         super().__init__()
         self.meta_batch_size = meta_batch_size
+        self.measured = float("nan")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the clock of this epoch."""
@@ -86,8 +99,20 @@ class TaskSpeed(keras.callbacks.Callback):
         if self.batches == 1:
             self.began = time.monotonic()
         elif logs is not None:
-            seconds = max(time.monotonic() - self.began, 1e-9)
-            logs["tasks/s"] = (self.batches - 1) * self.meta_batch_size / seconds
+            logs["tasks/s"] = self.speed()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add the speed of the epoch, its validation left out."""
+        if logs is not None:
+            logs["tasks/s"] = self.measured
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Take the speed before validation begins."""
+        self.measured = self.speed()
+
+    def speed(self) -> float:
+        """Return tasks per second since the first update of the epoch."""
+        return (self.batches - 1) * self.meta_batch_size / max(time.monotonic() - self.began, 1e-9)
 
 
 def trim_history(folder: RunFolder, epochs: int) -> None:

@@ -94,7 +94,6 @@ def train(
     trim_history(folder, state.validated // epoch_updates)
     callbacks = [
         TaskSpeed(recipe.training.meta_batch_size),
-        keras.callbacks.TerminateOnNaN(),
         keras.callbacks.CSVLogger(str(folder.history), append=True),
         keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False),
         save,

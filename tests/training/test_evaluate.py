@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,12 @@ def test_same_seed_same_figures_other_seed_others(demo_run: Path) -> None:
     assert first != other
 
 
+def test_a_frozen_list_gives_the_same_tasks(demo_run: Path, tmp_path: Path) -> None:
+    drawn = evaluate(demo_run, [], Request(tasks=6, seed=3, save_tasks=tmp_path / "tasks.json"))
+    again = evaluate(demo_run, [], Request(task_list=tmp_path / "tasks.json"))
+    assert again["per_task"] == drawn["per_task"]
+
+
 @pytest.mark.parametrize("ways", [2, 3])
 def test_a_run_meets_other_numbers_of_classes_and_shots(demo_run: Path, ways: int) -> None:
     report = evaluate(demo_run, [], Request(tasks=8, ways=ways, shots=(1, 5)))
@@ -126,3 +133,30 @@ def test_fewer_shots_keep_the_first_examples(sen12ms_run: Path) -> None:
     fewer = measure.fewer_shots(task, 1)
     assert sorted(fewer.support_y) == [0, 1, 2, 3]
     assert set(fewer.support) < set(task.support)
+
+
+@pytest.fixture(scope="module")
+def all_runs(omniglot_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive in the official format, of two runs drawn from real drawings of one alphabet."""
+    path = tmp_path_factory.mktemp("runs") / "all_runs.zip"
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(omniglot_root / "images_background_small2.zip") as source, zipfile.ZipFile(path, "w") as made:
+        names = sorted(name for name in source.namelist() if "/Sanskrit/" in name and name.endswith(".png"))
+        for run in ("run01", "run02"):
+            lines = []
+            for number, character in enumerate(rng.choice(42, 20, replace=False) + 1, start=1):
+                drawings = [name for name in names if f"/character{character:02d}/" in name]
+                made.writestr(f"{run}/training/class{number:02d}.png", source.read(drawings[0]))
+                made.writestr(f"{run}/test/item{number:02d}.png", source.read(drawings[1]))
+                lines.append(f"{run}/test/item{number:02d}.png {run}/training/class{number:02d}.png\n")
+            made.writestr(f"{run}/class_labels.txt", "".join(lines))
+    return path
+
+
+def test_the_official_runs_are_evaluated_exactly(all_runs: Path, omniglot_root: Path, tmp_path: Path) -> None:
+    settings = [*SMALL[1:], "training.updates=3", "training.validation_tasks=4", "learner.steps=1"]
+    paths = [omniglot_root / f"images_background_small{i}.zip" for i in (1, 2)]
+    train(read_recipe("omniglot-challenge-minimal", settings=settings), paths, tmp_path / "run", verbose=0)
+    report = evaluate(tmp_path / "run", [all_runs], Request())
+    assert (report["fixed_tasks"], report["tasks"], report["ways"], report["shots"]) == (True, 2, 20, 1)
+    assert report["accuracy"]["mean"] > 0.15

@@ -1,0 +1,84 @@
+"""Normalisation layers against their definitions."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fewshot.errors import RecipeError
+from fewshot.models import NORMALIZATIONS, make_normalization
+from fewshot.models.normalization import is_transductive
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(3.0, 2.0, (5, 4, 4, 6)).astype("float32")
+
+
+def normalized(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-3)
+
+
+@pytest.mark.parametrize(("kind", "axes"), [("batch", (0, 1, 2)), ("support", (0, 1, 2)), ("instance", (1, 2))])
+def test_statistics_are_those_of_the_definition(kind: str, axes: tuple[int, ...]) -> None:
+    layer = make_normalization(kind)
+    np.testing.assert_allclose(layer(X, training=True), normalized(X, axes), rtol=1e-4, atol=1e-4)
+
+
+def test_groups_share_statistics() -> None:
+    layer = make_normalization("group")  # 8 groups asked for; 6 channels give 3 groups of 2
+    grouped = X.reshape(5, 4, 4, 3, 2)
+    expected = normalized(grouped, (1, 2, 4)).reshape(X.shape)
+    np.testing.assert_allclose(layer(X), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_support_statistics_are_kept_for_queries() -> None:
+    layer = make_normalization("support")
+    layer(X, training=True)
+    query = RNG.normal(0.0, 1.0, (3, 4, 4, 6)).astype("float32")
+    mean, variance = X.mean((0, 1, 2)), X.var((0, 1, 2))
+    np.testing.assert_allclose(layer(query), (query - mean) / np.sqrt(variance + 1e-3), rtol=1e-4, atol=1e-4)
+
+
+def test_task_normalization_blends_support_and_image() -> None:
+    layer = make_normalization("task")
+    layer(X, training=True)
+    query = RNG.normal(0.0, 1.0, (3, 4, 4, 6)).astype("float32")
+    layer.share_offset.assign(40.0)  # all support
+    support = make_normalization("support")
+    support(X, training=True)
+    np.testing.assert_allclose(layer(query), support(query), rtol=1e-3, atol=1e-4)
+    layer.share_offset.assign(-40.0)  # all image
+    np.testing.assert_allclose(layer(query), normalized(query, (1, 2)), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
+def test_first_derivative_is_that_of_the_forward_pass(kind: str) -> None:
+    """The derivative that is written out, against a central difference in float64."""
+    keras.config.set_dtype_policy("float64")
+    try:
+        layer = make_normalization(kind)
+        x = tf.constant(X[:3].astype("float64"))
+        layer(x, training=True)
+        weight = tf.constant(RNG.standard_normal(x.shape))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(weight * layer(x, training=True))
+        gradient = tape.gradient(loss, x)
+        direction = tf.constant(RNG.standard_normal(x.shape))
+        ends = [tf.reduce_sum(weight * layer(x + sign * 1e-6 * direction, training=True)) for sign in (1, -1)]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    expected = float(tf.reduce_sum(gradient * direction))
+    assert float((ends[0] - ends[1]) / 2e-6) == pytest.approx(expected, rel=1e-6)
+
+
+def test_only_batch_statistics_are_transductive() -> None:
+    assert [kind for kind in NORMALIZATIONS if is_transductive(make_normalization(kind))] == ["batch"]
+    assert is_transductive(keras.layers.BatchNormalization())
+
+
+def test_an_unknown_kind_names_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match="expected one of batch, support, task, instance, group, none"):
+        make_normalization("layer")
