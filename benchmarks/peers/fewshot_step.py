@@ -1,0 +1,99 @@
+"""The meta-update as `MetaLearner.fit` makes it: Keras's own train function, fed from `tf.data`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.peers import protocol
+from benchmarks.peers.protocol import Arrays
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner
+from fewshot.models import conv4, make_head
+
+
+def make_learner(inner_steps: int = 1) -> MetaLearner:
+    """Second-order MAML on Conv-4 with a fixed head, compiled with Adam."""
+    body = conv4((protocol.SIZE, protocol.SIZE, protocol.BANDS), filters=protocol.FILTERS, blocks=protocol.BLOCKS)
+    learner = MetaLearner(
+        body,
+        make_head("fixed", outputs=protocol.WAYS),
+        InnerRates("constant", initial=protocol.INNER_RATE),
+        InnerLoop(steps=inner_steps),
+    )
+    adam = keras.optimizers.Adam(protocol.META_RATE, epsilon=protocol.ADAM_EPSILON)
+    learner.compile(adam, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return learner
+
+
+class FewshotContender:
+    """Keras's own train function over an endless stream of the problem's meta-batch."""
+
+    version = f"fewshot, TensorFlow {tf.__version__}, Keras {keras.__version__}"
+
+    def __init__(self, arrays: Arrays) -> None:
+        """Take over weights and data."""
+        self.learner = make_learner()
+        self.variables = self.learner.trainable_variables  # the body's, then the head's
+        for variable, name in zip(self.variables, protocol.parameter_names(), strict=True):
+            variable.assign(arrays[name])
+        self.inputs = tuple(tf.constant(arrays[name]) for name in ("support_x", "support_y", "query_x"))
+        self.query_y = tf.constant(arrays["query_y"])
+        stream = tf.data.Dataset.from_tensors((self.inputs, self.query_y)).repeat().prefetch(2)
+        self.stream = iter(stream)
+        self.learner.make_train_function()
+
+    @tf.function
+    def gradients(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the loss and its gradient's norm."""
+        with tf.GradientTape() as tape:
+            loss = self.learner.compute_loss(y=self.query_y, y_pred=self.learner(self.inputs, training=True))
+        gradients = tape.gradient(loss, [variable.value for variable in self.variables])
+        return loss, tf.linalg.global_norm(gradients)
+
+    def measure(self) -> tuple[float, float]:
+        """Return loss and gradient norm."""
+        loss, norm = self.gradients()
+        return float(loss), float(norm)
+
+    def update(self) -> None:
+        """One meta-update."""
+        self.learner.train_function(self.stream)
+
+
+def make(variant: str, arrays: Arrays) -> FewshotContender:
+    """Make the contender; there is one variant."""
+    del variant
+    return FewshotContender(arrays)
+
+
+def trace(tasks: int, inner_steps: int) -> None:
+    """Write how long the train function takes to trace, and the first update with everything in it."""
+    rng = np.random.default_rng(0)
+    counts = (protocol.WAYS * protocol.SHOTS, protocol.WAYS * protocol.QUERIES)
+    images = [rng.random((tasks, n, protocol.SIZE, protocol.SIZE, protocol.BANDS), np.float32) for n in counts]
+    labels = [rng.integers(0, protocol.WAYS, (tasks, n)).astype(np.int32) for n in counts]
+    batch = ((images[0], labels[0], images[1]), labels[1])
+    learner = make_learner(inner_steps)
+    learner.optimizer.build(learner.trainable_variables)
+    stream = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    learner.make_train_function()
+    begin = time.perf_counter()
+    tf.function(learner.train_step).get_concrete_function(next(stream))
+    traced = time.perf_counter()
+    learner.train_function(stream)
+    first = time.perf_counter()
+    learner.train_function(stream)
+    last = time.perf_counter()
+    print(json.dumps({"trace_s": traced - begin, "first_update_s": first - traced, "next_update_s": last - first}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "trace":
+        trace(int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        protocol.serve(make)
