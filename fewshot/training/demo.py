@@ -80,7 +80,7 @@ def draw_wave(run: Path, axes: plt.Axes) -> None:
         batch.support_x[0, :, 0], batch.support_y[0, :, 0], color="black", zorder=3, label="ten support points"
     )
     axes.set_title("A wave never seen", loc="left")
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
 
 
 def draw_methods(cover: Report, axes: plt.Axes) -> None:
@@ -111,15 +111,16 @@ def draw_task(run: Path, figure: SubFigure) -> None:
     answers = predicted_labels(learner, batch[:3])
     shots = len(task.support) // len(task.classes)
     queries = len(task.query) // len(task.classes)
+    brightness = 1 / np.percentile(batch.support_x[0][..., :3], 97)
     grid = figure.subplots(len(task.classes), shots + queries)
     for row, name in enumerate(task.classes):
         for column, image in enumerate(batch.support_x[0][batch.support_y[0] == row]):
-            show_patch(grid[row, column], image, "support" if row == 0 else "", "black")
+            show_patch(grid[row, column], brightness * image, "support" if row == 0 else "", "black")
         for column, (image, answer) in enumerate(
             zip(batch.query_x[0][batch.query_y[0] == row], answers[batch.query_y[0] == row], strict=True), start=shots
         ):
             right = answer == row
-            show_patch(grid[row, column], image, task.classes[answer], "green" if right else "red")
+            show_patch(grid[row, column], brightness * image, task.classes[answer], "green" if right else "red")
         grid[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     figure.suptitle(
         f"One task in {task.region}: support on the left, then queries with the class predicted", fontsize=10
@@ -133,8 +134,8 @@ def predicted_labels(learner: MetaLearner, inputs: tuple[np.ndarray, ...]) -> np
 
 
 def show_patch(axes: plt.Axes, image: np.ndarray, title: str, colour: str) -> None:
-    """Draw a patch in natural colours (bands blue, green, red, near infrared), brightened."""
-    axes.imshow(np.clip(2.5 * image[..., [2, 1, 0]], 0, 1), interpolation="nearest")
+    """Draw a patch, bands blue, green, red and near infrared, in natural colours."""
+    axes.imshow(np.clip(image[..., [2, 1, 0]], 0, 1), interpolation="nearest")
     axes.set_title(title, fontsize=7, color=colour, pad=2)
     axes.set_xticks([])
     axes.set_yticks([])
