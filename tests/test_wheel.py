@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel installed and nothing else; its dependencies stay where they are."""
     target = tmp_path_factory.mktemp("installed")
-    options = ["--quiet", "--no-deps", "--no-index", "--target", target]
+    options = ["--quiet", "--no-deps", "--no-index", "--target", str(target)]
     run(sys.executable, "-m", "pip", "install", *options, wheel, folder=target)
     return target
 
