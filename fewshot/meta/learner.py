@@ -26,6 +26,8 @@ LONGEST_UNROLLED = 10
 
 MOST_SIDE_BY_SIDE = 8
 """More tasks than this in one meta-batch run in groups."""
+IN_GROUP = 2
+"""Tasks in a group; several groups run at a time."""
 
 
 class HeadedNetwork:
@@ -234,7 +236,7 @@ def over_tasks(one: Callable[..., Any], inputs: Sequence[tf.Tensor]) -> Any:
 
     if tasks is not None and tasks <= MOST_SIDE_BY_SIDE:
         return group(inputs)
-    size = 1 if tasks is None else max(n for n in range(1, MOST_SIDE_BY_SIDE + 1) if tasks % n == 0)
+    size = 1 if tasks is None or tasks % IN_GROUP else IN_GROUP
     grouped = [tf.reshape(x, tf.concat([[-1, size], tf.shape(x)[1:]], 0)) for x in inputs]
     for x, original in zip(grouped, inputs, strict=True):
         x.set_shape([None, size, *original.shape[1:]])
