@@ -77,7 +77,8 @@ $(INSTALLED): pyproject.toml requirements.lock
 	@touch $@
 
 # Finds an interpreter that TensorFlow has wheels for, and makes .venv with whatever this system offers for it:
-# venv, or where Debian has left out ensurepip: virtualenv, uv, or pip's own way into another environment.
+# venv, or where Debian has left out ensurepip: virtualenv, uv, pip's own way into another environment, or, for root
+# (a fresh container), Debian's package of it.
 define MAKE_VENV
 set -eu; \
 suits() { "$$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }; \
@@ -99,6 +100,10 @@ elif rm -rf .venv; "$$found" -m virtualenv --quiet .venv >/dev/null 2>&1; then :
 elif rm -rf .venv; uv venv --quiet --seed --python "$$found" .venv >/dev/null 2>&1; then :; \
 elif rm -rf .venv; "$$found" -m venv --without-pip .venv >/dev/null 2>&1 \
   && "$$found" -m pip --python .venv/bin/python install --quiet pip >/dev/null 2>&1; then :; \
+elif rm -rf .venv; [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+  && echo "Installing python3-venv, which this system's Python lacks ..." \
+  && { apt-get update -qq && apt-get install -qq -y python3-venv; } >/dev/null 2>&1 \
+  && "$$found" -m venv .venv >/dev/null 2>&1; then :; \
 else \
   rm -rf .venv; \
   version=$$("$$found" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \

@@ -118,7 +118,7 @@ class MetaLearner(keras.Model):
         self.built = True
 
     def compile(self, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, but without XLA unless asked: on CPU it halves the speed (docs/results.md)."""
+        """As `keras.Model.compile`, but without XLA unless asked: on CPU it is slower (docs/results.md)."""
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
