@@ -43,10 +43,11 @@ def test_every_command_has_help_and_is_in_the_readme(path: str, command: click.C
         (["recipes", "show", "demmo"], "Did you mean 'demo'"),
     ],
 )
-def test_errors_are_one_message_and_no_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
-    runner = CliRunner()
-    with runner.isolated_filesystem(tmp_path):
-        result = runner.invoke(cli.main, arguments)
+def test_errors_are_one_message_and_no_traceback(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code != 0
     assert message in result.output.replace("\n", " ")
     assert "Traceback" not in result.output
