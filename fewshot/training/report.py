@@ -176,7 +176,7 @@ def print_recipes() -> None:
     """Print the shipped recipes with their learners."""
     table = Table()
     for column in ("recipe", "learners", "what it does"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "recipe")
     for name in recipe_names():
         table.add_row(name, ", ".join(learner_names(name)), read_recipe(name).description)
     Console().print(table)
