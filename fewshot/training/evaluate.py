@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fewshot.data.region import RegionSet
-from fewshot.errors import RecipeError
+from fewshot.errors import DivergedError, RecipeError
 from fewshot.meta import MetaLearner
 from fewshot.meta.baselines import nearest_neighbour
 from fewshot.tasks.task import write_tasks
@@ -54,7 +54,9 @@ def evaluate(
         write_tasks(request.save_tasks, region_set, chosen.tasks)
     learner = load_for(folder, recipe, region_set, request)
     steps, at = measure.curve_steps(request, int(learner.evaluation_steps))
-    outcome = measure.measure(measure.learner_predict(learner, steps), chosen, steps, at)
+    outcome = longest_curve(
+        lambda taken: measure.measure(measure.learner_predict(learner, taken), chosen, taken, at), steps, at
+    )
     report = classification_report(recipe, chosen, outcome, learner)
     if len(shots) > 1:
         report["by_shots"] = accuracy_by_shots(recipe, learner, region_set, request)
@@ -62,6 +64,21 @@ def evaluate(
         outcomes = baseline_outcomes(folder, recipe, chosen, minutes=baseline_minutes)
         report["baselines"] = {name: compared(outcome, other) for name, other in outcomes.items()}
     return report
+
+
+def longest_curve(run: Callable[[tuple[int, ...]], Outcome], steps: tuple[int, ...], at: int) -> Outcome:
+    """Measure the curve, leaving out steps past the learner's own, from the last, as long as one diverges.
+
+    Raises:
+        DivergedError: if the learner diverges within its own steps.
+    """
+    while True:
+        try:
+            return run(steps)
+        except DivergedError:
+            if len(steps) == at + 1:
+                raise
+            steps = steps[:-1]
 
 
 def load_for(folder: RunFolder, recipe: Recipe, region_set: RegionSet, request: Request) -> MetaLearner:
@@ -195,7 +212,7 @@ def evaluate_sines(folder: RunFolder, recipe: Recipe, request: Request, *, basel
     def errors(of: MetaLearner, at_steps: Sequence[int], count: int) -> np.ndarray:
         return measure.measure_sines(measure.learner_predict(of, at_steps), count, queries, request.tasks, request.seed)
 
-    outcome = Outcome(steps, errors(learner, steps, shots[0]), at)
+    outcome = longest_curve(lambda taken: Outcome(taken, errors(learner, taken, shots[0]), at), steps, at)
     report: Report = {
         "recipe": recipe.name,
         "learner": recipe.learner_name,
@@ -207,7 +224,7 @@ def evaluate_sines(folder: RunFolder, recipe: Recipe, request: Request, *, basel
         "loss": mean_and_interval(outcome.per_task),
         "per_task": outcome.per_task.tolist(),
         "curve": curve(outcome, "loss"),
-        "by_shots": {str(k): mean_and_interval(errors(learner, steps, k)[at]) for k in shots},
+        "by_shots": {str(k): mean_and_interval(errors(learner, steps[at : at + 1], k)[0]) for k in shots},
         "transductive": learner.transductive,
         "baselines": {},
     }
