@@ -17,7 +17,7 @@ def test_conv4_features(options: dict, features: int) -> None:
 
 
 def test_conv4_has_the_papers_parameters() -> None:
-    """Four 3x3 convolutions of 64 filters with biases: 111,936 numbers besides normalisation (Finn 2017)."""
+    """Four 3x3 convolutions of 64 filters with biases: 111,424 numbers besides normalisation (Finn 2017)."""
     assert conv4((28, 28, 1), normalization="none").count_params() == 9 * 64 + 3 * 9 * 64 * 64 + 4 * 64
 
 
