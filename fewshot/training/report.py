@@ -18,27 +18,30 @@ from rich.table import Table
 from fewshot.training.recipe import read_recipe, recipe_names, recipe_text
 
 Report = dict[str, Any]
+REGION_COLUMNS = ("region", "tasks", "accuracy %")
 TRANSDUCTIVE_NOTE = "Transductive: each prediction used the statistics of the task's other queries."
 
 
 def print_report(report: Report) -> None:
     """Print the figures of an evaluation."""
     console = Console()
-    table = Table(title=headline(report), title_justify="left")
-    for column in ("method", "steps", figure_name(report), "this run minus it"):
-        table.add_column(column, justify="left" if column == "method" else "right")
-    for row in method_rows(report):
-        table.add_row(*row)
-    console.print(table)
-    if "by_region" in report and len(report["by_region"]) > 1:
-        regions = Table(title="by region", title_justify="left")
-        for column in ("region", "tasks", "accuracy %"):
-            regions.add_column(column, justify="left" if column == "region" else "right")
-        for name, row in report["by_region"].items():
-            regions.add_row(name, str(row["tasks"]), percent(row))
-        console.print(regions)
+    console.print(rich_table(headline(report), method_columns(report), method_rows(report)))
+    if len(report.get("by_shots", ())) > 1:
+        console.print(rich_table("by shots", ("shots", figure_name(report)), shots_rows(report)))
+    if len(report.get("by_region", ())) > 1:
+        console.print(rich_table("by region", REGION_COLUMNS, region_rows(report)))
     for line in notes(report):
         console.print(line)
+
+
+def rich_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table for the terminal, its first column to the left and the others to the right."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(head):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def headline(report: Report) -> str:
@@ -65,6 +68,22 @@ def percent(value: Report) -> str:
 def plain(value: Report) -> str:
     """Write a number with its interval."""
     return f"{value['mean']:.3f} ± {value['ci95']:.3f}"
+
+
+def method_columns(report: Report) -> tuple[str, ...]:
+    """Return the heads of `method_rows`."""
+    return ("method", "steps", figure_name(report), "this run minus it")
+
+
+def shots_rows(report: Report) -> list[tuple[str, str]]:
+    """Return a row for each number of shots."""
+    write = percent if "accuracy" in report else plain
+    return [(number, write(row)) for number, row in report["by_shots"].items()]
+
+
+def region_rows(report: Report) -> list[tuple[str, str, str]]:
+    """Return a row for each region."""
+    return [(name, str(row["tasks"]), percent(row)) for name, row in report["by_region"].items()]
 
 
 def method_rows(report: Report) -> list[tuple[str, str, str, str]]:
@@ -97,16 +116,13 @@ def write_report(report: Report, folder: Path) -> Path:
     """Write `report.md` and its plots; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"# {headline(report)}", ""]
-    lines += markdown_table(("method", "steps", figure_name(report), "this run minus it"), method_rows(report))
+    lines += markdown_table(method_columns(report), method_rows(report))
     lines += ["", *notes(report), "", "## By inner steps", "", "![curve over inner steps](curve.png)", ""]
     draw_curve(report, folder / "curve.png")
-    write = percent if "accuracy" in report else plain
     if "by_shots" in report:
-        shots = [(number, write(row)) for number, row in report["by_shots"].items()]
-        lines += ["## By shots", "", *markdown_table(("shots", figure_name(report)), shots), ""]
+        lines += ["## By shots", "", *markdown_table(("shots", figure_name(report)), shots_rows(report)), ""]
     if "by_region" in report:
-        regions = [(name, str(row["tasks"]), percent(row)) for name, row in report["by_region"].items()]
-        lines += ["## By region", "", *markdown_table(("region", "tasks", "accuracy %"), regions), ""]
+        lines += ["## By region", "", *markdown_table(REGION_COLUMNS, region_rows(report)), ""]
     if "confusion" in report:
         classes = [
             (name, str(row["queries"]), f"{100 * row['recall']:.0f}", f"{100 * row['precision']:.0f}")
@@ -138,8 +154,8 @@ def draw_curve(report: Report, path: Path) -> None:
     axes.set_xlabel("inner steps")
     axes.set_xticks(curve["steps"])
     axes.set_ylabel(figure_name(report))
-    if kind == "loss":
-        axes.set_ylim(bottom=0)
+    if kind == "loss":  # steps beyond those trained for can diverge, and would flatten everything else
+        axes.set_ylim(0, 1.3 * values[0] if values.max() > 1.3 * values[0] > 0 else None)
     axes.set_title(headline(report), fontsize=9, loc="left")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=8)
