@@ -1,8 +1,15 @@
 """The only file that opens a raster."""
 
+import os
+import threading
+import uuid
 import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +17,168 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
+from rasterio.windows import Window as _RasterioWindow
 
-from fewshot.errors import RasterError
+from fewshot.errors import DataNotFoundError, RasterError
+
+Pixels = npt.NDArray[Any]
+
+OPEN_FILES = 64
+"""Rasters that a `RasterReader` keeps open in each thread."""
 
 
-def read_image(source: Path | bytes, *, size: int | None = None) -> tuple[npt.NDArray[Any], tuple[int, int]]:
+class Window(NamedTuple):
+    """A rectangle of pixels: first row and column, and size."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a raster lie on the Earth.
+
+    Attributes:
+        height: Rows.
+        width: Columns.
+        transform: Affine from (column, row) to (x, y) in the CRS's unit.
+        crs: Coordinate reference system, None where the raster names none.
+    """
+
+    height: int
+    width: int
+    transform: Any
+    crs: Any
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """What a raster says of itself, without its pixels.
+
+    Attributes:
+        path: Of the file.
+        grid: Size and georeference.
+        dtype: Type of the pixels, the same for all bands.
+        names: Description of each band, "" where it has none.
+        nodata: Value that stands for no data, None where there is none.
+        scales: What one unit of each band is worth, as the file says; 1 if it says nothing.
+        offsets: What is added to it.
+        colours: For a class raster with a colour table, (red, green, blue) 0-255 of each class.
+    """
+
+    path: Path
+    grid: Grid
+    dtype: str
+    names: tuple[str, ...]
+    nodata: float | None
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    colours: Mapping[int, tuple[int, int, int]]
+
+    @property
+    def bands(self) -> int:
+        """The number of bands."""
+        return len(self.names)
+
+
+def describe_raster(path: Path) -> RasterInfo:
+    """Read what a raster says of itself.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        RasterError: if it cannot be opened, or its bands differ in type or nodata.
+    """
+    with _opened(path) as raster:
+        if len(set(raster.dtypes)) != 1:
+            raise RasterError(f"{path}: its bands are {', '.join(raster.dtypes)}; expected one type for all bands")
+        if len({str(value) for value in raster.nodatavals}) != 1:
+            raise RasterError(f"{path}: its bands have nodata {raster.nodatavals}; expected one value for all bands")
+        return RasterInfo(
+            path=Path(path),
+            grid=Grid(raster.height, raster.width, raster.transform, raster.crs),
+            dtype=raster.dtypes[0],
+            names=tuple(name or "" for name in raster.descriptions),
+            nodata=raster.nodatavals[0],
+            scales=tuple(raster.scales),
+            offsets=tuple(raster.offsets),
+            colours=_colour_table(raster),
+        )
+
+
+def _colour_table(raster: Any) -> dict[int, tuple[int, int, int]]:
+    """Return the colour table of the first band, empty if it has none."""
+    try:
+        return {value: colour[:3] for value, colour in raster.colormap(1).items()}
+    except ValueError:  # rasterio's way to say that there is none
+        return {}
+
+
+class RasterReader:
+    """Reads windows of many rasters, keeping the files used last open in each thread.
+
+    GDAL's handles must not be shared between threads; each thread has its own.
+    """
+
+    def __init__(self, *, open_files: int = OPEN_FILES) -> None:
+        """Make a reader that keeps at most `open_files` rasters open in each thread."""
+        self._most = open_files
+        self._local = threading.local()
+
+    def read(
+        self, path: Path, window: Window | None = None, *, bands: Sequence[int] | None = None, size: int | None = None
+    ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """Read a window.
+
+        Args:
+            path: Of the raster.
+            window: What to read; all of it if None.
+            bands: Bands in the wanted order, counted from 1; all if None.
+            size: Rows and columns to average the window to; as it is if None.
+
+        Returns:
+            Pixels [H, W, bands] in the raster's own type and unit, and where they are valid [H, W, bands]: not nodata
+            as the file says it, and finite. Values that are not valid are 0.
+
+        Raises:
+            DataNotFoundError: if there is no such file.
+            RasterError: if it cannot be read, lacks a band, or ends before the window does.
+        """
+        raster = self._open(path)
+        chosen = list(bands) if bands is not None else list(range(1, raster.count + 1))
+        if min(chosen) < 1 or max(chosen) > raster.count:
+            raise RasterError(f"{path} has {raster.count} bands; band {max(chosen)} was asked for")
+        window = window or Window(0, 0, raster.height, raster.width)
+        inside = window.row >= 0 and window.column >= 0
+        if not inside or window.row + window.height > raster.height or window.column + window.width > raster.width:
+            raise RasterError(f"{path} is {raster.height}x{raster.width} pixels; {window} reaches outside")
+        try:
+            return _read(raster, window, chosen, size)
+        except (RasterioError, OSError) as error:
+            raise RasterError(f"{path}: {window} cannot be read, the file may be cut short: {error}") from error
+
+    def _open(self, path: Path) -> Any:
+        """Return the open raster of this thread."""
+        files: OrderedDict[str, Any] | None = getattr(self._local, "files", None)
+        if files is None:
+            files = self._local.files = OrderedDict()
+        key = os.fspath(path)
+        if key not in files:
+            files[key] = _open_raster(path)
+            if len(files) > self._most:
+                files.popitem(last=False)[1].close()
+        files.move_to_end(key)
+        return files[key]
+
+    def close(self) -> None:
+        """Close the files that this thread has open."""
+        for raster in getattr(self._local, "files", {}).values():
+            raster.close()
+        self._local.files = OrderedDict()
+
+
+def read_image(source: Path | bytes, *, size: int | None = None) -> tuple[Pixels, tuple[int, int]]:
     """Read a whole small raster, such as a patch of a class folder, without its georeference.
 
     Args:
@@ -28,24 +192,118 @@ def read_image(source: Path | bytes, *, size: int | None = None) -> tuple[npt.ND
     Raises:
         RasterError: if it cannot be read.
     """
+    if isinstance(source, bytes):
+        try:
+            with _quiet(), MemoryFile(source) as memory, memory.open() as raster:
+                return _read(raster, None, None, size)[0], (raster.height, raster.width)
+        except (RasterioError, OSError) as error:
+            raise RasterError(f"the raster cannot be read: {error}") from error
+    with _opened(source) as raster:
+        return _read(raster, None, None, size)[0], (raster.height, raster.width)
+
+
+def write_raster(  # noqa: PLR0913  what a GeoTIFF says of itself
+    path: Path,
+    pixels: Pixels,
+    grid: Grid,
+    *,
+    names: Sequence[str] = (),
+    nodata: float | None = None,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
+    tags: Mapping[str, str] | None = None,
+    scale: float = 1.0,
+) -> None:
+    """Write a tiled, compressed GeoTIFF; the file appears under its name only when it is whole.
+
+    Args:
+        path: File to write; its folder is made if missing.
+        pixels: [H, W] or [H, W, bands].
+        grid: Georeference, of the pixels' size.
+        names: Description of each band.
+        nodata: Value that stands for no data.
+        colours: (red, green, blue) 0-255 of each class, for one band of uint8.
+        tags: Remarks to keep in the file.
+        scale: What one unit is worth, to be kept in the file.
+
+    Raises:
+        RasterError: if pixels and grid differ in size, or the file cannot be written.
+    """
+    bands = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    if bands.shape[:2] != (grid.height, grid.width):
+        raise RasterError(f"{path}: pixels {list(pixels.shape)} do not fit a grid of {grid.height}x{grid.width}")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    profile = {
+        **{"driver": "GTiff", "height": grid.height, "width": grid.width, "count": bands.shape[2]},
+        **{"dtype": bands.dtype.name, "crs": grid.crs, "transform": grid.transform, "nodata": nodata},
+        **{"compress": "deflate", "predictor": 3 if bands.dtype.kind == "f" else 2},
+    }
+    if min(grid.height, grid.width) > 512:
+        profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if isinstance(source, bytes):
-                with MemoryFile(source) as memory, memory.open() as raster:
-                    return _read(raster, size)
-            with rasterio.open(source) as raster:
-                return _read(raster, size)
+        with _quiet(), rasterio.open(unfinished, "w", **profile) as raster:
+            raster.write(np.moveaxis(bands, -1, 0))
+            for number, name in enumerate(names, start=1):
+                raster.set_band_description(number, name)
+            raster.scales = (scale,) * bands.shape[2]
+            raster.update_tags(**(tags or {}))
+            if colours:
+                raster.write_colormap(1, {value: (*colour, 255) for value, colour in colours.items()})
+        unfinished.replace(path)
     except (RasterioError, OSError) as error:
-        where = "the raster" if isinstance(source, bytes) else str(source)
-        raise RasterError(f"{where} cannot be read: {error}") from error
+        raise RasterError(f"{path} cannot be written: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def _read(raster: Any, size: int | None) -> tuple[npt.NDArray[Any], tuple[int, int]]:  # noqa: ANN401  rasterio is untyped
-    """Read all bands of an open raster."""
-    shape = (raster.count, size or raster.height, size or raster.width)
-    bands = raster.read(out_shape=shape, resampling=Resampling.average, masked=True).filled(0)
-    if np.issubdtype(bands.dtype, np.floating):
-        bands = np.nan_to_num(bands, nan=0.0, posinf=0.0, neginf=0.0)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Do not warn of rasters without a georeference; who needs one checks for it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def _open_raster(path: Path) -> Any:
+    """Open a raster to read."""
+    if not str(path).startswith("/vsi") and not Path(path).exists():
+        raise DataNotFoundError(f"there is no raster {path}")
+    try:
+        with _quiet():
+            return rasterio.open(path)
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{path} cannot be read as a raster: {error}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a raster for a while; what goes wrong meanwhile names the file."""
+    raster = _open_raster(path)
+    try:
+        with raster:
+            yield raster
+    except (RasterioError, OSError) as error:
+        if isinstance(error, RasterError):
+            raise
+        raise RasterError(f"{path} cannot be read: {error}") from error
+
+
+def _read(
+    raster: Any, window: Window | None, bands: Sequence[int] | None, size: int | None
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Read bands of an open raster, and where they are valid."""
+    found = raster.read(
+        indexes=bands,
+        window=_RasterioWindow(window.column, window.row, window.width, window.height) if window else None,
+        out_shape=(len(bands) if bands else raster.count, size, size) if size else None,
+        resampling=Resampling.average,
+        masked=True,
+    )
+    valid = ~np.ma.getmaskarray(found)
+    values = found.filled(0)
+    if np.issubdtype(values.dtype, np.floating):
+        valid &= np.isfinite(values)
+        values = np.where(valid, values, 0).astype(values.dtype)
     # [bands, H, W] -> [H, W, bands]
-    return np.ascontiguousarray(np.moveaxis(bands, 0, -1)), (raster.height, raster.width)
+    return np.ascontiguousarray(np.moveaxis(values, 0, -1)), np.ascontiguousarray(np.moveaxis(valid, 0, -1))
