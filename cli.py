@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from fewshot.errors import FewshotError
+from serving.flags import FLAGS, read_flags
 
 
 def kind_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,6 +122,39 @@ def evaluate(
         click.echo(f"Report: {write_report(report, report_folder)}")
 
 
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder of the served models.")
+@click.option("--name", help="Of the model; that of the run folder if not given.")
+@click.option("--version", type=click.IntRange(1), help="A whole number; the next free one if not given.")
+@data_option
+@click.option("--evaluation", type=click.Path(path_type=Path), help="What `evaluate --json` wrote, for the card.")
+@click.option("--max-steps", default=50, show_default=True, type=click.IntRange(0), help="Inner steps of a request.")
+@click.option("--max-support", default=512, show_default=True, type=click.IntRange(2), help="Its support pictures.")
+@click.option("--max-queries", default=4096, show_default=True, type=click.IntRange(1), help="Its query pictures.")
+@click.option("--max-classes", default=100, show_default=True, type=click.IntRange(2), help="Its classes.")
+@click.option("--transductive", is_flag=True, help="Export a run whose answers depend on the request's other queries.")
+@kind_errors
+def export(  # noqa: PLR0913 (one parameter an option)
+    run: Path,
+    to: Path,
+    paths: tuple[Path, ...],
+    max_steps: int,
+    max_support: int,
+    max_queries: int,
+    max_classes: int,
+    **asked: Any,
+) -> None:
+    """Export RUN as a SavedModel that adapts in each request: TO/NAME/VERSION."""
+    from serving.card import Limits
+    from serving.export import Options
+    from serving.export import export as run_export
+
+    limits = Limits(max_steps, max_support, max_queries, max_classes)
+    folder = run_export(run, to, Options(data=paths, limits=limits, **asked))
+    click.echo(f"Exported: {folder}")
+
+
 def numbers(text: str | None, option: str) -> tuple[int, ...]:
     """Read whole numbers separated by commas.
 
@@ -157,6 +191,107 @@ def show(name: str) -> None:
     from fewshot.training.recipe import recipe_text
 
     click.echo(recipe_text(name), nl=False)
+
+
+@main.group()
+def data() -> None:
+    """List, fetch and verify the data sets that the program knows."""
+
+
+files_option = click.option(
+    "--file", "files", multiple=True, metavar="PATTERN", help="Only the files that match, such as '*small1.zip'."
+)
+
+
+@data.command("list")
+@kind_errors
+def list_data() -> None:
+    """List the data sets: licence, size, how to get them."""
+    from fewshot.data.catalogue import print_manifests
+
+    print_manifests()
+
+
+@data.command("show")
+@click.argument("name")
+@kind_errors
+def show_data(name: str) -> None:
+    """Print all facts of the data set NAME (or of a manifest of your own, a TOML file)."""
+    from fewshot.data.catalogue import print_manifest
+    from fewshot.data.manifest import read_manifest
+
+    print_manifest(read_manifest(name))
+
+
+@data.command("fetch")
+@click.argument("name")
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="Folder to put the files in.")
+@files_option
+@kind_errors
+def fetch_data(name: str, folder: Path, files: tuple[str, ...]) -> None:
+    """Download the data set NAME; interrupted, the same command goes on."""
+    from fewshot.data.catalogue import print_fetched
+    from fewshot.data.fetch import fetch
+    from fewshot.data.manifest import read_manifest
+
+    manifest = read_manifest(name)
+    print_fetched(manifest, fetch(manifest, folder, only=files), folder)
+
+
+@data.command("verify")
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@files_option
+@click.option("--deep", is_flag=True, help="Read every image too, where no checksums are published.")
+@kind_errors
+def verify_data(
+    name: str,
+    folder: Path,
+    files: tuple[str, ...],
+    deep: bool,  # noqa: FBT001 (click passes options by name)
+) -> None:
+    """Name every missing, truncated or altered file of the data set NAME in FOLDER; exit code 1 if there is any."""
+    from fewshot.data.catalogue import print_verification
+    from fewshot.data.manifest import read_manifest
+    from fewshot.data.verify import verify
+
+    manifest = read_manifest(name)
+    found = verify(manifest, folder, only=files, deep=deep)
+    print_verification(manifest, found)
+    if found.problems:
+        sys.exit(1)
+
+
+def serve_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command TF Serving's flags, as `--rest_api_port` and as `--rest-api-port`."""
+    for flag in reversed(FLAGS):
+        names = dict.fromkeys((f"--{flag.name.replace('_', '-')}", f"--{flag.name}"))
+        # A switch may stand alone or be given a value, as in --enable_batching=true.
+        extra: dict[str, Any] = {"is_flag": False, "flag_value": True} if isinstance(flag.default, bool) else {}
+        text = f"{flag.help}  [default: {flag.default}]" if flag.default not in ("", False) else flag.help
+        command = click.option(
+            *names,
+            flag.name,
+            type=type(flag.default),
+            help=text if flag.help else "A flag of TF Serving that has no effect here.",
+            hidden=not flag.help,
+            **extra,
+        )(command)
+    return command
+
+
+@main.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@serve_flags
+@kind_errors
+def serve(folder: Path | None, **given: Any) -> None:
+    """Serve the exported models in FOLDER over TF Serving's gRPC and REST APIs, until SIGTERM.
+
+    FOLDER/NAME/VERSION/ is what `fewshot export --to FOLDER` writes. TF Serving's own flags work too.
+    """
+    from serving.server import serve as run_server
+
+    run_server(read_flags(folder, given))
 
 
 @main.command()

@@ -34,6 +34,7 @@ _HOMES = {
     "sample_tasks": "fewshot.tasks.sampler",
     "stream": "fewshot.tasks.stream",
     "train": "fewshot.training.train",
+    "unet": "fewshot.models",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 (a list of names, made once above)

@@ -25,20 +25,10 @@ from fewshot.data.images import (
 )
 from fewshot.data.region import ArrayStore, Region, RegionSet, Task
 from fewshot.errors import DataNotFoundError, RasterError
+from fewshot.geo.landcover import IGBP
 from fewshot.geo.rasters import read_image
 
-IGBP_CLASSES = (
-    "Forests",
-    "Shrubland",
-    "Savanna",
-    "Grassland",
-    "Wetlands",
-    "Croplands",
-    "Urban_Build-up",
-    "Snow_Ice",
-    "Barren",
-    "Water",
-)
+IGBP_CLASSES = IGBP.names
 """The ten classes of the simplified IGBP scheme, spelled as the task archives spell them."""
 
 _TASK_IMAGE = re.compile(r"(?:.*/)?([^/]+)/(task_[^/]+)/(support|query)/(\d+)_([^/]+)_(\d+)_([^_/]+)\.png$")

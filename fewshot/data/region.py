@@ -1,4 +1,4 @@
-"""Regions, the images they are made of, and their splits.
+"""Regions and the images they are made of.
 
 A `RegionSet` is what every reader returns: one store of images, and for each region (a place and
 season, or an alphabet) which images it has and of which class. Nothing here knows a file format.
@@ -6,17 +6,14 @@ season, or an alphabet) which images it has and of which class. Nothing here kno
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.errors import DataNotFoundError, ShapeError, TaskError
-
-REST = "*"
-"""In a split, stands for every region that no other part of the split names."""
+from fewshot.errors import DataNotFoundError, ShapeError
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -37,6 +34,14 @@ class ImageStore(Protocol):
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1."""
+        ...
+
+
+class LabelledStore(ImageStore, Protocol):
+    """Images with a label for every pixel."""
+
+    def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
+        """Return the labels of images `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored."""
         ...
 
 
@@ -160,6 +165,19 @@ class Region:
         return self.images[self.labels == class_index]
 
 
+@dataclass(frozen=True)
+class PixelLabels:
+    """Marks a task whose labels are those of pixels, read from the store.
+
+    Attributes:
+        points: Labelled pixels of each class to keep in each support image; 0 keeps them all.
+        seed: Of the choice of these pixels.
+    """
+
+    points: int = 0
+    seed: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """One episode: which images are the support set, which the queries.
@@ -168,10 +186,11 @@ class Task:
         region: The region the classes come from, or "*" where they come from several.
         classes: Class names in the order of the task's own labels.
         support: [n] int64, indices in the store.
-        support_y: [n] int32, index in `classes`.
+        support_y: [n] int32, index in `classes`; -1 where pixels are labelled.
         query: [m] int64, indices in the store.
-        query_y: [m] int32, index in `classes`.
+        query_y: [m] int32, index in `classes`; -1 where pixels are labelled.
         name: Where the source names its tasks, that name.
+        pixels: Set where pixels are labelled, not images.
     """
 
     region: str
@@ -181,6 +200,7 @@ class Task:
     query: IntArray
     query_y: npt.NDArray[np.int32]
     name: str = ""
+    pixels: PixelLabels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +241,7 @@ class RegionSet:
         Raises:
             DataNotFoundError: if a name is neither a region nor a place of this set.
         """
-        wanted = self._regions_called(names)
+        wanted = self.regions_called(names)
         return self.select(lambda region: region.name in wanted, name=name)
 
     def without(self, names: Iterable[str], *, name: str | None = None) -> "RegionSet":
@@ -230,10 +250,10 @@ class RegionSet:
         Raises:
             DataNotFoundError: if a name is neither a region nor a place of this set.
         """
-        unwanted = self._regions_called(names)
+        unwanted = self.regions_called(names)
         return self.select(lambda region: region.name not in unwanted, name=name)
 
-    def _regions_called(self, names: Iterable[str]) -> set[str]:
+    def regions_called(self, names: Iterable[str]) -> set[str]:
         """Resolve region names and places to region names."""
         if isinstance(names, str):
             names = (names,)
@@ -249,91 +269,3 @@ class RegionSet:
                 )
             found |= matches
         return found
-
-
-def split_regions(region_set: RegionSet, parts: Mapping[str, Iterable[str]]) -> dict[str, RegionSet]:
-    """Split by region, so that no part sees a place of another.
-
-    Args:
-        region_set: What to split.
-        parts: Region names or places for each part; the one entry "*" means every region not named elsewhere.
-
-    Returns:
-        One set a part, named `<set>/<part>`, all over the same store.
-
-    Raises:
-        DataNotFoundError: if a region is unknown.
-        TaskError: if a place is in two parts, more than one part is "*", or a part is empty.
-    """
-    lists = {part: [names] if isinstance(names, str) else list(names) for part, names in parts.items()}
-    named = {part: region_set._regions_called(names) for part, names in lists.items() if names != [REST]}
-    rests = [part for part in lists if part not in named]
-    if len(rests) > 1:
-        raise TaskError(f"only one part of a split can be {REST!r} (the rest), but {', '.join(rests)} are")
-    taken = set().union(*named.values()) if named else set()
-    places = {region.place for region in region_set.regions if region.name in taken}
-    for part in rests:
-        named[part] = {region.name for region in region_set.regions if region.place not in places}
-    owner: dict[str, str] = {}
-    for part, names in named.items():
-        if not names:
-            raise TaskError(f"part {part!r} of the split of {region_set.name} has no region left")
-        for place in {region.place for region in region_set.regions if region.name in names}:
-            if owner.setdefault(place, part) != part:
-                raise TaskError(f"place {place!r} of {region_set.name} is in both {owner[place]!r} and {part!r}")
-    return {part: region_set.subset(named[part], name=f"{region_set.name}/{part}") for part in lists}
-
-
-def split_characters(
-    region_set: RegionSet, sizes: Sequence[int] = (1200, 423), *, seed: int = 0
-) -> tuple[RegionSet, ...]:
-    """Split by class at random, whatever the region (Omniglot's usual 1200/423 characters).
-
-    Every region keeps only its classes of that part. A class and its quarter turns are one class here
-    and stay together.
-
-    Args:
-        region_set: What to split.
-        sizes: Classes in each part; their sum may be less than there are.
-        seed: Of the shuffle; the same seed gives the same parts on any machine.
-
-    Raises:
-        TaskError: if there are fewer classes than `sizes` asks for.
-    """
-    bases = sorted({unturned(name) for region in region_set.regions for name in region.class_names})
-    if sum(sizes) > len(bases):
-        raise TaskError(
-            f"{region_set.name} has {len(bases)} classes, but a split into {' + '.join(map(str, sizes))} needs"
-            f" {sum(sizes)}. Name more data, or smaller sizes."
-        )
-    order = [bases[i] for i in np.random.default_rng(seed).permutation(len(bases))]
-    parts, start = [], 0
-    for number, size in enumerate(sizes):
-        chosen = set(order[start : start + size])
-        parts.append(_keep_classes(region_set, chosen, f"{region_set.name}/characters{number}"))
-        start += size
-    return tuple(parts)
-
-
-def _keep_classes(region_set: RegionSet, chosen: set[str], name: str) -> RegionSet:
-    """Keep the classes whose unturned name is in `chosen`, and the regions that have any."""
-    regions = []
-    for region in region_set.regions:
-        kept = [i for i, class_name in enumerate(region.class_names) if unturned(class_name) in chosen]
-        if not kept:
-            continue
-        renumber = np.full(len(region.class_names), -1, np.int64)
-        renumber[kept] = np.arange(len(kept))
-        mask = renumber[region.labels] >= 0
-        regions.append(
-            replace(
-                region,
-                class_names=tuple(region.class_names[i] for i in kept),
-                images=region.images[mask],
-                labels=renumber[region.labels[mask]],
-                sources=region.sources[mask],
-            )
-        )
-    classes = tuple(class_name for class_name in region_set.classes if unturned(class_name) in chosen)
-    tasks = tuple(task for task in region_set.fixed_tasks if all(unturned(c) in chosen for c in task.classes))
-    return replace(region_set, name=name, regions=tuple(regions), classes=classes, fixed_tasks=tasks)

@@ -5,35 +5,30 @@ import threading
 import uuid
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
+import rasterio.features
+import rasterio.warp
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import DataNotFoundError, RasterError
+from fewshot.geo.windows import Window
 
 Pixels = npt.NDArray[Any]
 
 OPEN_FILES = 64
 """Rasters that a `RasterReader` keeps open in each thread."""
-
-
-class Window(NamedTuple):
-    """A rectangle of pixels: first row and column, and size."""
-
-    row: int
-    column: int
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,16 @@ class Grid:
     transform: Any
     crs: Any
 
+    def to_map(self, rows: Any, columns: Any) -> tuple[Any, Any]:
+        """Return x and y of places in the grid; row 0, column 0 is the outer corner of its first pixel."""
+        t = self.transform
+        return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+
+    def to_pixels(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return rows and columns of places on the map; what lies in a pixel is found by rounding down."""
+        t = ~self.transform
+        return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
+
 
 @dataclass(frozen=True)
 class RasterInfo:
@@ -66,6 +71,7 @@ class RasterInfo:
         scales: What one unit of each band is worth, as the file says; 1 if it says nothing.
         offsets: What is added to it.
         colours: For a class raster with a colour table, (red, green, blue) 0-255 of each class.
+        block: Rows and columns that the file stores together.
     """
 
     path: Path
@@ -76,6 +82,7 @@ class RasterInfo:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     colours: Mapping[int, tuple[int, int, int]]
+    block: tuple[int, int]
 
     @property
     def bands(self) -> int:
@@ -92,7 +99,10 @@ def describe_raster(path: Path) -> RasterInfo:
     """
     with _opened(path) as raster:
         if len(set(raster.dtypes)) != 1:
-            raise RasterError(f"{path}: its bands are {', '.join(raster.dtypes)}; expected one type for all bands")
+            raise RasterError(
+                f"{path}: its bands are {', '.join(raster.dtypes)}; expected one type for all bands. Convert it, "
+                "for example with rio convert --dtype float32"
+            )
         if len({str(value) for value in raster.nodatavals}) != 1:
             raise RasterError(f"{path}: its bands have nodata {raster.nodatavals}; expected one value for all bands")
         return RasterInfo(
@@ -104,6 +114,7 @@ def describe_raster(path: Path) -> RasterInfo:
             scales=tuple(raster.scales),
             offsets=tuple(raster.offsets),
             colours=_colour_table(raster),
+            block=raster.block_shapes[0],
         )
 
 
@@ -126,8 +137,14 @@ class RasterReader:
         self._most = open_files
         self._local = threading.local()
 
-    def read(
-        self, path: Path, window: Window | None = None, *, bands: Sequence[int] | None = None, size: int | None = None
+    def read(  # noqa: PLR0913  each may be left out
+        self,
+        path: Path,
+        window: Window | None = None,
+        *,
+        bands: Sequence[int] | None = None,
+        size: int | None = None,
+        grid: Grid | None = None,
     ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
         """Read a window.
 
@@ -136,6 +153,8 @@ class RasterReader:
             window: What to read; all of it if None.
             bands: Bands in the wanted order, counted from 1; all if None.
             size: Rows and columns to average the window to; as it is if None.
+            grid: Where it differs from the raster's own grid: the one that the window is of, each pixel taken from
+                the nearest one of the raster; what lies outside of the raster is not valid.
 
         Returns:
             Pixels [H, W, bands] in the raster's own type and unit, and where they are valid [H, W, bands]: not nodata
@@ -145,10 +164,11 @@ class RasterReader:
             DataNotFoundError: if there is no such file.
             RasterError: if it cannot be read, lacks a band, or ends before the window does.
         """
-        raster = self._open(path)
-        chosen = list(bands) if bands is not None else list(range(1, raster.count + 1))
-        if min(chosen) < 1 or max(chosen) > raster.count:
-            raise RasterError(f"{path} has {raster.count} bands; band {max(chosen)} was asked for")
+        raster = self._open(path) if grid is None else self._open_on(path, grid)
+        count = self._open(path).count
+        chosen = list(bands) if bands is not None else list(range(1, count + 1))
+        if min(chosen) < 1 or max(chosen) > count:
+            raise RasterError(f"{path} has {count} bands; band {max(chosen)} was asked for")
         window = window or Window(0, 0, raster.height, raster.width)
         inside = window.row >= 0 and window.column >= 0
         if not inside or window.row + window.height > raster.height or window.column + window.width > raster.width:
@@ -160,13 +180,20 @@ class RasterReader:
 
     def _open(self, path: Path) -> Any:
         """Return the open raster of this thread."""
-        files: OrderedDict[str, Any] | None = getattr(self._local, "files", None)
+        return self._kept(os.fspath(path), lambda: _open_raster(path))
+
+    def _open_on(self, path: Path, grid: Grid) -> Any:
+        """Return the open raster of this thread as it lies on another grid."""
+        return self._kept((os.fspath(path), grid), lambda: _open_warped(self._open(path), grid))
+
+    def _kept(self, key: Any, open_it: Callable[[], Any]) -> Any:
+        """Return what this thread has open under `key`, opening it if need be."""
+        files: OrderedDict[Any, Any] | None = getattr(self._local, "files", None)
         if files is None:
             files = self._local.files = OrderedDict()
-        key = os.fspath(path)
         if key not in files:
-            files[key] = _open_raster(path)
-            if len(files) > self._most:
+            files[key] = open_it()
+            while len(files) > max(self._most, 2):  # the raster that a warped one reads is always used after it
                 files.popitem(last=False)[1].close()
         files.move_to_end(key)
         return files[key]
@@ -274,6 +301,80 @@ def _open_raster(path: Path) -> Any:
             return rasterio.open(path)
     except (RasterioError, OSError) as error:
         raise RasterError(f"{path} cannot be read as a raster: {error}") from error
+
+
+def _open_warped(raster: Any, grid: Grid) -> Any:
+    """Lay an open raster on another grid, by nearest neighbour."""
+    try:
+        return WarpedVRT(
+            raster,
+            **{"crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width},
+            resampling=Resampling.nearest,
+            tolerance=1e-3,  # pixels: so small that a pixel does not depend on the window it is read with
+            add_alpha=raster.nodata is None,  # marks what lies outside of the raster
+        )
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{raster.name} cannot be laid on a grid in {grid.crs}: {error}") from error
+
+
+def burn(shapes: Sequence[tuple[Any, int]], window: Window) -> npt.NDArray[np.int32]:
+    """Draw numbered shapes over each other, the last on top.
+
+    Args:
+        shapes: (geometry, number), the geometry in pixels of the scene: x is the column, y the row.
+        window: Of the scene.
+
+    Returns:
+        [H, W] int32, -1 where there is no shape. A polygon holds the pixels whose centre it holds, a line those it
+        runs through.
+    """
+    if not shapes:
+        return np.full((window.height, window.width), -1, np.int32)
+    return np.asarray(
+        rasterio.features.rasterize(
+            shapes,
+            out_shape=(window.height, window.width),
+            fill=-1,
+            transform=rasterio.Affine.translation(window.column, window.row),
+            dtype="int32",
+        )
+    )
+
+
+def same_grid(first: Grid, second: Grid) -> bool:
+    """Whether two rasters have the same pixels: size and CRS, and corners that agree to a thousandth of a pixel."""
+    if (first.height, first.width) != (second.height, second.width) or first.crs != second.crs:
+        return False
+    rows, columns = _corners(first)
+    other_rows, other_columns = first.to_pixels(*second.to_map(rows, columns))
+    return bool(np.all(np.abs([other_rows - rows, other_columns - columns]) < 1e-3))
+
+
+def overlaps(first: Grid, second: Grid) -> bool:
+    """Whether any ground lies in both grids, as far as their bounding boxes tell."""
+    left, bottom, right, top = _bounds(first)
+    if first.crs != second.crs:
+        try:
+            left, bottom, right, top = rasterio.warp.transform_bounds(first.crs, second.crs, left, bottom, right, top)
+        except RasterioError:  # too far outside of what the other CRS is made for
+            return False
+    spans = [(left, right)]
+    if right < left:  # across the antimeridian, where degrees start again
+        spans = [(left, right + 360), (left - 360, right)]
+    other_left, other_bottom, other_right, other_top = _bounds(second)
+    high = bottom < other_top and top > other_bottom
+    return high and any(begin < other_right and end > other_left for begin, end in spans)
+
+
+def _bounds(grid: Grid) -> tuple[float, float, float, float]:
+    """Return least x, least y, greatest x and greatest y of a grid."""
+    x, y = grid.to_map(*_corners(grid))
+    return x.min(), y.min(), x.max(), y.max()
+
+
+def _corners(grid: Grid) -> tuple[Pixels, Pixels]:
+    """Return rows and columns of the four corners."""
+    return np.array([0, 0, grid.height, grid.height]), np.array([0, grid.width, 0, grid.width])
 
 
 @contextmanager

@@ -57,6 +57,7 @@ class InnerLoop:
     Attributes:
         steps: Gradient steps; a Python number is unrolled, a scalar int32 tensor becomes a `tf.while_loop`.
         loss: `cross_entropy` over the outputs' last axis, or `squared_error`.
+        balanced: Let each class of the support count equally in the cross-entropy, however many its labels.
         first_order: Treat the inner gradient as a constant of the outer one (FOMAML).
         clip_value: Clip each element of the inner gradient to +-clip_value.
         clip_norm: Scale the inner gradient down to at most this global norm.
@@ -65,6 +66,7 @@ class InnerLoop:
 
     steps: int | tf.Tensor = 1
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    balanced: bool = False
     first_order: bool = False
     clip_value: float | None = None
     clip_norm: float | None = None
@@ -131,7 +133,7 @@ def adapt(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([current[i] for i in moving])
             outputs, _ = network.stateless_call(current, state, support.x, training=True)
-            loss = support_loss(outputs, support, inner.loss)
+            loss = support_loss(outputs, support, inner.loss, balanced=inner.balanced)
         gradients = _limited(tape.gradient(loss, [current[i] for i in moving], unconnected_gradients="zero"), inner)
         moved = list(current)
         for i, gradient in zip(moving, gradients, strict=True):
@@ -165,13 +167,14 @@ def _while_steps(step: Step, parameters: list[tf.Tensor], steps: tf.Tensor) -> A
     return Adapted(adapted, losses.stack())
 
 
-def support_loss(outputs: tf.Tensor, support: Support, kind: str) -> tf.Tensor:
+def support_loss(outputs: tf.Tensor, support: Support, kind: str, *, balanced: bool = False) -> tf.Tensor:
     """Weighted mean loss over the labels that count.
 
     Args:
         outputs: Logits `[n, classes]` or `[n, H, W, classes]`, or predictions `[n, outputs]` for the squared error.
         support: Labels and weights; negative class labels do not count.
         kind: `cross_entropy` or `squared_error`.
+        balanced: Weight each label by one over the labels of its class.
 
     Returns:
         A scalar; 0 where no label counts.
@@ -184,10 +187,26 @@ def support_loss(outputs: tf.Tensor, support: Support, kind: str) -> tf.Tensor:
     else:
         shown = tf.one_hot(support.y, tf.shape(outputs)[-1], dtype=outputs.dtype)  # all zero where ignored
         losses = -tf.reduce_sum(shown * tf.nn.log_softmax(outputs), axis=-1)
-        weight = tf.cast(support.y >= 0, outputs.dtype)
+        weight = label_weights(shown[None], balanced=balanced)[0]
     if support.weight is not None:
         weight *= tf.cast(support.weight, outputs.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(weight * losses), tf.reduce_sum(weight))
+
+
+def label_weights(shown: tf.Tensor, *, balanced: bool) -> tf.Tensor:
+    """Return how much each label counts in a loss: nothing where it is ignored.
+
+    Args:
+        shown: [tasks, ..., classes] one-hot labels, all zero where ignored.
+        balanced: Let each class of a task count equally, or else each label.
+
+    Returns:
+        [tasks, ...], not normalised.
+    """
+    if balanced:
+        labels = tf.reduce_sum(shown, list(range(1, shown.shape.rank - 1)), keepdims=True)
+        shown *= tf.math.divide_no_nan(tf.ones_like(labels), labels)
+    return tf.reduce_sum(shown, axis=-1)
 
 
 def require_finite(losses: tf.Tensor) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from fewshot.meta.adapt import InnerLoop
 from fewshot.meta.learner import MetaLearner
 from fewshot.meta.rates import InnerRates
-from fewshot.models import FixedHead, SharedHead
+from fewshot.models import FixedHead, Head, SharedHead
 
 FINE_TUNING_STEPS = 20
 FINE_TUNING_RATES = (0.3, 0.1, 0.03, 0.01, 0.003)
@@ -21,7 +21,12 @@ FINE_TUNING_RATES = (0.3, 0.1, 0.03, 0.01, 0.003)
 
 
 def fine_tuner(
-    body: keras.Model, *, rate: float, steps: int = FINE_TUNING_STEPS, regression_outputs: int = 0
+    body: keras.Model,
+    *,
+    rate: float,
+    steps: int = FINE_TUNING_STEPS,
+    regression_outputs: int = 0,
+    head: Head | None = None,
 ) -> MetaLearner:
     """Return a learner that fine-tunes `body` on the support set, all parameters at one rate.
 
@@ -30,8 +35,10 @@ def fine_tuner(
         rate: Of gradient descent.
         steps: Of gradient descent.
         regression_outputs: Number of targets where numbers are predicted; 0 for classes.
+        head: Where the output layer starts; a common start for every class if None.
     """
-    head = FixedHead(regression_outputs, name="head") if regression_outputs else SharedHead(name="head")
+    if head is None:
+        head = FixedHead(regression_outputs, name="head") if regression_outputs else SharedHead(name="head")
     inner = InnerLoop(steps=steps, loss="squared_error" if regression_outputs else "cross_entropy")
     return MetaLearner(body, head, InnerRates("constant", initial=rate), inner)
 

@@ -5,6 +5,7 @@ from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead, mak
 from fewshot.models.mlp import mlp
 from fewshot.models.normalization import NORMALIZATIONS, Normalization, make_normalization
 from fewshot.models.resnet12 import resnet12
+from fewshot.models.unet import unet
 
 __all__ = [
     "NORMALIZATIONS",
@@ -18,4 +19,5 @@ __all__ = [
     "make_normalization",
     "mlp",
     "resnet12",
+    "unet",
 ]

@@ -23,6 +23,18 @@ ABSENT = -1e4
 """Added to the bias of a class that the support set does not show; within float16's range."""
 
 
+def ruled_out(labels: tf.Tensor, classes: int | tf.Tensor, dtype: Any) -> tf.Tensor:
+    """Return `[classes]`: `ABSENT` for classes that no label shows, 0 for the others.
+
+    Args:
+        labels: [n] or [n, H, W] int32, class 0..classes-1; negative labels are ignored.
+        classes: How many classes the task has.
+        dtype: Of the result.
+    """
+    shown = tf.scatter_nd(tf.reshape(tf.maximum(labels, 0), [-1, 1]), tf.reshape(labels >= 0, [-1]), [classes])
+    return tf.where(shown, tf.zeros([], dtype), tf.cast(ABSENT, dtype))
+
+
 class Head(keras.layers.Layer):
     """Where a task's linear output layer starts.
 
@@ -42,8 +54,8 @@ class Head(keras.layers.Layer):
         """Return the kernel `[features, classes]` and bias `[classes]` that adaptation starts from.
 
         Args:
-            features: [n, features] float, the support set's features; None unless `uses_support`.
-            labels: [n] int32, class 0..classes-1; negative labels are ignored. Targets, for regression.
+            features: [n, features] or [n, H, W, features] float, the support set's; None unless `uses_support`.
+            labels: [n] or [n, H, W] int32, class 0..classes-1; negative labels are ignored. Targets, for regression.
             classes: How many classes the task has.
         """
         raise NotImplementedError
@@ -78,8 +90,7 @@ class FixedHead(Head):
         """Return the meta-learned layer, with absent classes ruled out where `restrict` asks for it."""
         kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
         if self.restrict:
-            shown = tf.reduce_max(tf.one_hot(tf.reshape(labels, [-1]), self.outputs, dtype=bias.dtype), axis=0)
-            bias += (1 - shown) * ABSENT
+            bias += ruled_out(labels, self.outputs or 1, bias.dtype)
         return [kernel, bias]
 
     def rate_shapes(self, features: int) -> list[tuple[int, ...]]:
@@ -101,8 +112,9 @@ class SharedHead(Head):
         self.built = True
 
     def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
-        """Return zeros."""
-        return [tf.zeros([self.features, classes], self.variable_dtype), tf.zeros([classes], self.variable_dtype)]
+        """Return zeros, with classes that the support set does not show ruled out."""
+        kernel = tf.zeros([self.features, classes], self.variable_dtype)
+        return [kernel, ruled_out(labels, classes, self.variable_dtype)]
 
 
 class PrototypeHead(Head):
@@ -122,14 +134,17 @@ class PrototypeHead(Head):
         self.built = True
 
     def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
-        """Return the prototypes as a linear layer; a class without examples starts at zero."""
+        """Return the prototypes as a linear layer; a class without examples is ruled out."""
         if features is None:
             raise ShapeError("A prototype head starts from the support set's features; none were given.")
+        # [n, H, W, features] -> [n*H*W, features]: where pixels are labelled, each is an example.
+        features, labels = tf.reshape(features, [-1, features.shape[-1]]), tf.reshape(labels, [-1])
         shown = tf.one_hot(labels, classes, dtype=features.dtype)  # [n, classes]; all zero where the label is ignored
         counts = tf.maximum(tf.reduce_sum(shown, axis=0), 1)
         means = tf.matmul(shown, features, transpose_a=True) / counts[:, None]  # [classes, features]
         temperature = tf.exp(tf.cast(self.log_temperature, features.dtype))
-        return [2 * temperature * tf.transpose(means), -temperature * tf.reduce_sum(means**2, axis=1)]
+        bias = ruled_out(labels, classes, features.dtype) - temperature * tf.reduce_sum(means**2, axis=1)
+        return [2 * temperature * tf.transpose(means), bias]
 
 
 HEADS = ("fixed", "shared", "prototype")

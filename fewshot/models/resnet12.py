@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from fewshot.errors import RecipeError
+from fewshot.models.enlarge import BilinearEnlargement
 from fewshot.models.normalization import make_normalization
 
 CONVOLUTIONS_A_BLOCK = 3
@@ -17,21 +18,31 @@ def resnet12(
     *,
     filters: Sequence[int] = (64, 128, 256, 512),
     normalization: str = "instance",
+    readout: str = "average",
 ) -> keras.Model:
-    """Build residual blocks of three 3x3 convolutions, each halved but the last, ending in a global average.
+    """Build residual blocks of three 3x3 convolutions, each halved but the last.
 
     Args:
         input_shape: (H, W, bands) in pixels.
         filters: Filters of each block.
         normalization: A kind of `fewshot.models.normalization`.
+        readout: `average`, the mean over all pixels; or `pixels`, a vector for every pixel, the coarse features
+            enlarged bilinearly to the input's size (a fully convolutional network, Long et al. 2015).
 
     Returns:
-        A model from [n, H, W, bands] to features [n, filters[-1]].
+        A model from [n, H, W, bands] to features [n, filters[-1]], or [n, H, W, filters[-1]].
 
     Raises:
-        RecipeError: if the image is too small for the blocks.
+        RecipeError: if the image is too small for the blocks, does not halve evenly, or the readout is unknown.
     """
     smallest = 2 ** (len(filters) - 1)
+    if readout not in ("average", "pixels"):
+        raise RecipeError(f"resnet12 expects readout 'average' or 'pixels'; received {readout!r}.")
+    if readout == "pixels" and any(side % smallest for side in input_shape[:2]):
+        raise RecipeError(
+            f"resnet12 with {len(filters)} blocks and readout 'pixels' needs height and width divisible by {smallest}; "
+            f"received {input_shape[0]}x{input_shape[1]}. Choose another data.size."
+        )
     if min(input_shape[:2]) < smallest:
         raise RecipeError(
             f"resnet12 with {len(filters)} blocks needs images of at least {smallest} pixels; "
@@ -51,4 +62,8 @@ def resnet12(
         )
         if block < len(filters):
             x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
-    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="features")(x), name="resnet12")
+    if readout == "pixels":
+        features = BilinearEnlargement(smallest, name="features")(x)
+    else:
+        features = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    return keras.Model(inputs, features, name="resnet12")

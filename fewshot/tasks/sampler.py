@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fewshot.data.region import IntArray, RegionSet, Task
+from fewshot.data.region import IntArray, PixelLabels, Region, RegionSet, Task
 from fewshot.errors import TaskError
-from fewshot.tasks.task import TaskSpec
+from fewshot.tasks.task import PixelTaskSpec, TaskSpec
 
 ANY_REGION = "*"
 """The region of a task whose classes come from any regions."""
@@ -175,6 +175,84 @@ class TaskSampler:
             )
 
 
+class WindowSampler:
+    """Draws tasks of labelled pixels: whole windows of one region, apart where their sources say so."""
+
+    def __init__(self, region_set: RegionSet, spec: PixelTaskSpec) -> None:
+        """Prepare to draw.
+
+        Raises:
+            TaskError: if no region is large enough.
+        """
+        self.spec = spec
+        self._regions = [region for region in region_set.regions if self._shortage(region) == 0]
+        if not self._regions:
+            nearest = min(region_set.regions, key=self._shortage, default=None)
+            has = "no region" if nearest is None else f"nearest is {nearest.name} with {len(nearest.images)} windows"
+            sources = " from different sources" if spec.disjoint_sources else ""
+            raise TaskError(
+                f"no region of {region_set.name} has {spec.shots} support and {spec.queries} query windows{sources};"
+                f" {has}. Ask for fewer shots or queries, or set disjoint_sources = false."
+            )
+
+    def sample(self, rng: np.random.Generator) -> Task:
+        """Draw one task.
+
+        Raises:
+            TaskError: if support and query cannot be kept to different sources in forty attempts.
+        """
+        wanted = (self.spec.shots, self.spec.queries)
+        for _ in range(_ATTEMPTS):
+            region = self._regions[rng.integers(len(self._regions))]
+            sides = self._apart(region, rng) if self.spec.disjoint_sources else self._anywhere(region, rng)
+            if (len(sides[0]), len(sides[1])) == wanted:
+                support, query = sides
+                none = [np.full(len(side), -1, np.int32) for side in sides]
+                pixels = PixelLabels(self.spec.points, int(rng.integers(2**31)))
+                return Task(region.name, region.class_names, support, none[0], query, none[1], pixels=pixels)
+        raise TaskError(
+            f"no {self.spec.shots}-shot task with support and query from different sources in {_ATTEMPTS} attempts;"
+            " ask for fewer shots or queries, or set disjoint_sources = false"
+        )
+
+    def _anywhere(self, region: Region, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        order = rng.permutation(len(region.images))[: self.spec.shots + self.spec.queries]
+        return region.images[order[: self.spec.shots]], region.images[order[self.spec.shots :]]
+
+    def _apart(self, region: Region, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Deal whole sources to the two sides until the support has enough; the others are the queries'."""
+        sources, source_of = np.unique(region.sources, return_inverse=True)
+        order = rng.permutation(len(sources))
+        # A share of the sources as large as the support's share of the windows, but at least one on either side.
+        share = self.spec.shots / (self.spec.shots + self.spec.queries)
+        dealt = int(np.clip(np.round(share * len(sources)), 1, len(sources) - 1))
+        on_support = np.isin(source_of, order[:dealt])
+        sides = []
+        for members, count in ((on_support, self.spec.shots), (~on_support, self.spec.queries)):
+            images = region.images[members]
+            sides.append(images[rng.permutation(len(images))[:count]])
+        return sides[0], sides[1]
+
+    def _shortage(self, region: Region) -> int:
+        """Return how many windows the region lacks; one more where all come from one source."""
+        missing = max(0, self.spec.shots + self.spec.queries - len(region.images))
+        if self.spec.disjoint_sources and (len(np.unique(region.sources)) < 2 or np.any(region.sources < 0)):
+            missing += 1
+        return missing
+
+
+AnySpec = TaskSpec | PixelTaskSpec
+
+
+def make_sampler(region_set: RegionSet, spec: AnySpec) -> TaskSampler | WindowSampler:
+    """Return the sampler of a specification.
+
+    Raises:
+        TaskError: if no region is large enough.
+    """
+    return WindowSampler(region_set, spec) if isinstance(spec, PixelTaskSpec) else TaskSampler(region_set, spec)
+
+
 def _pools(region_set: RegionSet, region_name: str) -> list[_Pool]:
     """Return the pools of one region; sources are numbered apart from those of other places."""
     region = next(r for r in region_set.regions if r.name == region_name)
@@ -198,20 +276,20 @@ def _by_class(regions: Iterable[list[_Pool]]) -> list[list[_Pool]]:
     return list(groups.values())
 
 
-def sample_task(region_set: RegionSet, spec: TaskSpec, rng: np.random.Generator) -> Task:
-    """Draw one task; to draw many, keep a `TaskSampler`.
+def sample_task(region_set: RegionSet, spec: AnySpec, rng: np.random.Generator) -> Task:
+    """Draw one task; to draw many, keep a sampler.
 
     Raises:
         TaskError: if no region is large enough.
     """
-    return TaskSampler(region_set, spec).sample(rng)
+    return make_sampler(region_set, spec).sample(rng)
 
 
-def sample_tasks(region_set: RegionSet, spec: TaskSpec, count: int, *, seed: int) -> tuple[Task, ...]:
+def sample_tasks(region_set: RegionSet, spec: AnySpec, count: int, *, seed: int) -> tuple[Task, ...]:
     """Draw `count` tasks; task `i` depends on `seed` and `i` only.
 
     Raises:
         TaskError: if no region is large enough.
     """
-    sampler = TaskSampler(region_set, spec)
+    sampler = make_sampler(region_set, spec)
     return tuple(sampler.sample(np.random.default_rng([seed, i])) for i in range(count))

@@ -9,8 +9,8 @@ import numpy as np
 from fewshot.data.region import RegionSet, Task
 from fewshot.data.sine import SineSpec, draw_sines
 from fewshot.errors import ShapeError, TaskError
-from fewshot.tasks.sampler import TaskSampler
-from fewshot.tasks.task import Labels, TaskBatch, TaskSpec, gather
+from fewshot.tasks.sampler import AnySpec, make_sampler
+from fewshot.tasks.task import Labels, PixelTaskSpec, TaskBatch, gather
 
 
 class TaskSource(Protocol):
@@ -22,21 +22,30 @@ class TaskSource(Protocol):
 
 
 class RegionTasks:
-    """New tasks, drawn from the images of the regions."""
+    """New tasks, drawn from the images of the regions.
 
-    def __init__(self, region_set: RegionSet, spec: TaskSpec) -> None:
+    In tasks of labelled pixels that are to be told apart by the support alone (labels "task"), queries of classes that
+    the support does not show are ignored.
+    """
+
+    def __init__(self, region_set: RegionSet, spec: AnySpec) -> None:
         """Prepare to draw.
 
         Raises:
             TaskError: if no region is large enough for `spec`.
         """
         self._set = region_set
-        self._sampler = TaskSampler(region_set, spec)
+        self._sampler = make_sampler(region_set, spec)
 
     def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
         """Draw `tasks` tasks."""
         drawn = [self._sampler.sample(rng) for _ in range(tasks)]
-        return gather(self._set, drawn, labels=self._sampler.spec.labels)
+        spec = self._sampler.spec
+        batch = gather(self._set, drawn, labels=spec.labels)
+        if isinstance(spec, PixelTaskSpec) and spec.labels == "task":
+            shown = [np.isin(query, np.unique(support)) for support, query in zip(batch[1], batch[3], strict=True)]
+            batch = batch._replace(query_y=np.where(np.stack(shown), batch.query_y, -1))
+        return batch
 
 
 class FixedTasks:

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.data.region import RegionSet, Task
+from fewshot.data.region import PixelLabels, RegionSet, Task
 from fewshot.errors import DamagedDataError, DataNotFoundError, ShapeError, TaskError
 
-__all__ = ["Labels", "Task", "TaskBatch", "TaskSpec", "gather", "read_tasks", "write_tasks"]
+__all__ = ["Labels", "PixelTaskSpec", "Task", "TaskBatch", "TaskSpec", "gather", "read_tasks", "write_tasks"]
 
 Labels = Literal["task", "global"]
 
@@ -68,14 +68,47 @@ class TaskSpec:
         return self.shots if isinstance(self.shots, tuple) else (self.shots,) * self.ways
 
 
+@dataclass(frozen=True)
+class PixelTaskSpec:
+    """The size and kind of tasks whose pixels are labelled.
+
+    Attributes:
+        shots: Support windows.
+        queries: Query windows.
+        labels: "global" is the index in the set's classes; "task" numbers the classes of the region.
+        points: Labelled pixels of each class to keep in each support window; 0 keeps them all.
+        disjoint_sources: Support and query windows come from different patches or blocks.
+    """
+
+    shots: int
+    queries: int
+    labels: Labels = "global"
+    points: int = 0
+    disjoint_sources: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            TaskError: if one is out of range.
+        """
+        if not isinstance(self.shots, int) or self.shots < 1 or self.queries < 1:
+            raise TaskError(
+                f"a task of labelled pixels needs at least 1 support and 1 query window, received shots = {self.shots}"
+                f" and queries = {self.queries}"
+            )
+        if self.points < 0:
+            raise TaskError(f"points is 0 (all pixels) or more, received {self.points}")
+
+
 class TaskBatch(NamedTuple):
     """Tasks of one shape as arrays (NumPy, or TensorFlow inside a stream).
 
     Attributes:
         support_x: [tasks, n, ...] float32, images [H, W, bands] scaled 0-1, or sine inputs [1].
-        support_y: [tasks, n] int32 labels, or [tasks, n, 1] float32 targets.
+        support_y: [tasks, n] int32 labels, [tasks, n, H, W] of pixels (-1 ignored), or [tasks, n, 1] float32 targets.
         query_x: [tasks, m, ...] float32.
-        query_y: [tasks, m] int32 labels, or [tasks, m, 1] float32 targets.
+        query_y: [tasks, m] int32 labels, [tasks, m, H, W] of pixels, or [tasks, m, 1] float32 targets.
     """
 
     support_x: Any
@@ -103,7 +136,9 @@ def gather(region_set: RegionSet, tasks: Sequence[Task], *, labels: Labels = "ta
     query = np.stack([task.query for task in tasks])
     support_y = np.stack([task.support_y for task in tasks]).astype(np.int32)
     query_y = np.stack([task.query_y for task in tasks]).astype(np.int32)
-    if labels == "global":
+    if any(task.pixels is not None for task in tasks):
+        support_y, query_y = gather_pixel_labels(region_set, tasks, labels=labels)
+    elif labels == "global":
         index = {name: i for i, name in enumerate(region_set.classes)}
         numbers = [_global_numbers(task, index, region_set.name) for task in tasks]
         support_y = np.stack([number[y] for number, y in zip(numbers, support_y, strict=True)])
@@ -115,6 +150,60 @@ def gather(region_set: RegionSet, tasks: Sequence[Task], *, labels: Labels = "ta
     return TaskBatch(support_x, support_y, query_x, query_y)
 
 
+def gather_pixel_labels(
+    region_set: RegionSet, tasks: Sequence[Task], *, labels: Labels
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Read the pixel labels of `tasks`, the support's thinned to the points that each task asks for.
+
+    Returns:
+        Support [tasks, n, H, W] and query [tasks, m, H, W]; -1 where ignored, and with labels "task" also where the
+        class is none of the task's.
+
+    Raises:
+        TaskError: if the set's pixels have no labels, or a task has a class that the set has not.
+    """
+    store: Any = region_set.store
+    if not hasattr(store, "read_labels"):
+        raise TaskError(f"the pixels of {region_set.name} have no labels; use tasks of labelled images instead")
+    index = {name: i for i, name in enumerate(region_set.classes)}
+    support, query = [], []
+    for task in tasks:
+        found = store.read_labels(np.concatenate([task.support, task.query]))
+        numbers = _global_numbers(task, index, region_set.name)
+        if labels == "task":
+            own = np.full(len(region_set.classes) + 1, -1, np.int32)  # the last entry stands for -1
+            own[numbers] = np.arange(len(numbers), dtype=np.int32)
+            found = own[found]
+        count = len(task.support)
+        pixels = task.pixels or PixelLabels()
+        support.append(thin(found[:count], pixels.points, np.random.default_rng(pixels.seed)))
+        query.append(found[count:])
+    return np.stack(support), np.stack(query)
+
+
+def thin(labels: npt.NDArray[np.int32], points: int, rng: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Keep at most `points` labelled pixels of each class in each window, chosen at random; 0 keeps all.
+
+    Args:
+        labels: [n, H, W] int32, -1 where ignored.
+        points: Of each class in each window.
+        rng: Chooses them.
+    """
+    if points == 0:
+        return labels
+    flat = labels.ravel()
+    labelled = np.flatnonzero(flat >= 0)
+    window = labelled // (labels.shape[1] * labels.shape[2])
+    group = window * (int(labels.max(initial=0)) + 1) + flat[labelled]
+    order = np.lexsort((rng.random(len(labelled)), group))
+    sorted_group = group[order]
+    rank = np.arange(len(order)) - np.searchsorted(sorted_group, sorted_group)
+    kept = labelled[order[rank < points]]
+    thinned = np.full_like(flat, -1)
+    thinned[kept] = flat[kept]
+    return thinned.reshape(labels.shape)
+
+
 def _global_numbers(task: Task, index: dict[str, int], set_name: str) -> npt.NDArray[np.int32]:
     """Return the global label of each of the task's classes."""
     unknown = [name for name in task.classes if name not in index]
@@ -123,7 +212,9 @@ def _global_numbers(task: Task, index: dict[str, int], set_name: str) -> npt.NDA
     return np.array([index[name] for name in task.classes], np.int32)
 
 
-def write_tasks(path: Path, region_set: RegionSet, tasks: Sequence[Task], *, spec: TaskSpec | None = None) -> None:
+def write_tasks(
+    path: Path, region_set: RegionSet, tasks: Sequence[Task], *, spec: TaskSpec | PixelTaskSpec | None = None
+) -> None:
     """Freeze `tasks` in a JSON list of image names, so that another method meets exactly the same ones.
 
     Args:
@@ -140,6 +231,7 @@ def write_tasks(path: Path, region_set: RegionSet, tasks: Sequence[Task], *, spe
             "classes": list(task.classes),
             "support": [[names[i], int(y)] for i, y in zip(task.support, task.support_y, strict=True)],
             "query": [[names[i], int(y)] for i, y in zip(task.query, task.query_y, strict=True)],
+            **({"pixels": asdict(task.pixels)} if task.pixels else {}),
         }
         for task in tasks
     ]
@@ -187,13 +279,15 @@ class _UnknownImageError(Exception):
 def _task_of(entry: dict[str, Any], index: dict[str, int]) -> Task:
     """Build one task from its JSON entry."""
     sides = {}
+    pixels = PixelLabels(**entry["pixels"]) if "pixels" in entry else None
+    lowest = 0 if pixels is None else -1
     for side in ("support", "query"):
         for name, _ in entry[side]:
             if name not in index:
                 raise _UnknownImageError(name)
         images = np.array([index[name] for name, _ in entry[side]], np.int64)
         labels = np.array([label for _, label in entry[side]], np.int32)
-        if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(entry["classes"]):
+        if len(labels) == 0 or labels.min() < lowest or labels.max() >= len(entry["classes"]):
             raise ValueError(f"labels of {side} do not fit the {len(entry['classes'])} classes of {entry['name']!r}")
         sides[side] = (images, labels)
-    return Task(entry["region"], tuple(entry["classes"]), *sides["support"], *sides["query"], name=entry["name"])
+    return Task(entry["region"], tuple(entry["classes"]), *sides["support"], *sides["query"], entry["name"], pixels)

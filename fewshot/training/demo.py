@@ -18,7 +18,7 @@ from fewshot.meta import MetaLearner
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import SineTasks
 from fewshot.tasks.task import gather
-from fewshot.training import build, measure
+from fewshot.training import datasets, measure
 from fewshot.training.evaluate import Report, evaluate
 from fewshot.training.measure import Request
 from fewshot.training.recipe import read_recipe
@@ -106,7 +106,7 @@ def draw_task(run: Path, figure: SubFigure) -> None:
     folder = RunFolder(run)
     region_set = measure.run_data(folder.recipe(), folder, [], "test")
     recipe, learner = measure.load_run(folder, region_set)
-    (task,) = sample_tasks(region_set, build.evaluation_spec(recipe.tasks), 1, seed=5)
+    (task,) = sample_tasks(region_set, datasets.evaluation_spec(recipe.tasks), 1, seed=5)
     batch = gather(region_set, [task])
     answers = predicted_labels(learner, batch[:3])
     shots = len(task.support) // len(task.classes)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import DivergedError, RecipeError
 from fewshot.meta import MetaLearner
-from fewshot.meta.baselines import nearest_neighbour
 from fewshot.tasks.task import write_tasks
 from fewshot.training import build, measure, pretrain
+from fewshot.training.baselines import Method, baseline_methods
+from fewshot.training.figures import Report, compared, curve, image_report, pixel_report, shots_row
 from fewshot.training.measure import Outcome, Request, TestTasks, mean_and_interval
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder
-from fewshot.training.train import validation_tasks
-
-Report = dict[str, Any]
 
 
 def evaluate(
@@ -47,23 +43,49 @@ def evaluate(
     recipe = folder.recipe()
     if recipe.data.source == "sine":
         return evaluate_sines(folder, recipe, request, baselines=baselines, minutes=baseline_minutes)
+
+    # The tasks: of regions that training and validation have not seen.
     region_set = measure.run_data(recipe, folder, paths, request.split)
     shots = request.shots or (None,)
     chosen = measure.choose_tasks(recipe, region_set, request, shots[0])
     if request.save_tasks is not None:
         write_tasks(request.save_tasks, region_set, chosen.tasks)
+
+    # The run, after each number of steps.
     learner = load_for(folder, recipe, region_set, request)
     steps, at = measure.curve_steps(request, int(learner.evaluation_steps))
     outcome = longest_curve(
-        lambda taken: measure.measure(measure.learner_predict(learner, taken), chosen, taken, at), steps, at
+        lambda taken: measure.measure_tasks(measure.learner_predict(learner, taken), chosen, taken, at), steps, at
     )
-    report = classification_report(recipe, chosen, outcome, learner)
+    report = (pixel_report if outcome.counts is not None else image_report)(recipe, chosen, outcome, learner)
+
+    # The baselines on the same tasks, and all of them again with each number of shots.
+    methods = baseline_methods(folder, recipe, region_set, minutes=baseline_minutes) if baselines else {}
+    report["baselines"] = {
+        name: compared(outcome, of_method(method, chosen), method.steps) for name, method in methods.items()
+    }
     if len(shots) > 1:
-        report["by_shots"] = accuracy_by_shots(recipe, learner, region_set, request)
-    if baselines:
-        outcomes = baseline_outcomes(folder, recipe, chosen, minutes=baseline_minutes)
-        report["baselines"] = {name: compared(outcome, other) for name, other in outcomes.items()}
+        own = Method(measure.learner_predict(learner, [steps[at]]), recipe.tasks.labels, steps[at])
+        report["by_shots"] = {
+            str(count): by_shots(own, methods, measure.choose_tasks(recipe, region_set, request, count))
+            for count in request.shots
+        }
     return report
+
+
+def of_method(method: Method, chosen: TestTasks) -> Outcome:
+    """Let one method predict the tasks, with the labels it knows."""
+    return measure.measure_tasks(method.predict, replace(chosen, labels=method.labels), [method.steps], 0)
+
+
+def by_shots(own: Method, methods: Mapping[str, Method], chosen: TestTasks) -> Report:
+    """Return the figures of the run and of every baseline with one number of shots."""
+    outcome = of_method(own, chosen)
+    others = {
+        name: compared(outcome, of_method(method, chosen), method.steps, per_task=False)
+        for name, method in methods.items()
+    }
+    return {**shots_row(outcome), "baselines": others}
 
 
 def longest_curve(run: Callable[[tuple[int, ...]], Outcome], steps: tuple[int, ...], at: int) -> Outcome:
@@ -97,111 +119,6 @@ def load_for(folder: RunFolder, recipe: Recipe, region_set: RegionSet, request: 
     return learner
 
 
-def classification_report(recipe: Recipe, chosen: TestTasks, outcome: Outcome, learner: MetaLearner) -> Report:
-    """Collect the figures of one method."""
-    task = chosen.tasks[0]
-    counts = measure.confusion(chosen, outcome)
-    shots = [int((task.support_y == label).sum()) for label in range(len(task.classes))]
-    accuracy = mean_and_interval(outcome.per_task)
-    report: Report = {
-        "recipe": recipe.name,
-        "learner": recipe.learner_name,
-        "data": chosen.region_set.name,
-        "fixed_tasks": chosen.fixed,
-        "tasks": len(chosen.tasks),
-        "ways": len(task.classes),
-        "shots": shots[0] if len(set(shots)) == 1 else shots,
-        "steps": outcome.steps[outcome.at],
-        "accuracy": accuracy,
-        "error": {"mean": 1 - accuracy["mean"], "ci95": accuracy["ci95"]},
-        "per_task": outcome.per_task.tolist(),
-        "curve": curve(outcome, "accuracy"),
-        "by_region": measure.by_region(chosen, outcome),
-        "transductive": learner.transductive,
-        "skipped": list(chosen.region_set.skipped),
-        "baselines": {},
-    }
-    if counts is not None:
-        report["confusion"] = {"classes": list(chosen.region_set.classes), "counts": counts.tolist()}
-        report["by_class"] = by_class(chosen.region_set.classes, counts)
-    return report
-
-
-def curve(outcome: Outcome, figure: str) -> Report:
-    """Return the figure after each number of inner steps, with its interval."""
-    points = [mean_and_interval(scores) for scores in outcome.scores]
-    return {
-        "steps": list(outcome.steps),
-        figure: [point["mean"] for point in points],
-        "ci95": [point["ci95"] for point in points],
-    }
-
-
-def by_class(classes: Sequence[str], counts: np.ndarray) -> Report:
-    """Return recall and precision of each class that occurs."""
-    table = {}
-    for i, name in enumerate(classes):
-        true, predicted = int(counts[i].sum()), int(counts[:, i].sum())
-        if true:
-            table[name] = {
-                "recall": counts[i, i] / true,
-                "precision": counts[i, i] / predicted if predicted else float("nan"),
-                "queries": true,
-            }
-    return table
-
-
-def compared(ours: Outcome, other: Outcome) -> Report:
-    """Return a baseline's figures and the mean difference of ours to it, task by task."""
-    return {
-        "accuracy": mean_and_interval(other.per_task),
-        "steps": other.steps[other.at],
-        "ours_minus_it": mean_and_interval(ours.per_task - other.per_task),
-        "per_task": other.per_task.tolist(),
-    }
-
-
-def accuracy_by_shots(recipe: Recipe, learner: MetaLearner, region_set: RegionSet, request: Request) -> Report:
-    """Return the accuracy with each number of shots."""
-    own = int(learner.evaluation_steps)
-    table = {}
-    for shots in request.shots:
-        chosen = measure.choose_tasks(recipe, region_set, request, shots)
-        outcome = measure.measure(measure.learner_predict(learner, [own]), chosen, [own], 0)
-        table[str(shots)] = mean_and_interval(outcome.per_task)
-    return table
-
-
-def baseline_outcomes(folder: RunFolder, recipe: Recipe, chosen: TestTasks, *, minutes: float) -> dict[str, Outcome]:
-    """Let every baseline predict the same tasks, with labels local to each task."""
-    own = [Path(path) for path in folder.read_json("run.json")["data"]]
-    parts = build.split_data(build.read_data(recipe.data, own), recipe.data)
-    local = replace(chosen, labels="task")
-    tuning = TestTasks(parts["validation"], validation_tasks(recipe, parts["validation"]), "task", fixed=False)
-    cache = folder.path / "baselines"
-    cache.mkdir(exist_ok=True)
-    keras.utils.set_random_seed(recipe.training.seed)
-    fresh = build.build_body(recipe.network, chosen.region_set.store.shape)
-    pretrained = pretrain.pretrained_body(recipe, parts["train"], cache / "pretrained.weights.h5", minutes=minutes)
-    prototypical = pretrain.prototypical_network(recipe, parts, cache / "protonet.weights.h5", minutes=minutes)
-    learners = {
-        "random initialisation": pretrain.choose_rate(fresh, recipe, tuning),
-        "pre-training + fine-tuning": pretrain.choose_rate(pretrained, recipe, tuning),
-        "prototypical network": prototypical,
-    }
-    outcomes = {}
-    for name, learner in learners.items():
-        steps = [int(learner.evaluation_steps)]
-        outcomes[name] = measure.measure(measure.learner_predict(learner, steps), local, steps, 0)
-
-    def nearest(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        support_x, support_y, query_x = inputs
-        return nearest_neighbour(support_x, support_y, query_x, int(tf.reduce_max(support_y)) + 1)[None]
-
-    outcomes["nearest neighbour on pixels"] = measure.measure(nearest, local, [0], 0)
-    return outcomes
-
-
 def evaluate_sines(folder: RunFolder, recipe: Recipe, request: Request, *, baselines: bool, minutes: float) -> Report:
     """Evaluate a run on sine waves: mean squared error over waves, by shots and by steps."""
     _, learner = measure.load_run(folder, None)
@@ -233,10 +150,10 @@ def evaluate_sines(folder: RunFolder, recipe: Recipe, request: Request, *, basel
         cache.mkdir(exist_ok=True)
         keras.utils.set_random_seed(recipe.training.seed)
         bodies = {
-            "random initialisation": build.build_body(recipe.network, (1,)),
+            "random initialisation": build.build_body(recipe.network, build.describe_problem(recipe.tasks, None)),
             "pre-training + fine-tuning": pretrain.pretrained_body(
                 recipe, None, cache / "pretrained.weights.h5", minutes=minutes
-            ),
+            ).body,
         }
         for name, body in bodies.items():
             tuned = pretrain.choose_rate(body, recipe, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from fewshot.meta import MetaLearner
 from fewshot.meta.adapt import divergence_as_error
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import SineTasks
-from fewshot.tasks.task import Labels, Task, gather, read_tasks
-from fewshot.training import build
+from fewshot.tasks.task import Labels, PixelTaskSpec, Task, gather, read_tasks
+from fewshot.training import build, datasets
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder
+from fewshot.training.segmentation import overall_accuracy, task_confusion
 
 TEST_SEED = 2_000_003
 """Seeds the test tasks, apart from those of training and validation."""
@@ -66,13 +67,15 @@ class Outcome:
         steps: The numbers of inner steps measured.
         scores: [steps, tasks] float, the accuracy of each task, or its mean squared error.
         at: Index in `steps` of the method's own number of steps.
-        predictions: For each task its predicted labels `[m]` at `at`; empty for regression.
+        predictions: For each task its predicted labels `[m]` at `at`; empty for regression and labelled pixels.
+        counts: With labelled pixels: [steps, tasks, true class, predicted class], classes as in the set.
     """
 
     steps: tuple[int, ...]
     scores: Array
     at: int
     predictions: list[Array] = field(default_factory=list)
+    counts: Array | None = None
 
     @property
     def per_task(self) -> Array:
@@ -124,16 +127,16 @@ def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: st
     record = folder.read_json("run.json")
     if not paths:
         own = [Path(path) for path in record["data"]]
-        parts = build.split_data(build.read_data(recipe.data, own), recipe.data)
+        parts = datasets.split_data(datasets.read_data(recipe.data, own), recipe.data)
         if split not in parts:
             raise RecipeError(
                 f"Recipe {recipe.name} sets no {split} regions of its own data apart; it has: {', '.join(parts)}. "
                 "Name data of other regions with --data, or choose a part with --split."
             )
         return parts[split]
-    found = build.read_data(recipe.data, paths)
+    found = datasets.read_data(recipe.data, paths)
     if split != "test":
-        return build.split_data(found, recipe.data)[split]
+        return datasets.split_data(found, recipe.data)[split]
     seen = {
         kind: {name for part in ("train", "validation") for name in record["parts"].get(part, {}).get(kind, ())}
         for kind in ("places", "classes")
@@ -165,8 +168,13 @@ def choose_tasks(recipe: Recipe, region_set: RegionSet, request: Request, shots:
         if shots is not None:
             tasks = tuple(fewer_shots(task, shots) for task in tasks)
         return TestTasks(region_set, tasks, labels, fixed=True)
-    spec = build.evaluation_spec(recipe.tasks)
-    spec = replace(spec, ways=request.ways or spec.ways, shots=shots or spec.shots)
+    spec = datasets.evaluation_spec(recipe.tasks)
+    if isinstance(spec, PixelTaskSpec):
+        if request.ways is not None:
+            raise RecipeError("--ways does not apply where pixels are labelled: a region has the classes it has.")
+        spec = replace(spec, shots=shots or spec.shots)
+    else:
+        spec = replace(spec, ways=request.ways or spec.ways, shots=shots or spec.shots)
     drawn = sample_tasks(region_set, spec, request.tasks, seed=TEST_SEED + request.seed)
     return TestTasks(region_set, drawn, labels, fixed=False)
 
@@ -198,21 +206,52 @@ def learner_predict(learner: MetaLearner, steps: Sequence[int]) -> Predict:
 
 def measure(predict: Predict, chosen: TestTasks, steps: Sequence[int], at: int) -> Outcome:
     """Let one method predict every task; tasks of equal shape run together."""
+    scores = np.zeros([len(steps), len(chosen.tasks)])
+    predictions: list[Array] = [np.zeros(0)] * len(chosen.tasks)
+    for group in groups_of_tasks(chosen):
+        batch = gather(chosen.region_set, [chosen.tasks[i] for i in group], labels=chosen.labels)
+        inputs = tuple(tf.constant(part) for part in (batch.support_x, batch.support_y, batch.query_x))
+        answers = tf.argmax(predict(inputs), axis=-1).numpy()  # [steps, tasks, m]
+        scores[:, group] = (answers == batch.query_y[None]).mean(axis=-1)
+        for position, number in enumerate(group):
+            predictions[number] = answers[at, position]
+    return Outcome(tuple(steps), scores, at, predictions)
+
+
+def measure_pixels(predict: Predict, chosen: TestTasks, steps: Sequence[int], at: int) -> Outcome:
+    """Let one method predict every pixel of the queries of every task; scores are overall accuracies."""
+    classes = len(chosen.region_set.classes)
+    index = {name: i for i, name in enumerate(chosen.region_set.classes)}
+    counts = np.zeros([len(steps), len(chosen.tasks), classes, classes], np.int64)
+    for group in groups_of_tasks(chosen):
+        tasks = [chosen.tasks[i] for i in group]
+        batch = gather(chosen.region_set, tasks, labels=chosen.labels)
+        inputs = tuple(tf.constant(part) for part in (batch.support_x, batch.support_y, batch.query_x))
+        answers = tf.argmax(predict(inputs), axis=-1).numpy()  # [steps, tasks, m, H, W]
+        for position, (number, task) in enumerate(zip(group, tasks, strict=True)):
+            true, predicted = batch.query_y[position], answers[:, position]
+            if chosen.labels == "task":
+                names = np.array([index[name] for name in task.classes])
+                true, predicted = np.where(true >= 0, names[true], -1), names[predicted]
+            for step in range(len(steps)):
+                counts[step, number] = task_confusion(true, predicted[step], classes)
+    return Outcome(tuple(steps), overall_accuracy(counts), at, counts=counts)
+
+
+def measure_tasks(predict: Predict, chosen: TestTasks, steps: Sequence[int], at: int) -> Outcome:
+    """Measure one method on tasks of either kind."""
+    by_pixels = chosen.tasks[0].pixels is not None
+    return (measure_pixels if by_pixels else measure)(predict, chosen, steps, at)
+
+
+def groups_of_tasks(chosen: TestTasks) -> Iterator[list[int]]:
+    """Yield the numbers of tasks to predict together: of equal shape, a few at a time."""
     order: dict[tuple[int, ...], list[int]] = {}
     for number, task in enumerate(chosen.tasks):
         order.setdefault((len(task.support), len(task.query), len(task.classes)), []).append(number)
-    scores = np.zeros([len(steps), len(chosen.tasks)])
-    predictions: list[Array] = [np.zeros(0)] * len(chosen.tasks)
     for numbers in order.values():
         for first in range(0, len(numbers), TASKS_AT_ONCE):
-            group = numbers[first : first + TASKS_AT_ONCE]
-            batch = gather(chosen.region_set, [chosen.tasks[i] for i in group], labels=chosen.labels)
-            inputs = tuple(tf.constant(part) for part in (batch.support_x, batch.support_y, batch.query_x))
-            answers = tf.argmax(predict(inputs), axis=-1).numpy()  # [steps, tasks, m]
-            scores[:, group] = (answers == batch.query_y[None]).mean(axis=-1)
-            for position, number in enumerate(group):
-                predictions[number] = answers[at, position]
-    return Outcome(tuple(steps), scores, at, predictions)
+            yield numbers[first : first + TASKS_AT_ONCE]
 
 
 def measure_sines(predict: Predict, shots: int, queries: int, tasks: int, seed: int) -> Array:

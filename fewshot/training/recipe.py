@@ -30,23 +30,41 @@ class DataTable:
 
     Attributes:
         source: `omniglot` (the official zips or folders), `omniglot_tfds` (TensorFlow Datasets; --data is its folder),
-            `task_archives`, `class_folders`, `synthetic` or `sine`.
+            `task_archives`, `class_folders`, `sen12ms` (its published layout, or records made of it by
+            `fewshot data prepare`), `deepglobe`, `synthetic` (small simulated patches) or `sine`.
         size: Pixels of an image's side; 0 leaves images as they are.
+        window: Pixels of the source that become one image (sen12ms, deepglobe); 0 for the source's own.
+        bands: Bands in the network's order (sen12ms); empty for all of Sentinel-1 and 2.
+        purity: Least share of a window's pixels that must be of its most common class (sen12ms patches).
+        simulate: Regions of the simulated Earth to train on where no --data is named (sen12ms); 0 for none.
         rotations: Take each class's quarter turns as further classes (Omniglot).
-        split: `regions` keeps whole regions apart, `classes` whole classes.
-        train: Regions to train on, `["*"]` for all that are named nowhere else; or a number of classes.
-        validation: Regions to choose the best checkpoint on; or a number of classes.
-        test: Regions to evaluate on by default; or a number of classes. Empty where other data is meant for that.
-        split_seed: Of a split by classes.
+        split: `regions` keeps whole regions apart by name, `classes` whole classes; `published` is the split of the
+            source's manifest, `random` deals out numbers of regions, and `clusters` too, but regions that look alike
+            stay in one part.
+        train: Regions to train on, `["*"]` for all that are named nowhere else; or a number of classes or regions.
+        validation: Regions to choose the best checkpoint on; or a number.
+        test: Regions to evaluate on by default; or a number. Empty where other data is meant for that.
+        split_seed: Of a split by numbers.
         on_damaged: `raise`, or `skip` and count.
     """
 
-    source: Literal["omniglot", "omniglot_tfds", "task_archives", "class_folders", "synthetic", "sine"] = (
-        "task_archives"
-    )
+    source: Literal[
+        "omniglot",
+        "omniglot_tfds",
+        "task_archives",
+        "class_folders",
+        "sen12ms",
+        "deepglobe",
+        "synthetic",
+        "sine",
+    ] = "task_archives"
     size: int = 0
+    window: int = 0
+    bands: tuple[str, ...] = ()
+    purity: float = 0.0
+    simulate: int = 0
     rotations: bool = False
-    split: Literal["regions", "classes"] = "regions"
+    split: Literal["regions", "classes", "published", "random", "clusters"] = "regions"
     train: tuple[str, ...] | int = ("*",)
     validation: tuple[str, ...] | int = ()
     test: tuple[str, ...] | int = ()
@@ -59,9 +77,11 @@ class TasksTable:
     """The tasks that training draws.
 
     Attributes:
-        ways: Classes of a task.
-        shots: Support examples a class; a list gives each class its own.
-        queries: Query examples a class.
+        target: `images`, each of one class; or `pixels`, each of a class of its own (segmentation).
+        points: With pixels: labelled pixels of each class to keep in each support window; 0 for all.
+        ways: Classes of a task; with pixels, a region has as many as it has.
+        shots: Support examples a class, a list gives each class its own; with pixels, support windows.
+        queries: Query examples a class; with pixels, query windows.
         labels: `task` numbers a task's classes 0..ways-1 at random; `global` is the class itself.
         disjoint_sources: Draw support and query from different patches or drawers.
         within_region: Probability that a task's classes come from one region.
@@ -71,6 +91,8 @@ class TasksTable:
         evaluation_within_region: As `within_region`, for validation and evaluation.
     """
 
+    target: Literal["images", "pixels"] = "images"
+    points: int = 0
     ways: int = 5
     shots: tuple[int, ...] | int = 1
     queries: int = 1
@@ -88,17 +110,17 @@ class NetworkTable:
     """The network that is adapted.
 
     Attributes:
-        kind: `conv4`, `mlp` or `resnet12`.
+        kind: `conv4`, `mlp`, `resnet12` or `unet`.
         normalization: A kind of `fewshot.models.normalization`.
         filters: Of conv4.
         blocks: Of conv4.
         downsample: `pool` or `stride`, of conv4.
-        readout: `flatten` or `average`, of conv4.
+        readout: `flatten` or `average`, of conv4. (resnet12 averages, or keeps its pixels where these are labelled.)
         units: Of mlp's layers.
-        widths: Filters of resnet12's blocks.
+        widths: Filters of resnet12's blocks or unet's levels.
     """
 
-    kind: Literal["conv4", "mlp", "resnet12"] = "conv4"
+    kind: Literal["conv4", "mlp", "resnet12", "unet"] = "conv4"
     normalization: str = "support"
     filters: int = 64
     blocks: int = 4
@@ -114,7 +136,8 @@ class LearnerTable:
 
     Attributes:
         head: `fixed`, `shared` or `prototype`.
-        restrict: A fixed head rules out classes that the support set does not show.
+        restrict: A fixed head rules out classes that the support set does not show; the others always do.
+        balanced: Each class of the support counts equally in the inner loss.
         rates: `constant` (MAML), `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
         rate: The inner rate, or where learned rates start.
         steps: Inner steps in training; 0 with prototypes is a prototypical network.
@@ -127,6 +150,7 @@ class LearnerTable:
 
     head: Literal["fixed", "shared", "prototype"] = "fixed"
     restrict: bool = False
+    balanced: bool = False
     rates: Literal["constant", "per_tensor", "per_parameter"] = "constant"
     rate: float = 0.01
     steps: int = 1
@@ -150,6 +174,7 @@ class TrainingTable:
         weight_decay: Of AdamW, on kernels alone; 0 for plain Adam.
         clip_norm: Clip the norm of the meta-gradient; 0 for no clipping.
         label_smoothing: Share of the target spread over the task's classes.
+        balanced: Each class of a task's queries counts equally in the loss.
         validate_every: Updates between validations.
         validation_tasks: Tasks in a validation.
         minutes: Stop after this time; 0 for no limit.
@@ -166,6 +191,7 @@ class TrainingTable:
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     label_smoothing: float = 0.0
+    balanced: bool = False
     validate_every: int = 250
     validation_tasks: int = 100
     minutes: float = 0.0

@@ -20,7 +20,7 @@ from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import SineTasks
 from fewshot.tasks.stream import batches, stream
 from fewshot.tasks.task import Task, read_tasks, write_tasks
-from fewshot.training import build
+from fewshot.training import build, datasets
 from fewshot.training.progress import SaveRun, TaskSpeed, trim_history
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder, State
@@ -72,7 +72,7 @@ def train(
     parts = read_parts(recipe, paths)
     record_run(folder, paths, parts)
     training_set = parts.get("train")
-    source = build.training_source(recipe.tasks, recipe.data, training_set)
+    source = datasets.training_source(recipe.tasks, recipe.data, training_set)
     augment = make_augment(recipe.augment)
     validation = make_validation(recipe, parts.get("validation"), folder)
 
@@ -87,7 +87,7 @@ def train(
     save = SaveRun(
         folder,
         state,
-        monitor="val_loss" if problem.regression else "val_accuracy",
+        monitor=build.monitored(problem),
         minutes=recipe.training.minutes if minutes is None else minutes,
     )
     epoch_updates = min(recipe.training.validate_every, recipe.training.updates)
@@ -126,7 +126,7 @@ def read_parts(recipe: Recipe, paths: Sequence[Path]) -> dict[str, RegionSet]:
     """Read and split the data; sine waves have no parts."""
     if recipe.data.source == "sine":
         return {}
-    return build.split_data(build.read_data(recipe.data, paths), recipe.data)
+    return datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)
 
 
 def record_run(folder: RunFolder, paths: Sequence[Path], parts: dict[str, RegionSet]) -> None:
@@ -135,7 +135,7 @@ def record_run(folder: RunFolder, paths: Sequence[Path], parts: dict[str, Region
         "run.json",
         {
             "data": [str(path.resolve()) for path in paths],
-            "parts": {name: build.seen_names(part) for name, part in parts.items()},
+            "parts": {name: datasets.seen_names(part) for name, part in parts.items()},
             "skipped": list(next(iter(parts.values())).skipped) if parts else [],
             "versions": {
                 "python": platform.python_version(),
@@ -177,7 +177,7 @@ def validation_tasks(recipe: Recipe, part: RegionSet) -> tuple[Task, ...]:
     if recipe.tasks.fixed_share > 0 and part.fixed_tasks:
         order = np.random.default_rng(VALIDATION_SEED).permutation(len(part.fixed_tasks))
         return tuple(part.fixed_tasks[i] for i in order[:wanted])
-    return sample_tasks(part, build.evaluation_spec(recipe.tasks), wanted, seed=VALIDATION_SEED)
+    return sample_tasks(part, datasets.evaluation_spec(recipe.tasks), wanted, seed=VALIDATION_SEED)
 
 
 def with_known_tasks(x: tuple[tf.Tensor, ...], y: tf.Tensor, tasks: int) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
@@ -192,6 +192,6 @@ def compile_learner(learner: MetaLearner, recipe: Recipe, problem: build.Problem
     learner.compile(
         optimizer=build.build_optimizer(recipe.training),
         loss=build.outer_loss(recipe.training, problem),
-        metrics=[] if problem.regression else [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        metrics=build.fit_metrics(problem),
     )
     learner.optimizer.build(learner.trainable_variables)

@@ -10,11 +10,10 @@ from fewshot.data.region import (
     RegionSet,
     RotatedStore,
     Task,
-    split_characters,
-    split_regions,
     turned,
     unturned,
 )
+from fewshot.data.splits import split_characters, split_places, split_published, split_regions
 from fewshot.errors import DataNotFoundError, ShapeError, TaskError
 
 Make = Callable[..., RegionSet]
@@ -131,3 +130,22 @@ def test_split_characters_keeps_turns_together_whichever_comes_first(make_set: M
 def test_split_characters_says_how_many_there_are(make_set: Make) -> None:
     with pytest.raises(TaskError, match=r"has 1 classes.*1200 \+ 423 needs 1623"):
         split_characters(make_set({"A": {"A/c": 3}}))
+
+
+def test_places_are_dealt_out_whole(seasons: RegionSet) -> None:
+    first, second = split_places(seasons, (1, 1), seed=1)
+    assert {r.place for r in first.regions}.isdisjoint(r.place for r in second.regions)
+    assert len(first.regions) + len(second.regions) == 3
+    assert [r.name for r in split_places(seasons, (1, 1), seed=1)[0].regions] == [r.name for r in first.regions]
+    with pytest.raises(TaskError, match="has 2 places, too few for a split into 2 \\+ 1"):
+        split_places(seasons, (2, 1))
+
+
+def test_a_published_split_keeps_to_the_places_that_are_here(seasons: RegionSet) -> None:
+    parts = split_published(seasons, {"train": ["101", "5"], "validation": ["6"], "test": ["7"]})
+    assert {name: part.region_names for name, part in parts.items()} == {
+        "train": ("spring_101", "summer_101"),
+        "test": ("fall_7",),
+    }
+    with pytest.raises(DataNotFoundError, match="no place of .* is in its published split"):
+        split_published(seasons, {"train": ["5"]})

@@ -11,13 +11,20 @@ import pytest
 import tensorflow as tf
 
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
-from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12
+from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12, unet
 
 TOLERANCE = 1e-6
 STEPS = (1e-6, 1e-7)
 """A ReLU, a max or a clip now and then changes its branch between the two ends of a difference, which is then wrong
 however right the gradient: so a shorter difference may answer instead. A wrong gradient agrees with neither."""
-IMAGES = {"conv4-pool": (8, 8, 2), "conv4-stride": (8, 8, 2), "mlp": (4, 4, 2), "resnet12": (16, 16, 2)}
+IMAGES = {
+    "conv4-pool": (8, 8, 2),
+    "conv4-stride": (8, 8, 2),
+    "mlp": (4, 4, 2),
+    "resnet12": (16, 16, 2),
+    "resnet12-pixels": (8, 8, 2),
+    "unet": (8, 8, 2),
+}
 NETWORKS = {
     "conv4-pool": lambda norm: conv4(IMAGES["conv4-pool"], filters=4, blocks=2, normalization=norm),
     "conv4-stride": lambda norm: conv4(
@@ -25,6 +32,10 @@ NETWORKS = {
     ),
     "mlp": lambda norm: mlp(IMAGES["mlp"], units=(6, 5), normalization=norm),
     "resnet12": lambda norm: resnet12(IMAGES["resnet12"], filters=(2, 3, 3, 4), normalization=norm),
+    "resnet12-pixels": lambda norm: resnet12(
+        IMAGES["resnet12-pixels"], filters=(2, 3), normalization=norm, readout="pixels"
+    ),
+    "unet": lambda norm: unet(IMAGES["unet"], filters=(3, 4), normalization=norm),
 }
 LEARNERS: dict[str, dict[str, Any]] = {
     "maml": {"rates": "constant", "head": "fixed"},
@@ -35,6 +46,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "proto-maml": {"rates": "per_parameter", "head": "prototype"},
     "protonet": {"rates": "constant", "head": "prototype", "steps": 0},
     "clipped": {"rates": "per_parameter", "head": "fixed", "clip_norm": 0.05},
+    "balanced": {"rates": "per_parameter", "head": "prototype", "balanced": True},
 }
 CASES = [
     pytest.param(network, learner, norm, steps, id=f"{network}-{learner}-{norm}-{steps}")
@@ -64,7 +76,7 @@ def make_learner(network: str, learner: str, normalization: str, steps: int) -> 
         NETWORKS[network](normalization),
         make_head(choice["head"], outputs=3),
         InnerRates(choice["rates"], initial=0.05, steps=steps),
-        InnerLoop(steps=steps, clip_norm=choice.get("clip_norm")),
+        InnerLoop(steps=steps, clip_norm=choice.get("clip_norm"), balanced=choice.get("balanced", False)),
         adapts=choice.get("adapts", "all"),
     )
     rng = np.random.default_rng(7)
@@ -73,14 +85,18 @@ def make_learner(network: str, learner: str, normalization: str, steps: int) -> 
     return made
 
 
-def episode(image: tuple[int, ...]) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+def episode(image: tuple[int, ...], *, pixels: bool) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     rng = np.random.default_rng(11)
     support_y = np.tile(np.array([0, 0, 1, 1, 2, 2], "int32"), (2, 1))
-    return (rng.random((2, 6, *image)), support_y, rng.random((2, 5, *image))), np.array([[0, 1, 2, 1, 0]] * 2)
+    query_y = np.array([[0, 1, 2, 1, 0]] * 2, "int32")
+    if pixels:  # one labelled pixel in ten are enough; the others are ignored
+        labels = [rng.integers(0, 3, (*y.shape, *image[:2]), "int32") for y in (support_y, query_y)]
+        support_y, query_y = np.where(rng.random(labels[0].shape) < 0.1, labels[0], -1), labels[1]
+    return (rng.random((2, 6, *image)), support_y, rng.random((2, 5, *image))), query_y
 
 
 def meta_loss(learner: MetaLearner) -> tf.Tensor:
-    inputs, query_y = episode(learner.body.input_shape[1:])
+    inputs, query_y = episode(learner.body.input_shape[1:], pixels=len(learner.body.output_shape) == 4)
     logits = learner(tuple(tf.constant(x) for x in inputs))
     return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(query_y, logits, from_logits=True))
 

@@ -1,0 +1,198 @@
+"""The prepared form of a tree of patches: an index of the windows of each region, and where asked for their records.
+
+    <folder>/
+    ├── prepared.json               what it was made of; written last, so that what it names is whole
+    ├── <region>.npz                index: patch, square, classes and block of every window
+    └── <region>.arrayrecord        the pixels and labels of every window, uncompressed by region
+
+Each region is written whole under another name first: a preparation that was stopped goes on with the region it was at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.errors import DamagedDataError, RecipeError
+
+FORMAT, VERSION = "fewshot-prepared", 1
+HEAD = "prepared.json"
+
+
+@dataclass(frozen=True, eq=False)
+class RegionIndex:
+    """The windows of one region.
+
+    Attributes:
+        name: Of the region.
+        place: Of the region, whatever the season.
+        folder: Of the season, relative to the tree.
+        patches: [n] int32, number of the patch that each window is cut from.
+        squares: [n] int16, which window of the patch, row by row.
+        counts: [n, classes] uint32, labelled pixels of each class.
+        blocks: [n] int32, the block of ground that each window lies in.
+    """
+
+    name: str
+    place: str
+    folder: str
+    patches: npt.NDArray[np.int32]
+    squares: npt.NDArray[np.int16]
+    counts: npt.NDArray[np.uint32]
+    blocks: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.patches)
+
+    def save(self, path: Path) -> None:
+        """Write the index; it appears under its name when it is whole."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+
+        def write(unfinished: Path) -> None:
+            with unfinished.open("wb") as file:
+                np.savez(file, **values)
+
+        write_whole(path, write)
+
+    @classmethod
+    def load(cls, path: Path) -> RegionIndex:
+        """Read an index.
+
+        Raises:
+            DamagedDataError: if it is not one.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as found:
+                return cls(**{f.name: _plain(found[f.name]) for f in fields(cls)})
+        except (OSError, KeyError, ValueError) as error:
+            raise DamagedDataError(f"{path} is not the index of a region: {error}. Prepare the data again.") from error
+
+
+def _plain(value: npt.NDArray[Any]) -> Any:
+    return str(value) if value.ndim == 0 else value
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An opened index.
+
+    Attributes:
+        folder: Where the records are.
+        tree: Where the GeoTIFFs are, or were.
+        window: Rows and columns of a window.
+        regions: In a fixed order.
+        skipped: What was left out, in words.
+        records: Whether the pixels were written to records.
+    """
+
+    folder: Path
+    tree: Path
+    window: int
+    regions: tuple[RegionIndex, ...]
+    skipped: tuple[str, ...] = ()
+    records: bool = False
+
+    @staticmethod
+    def is_one(folder: Path) -> bool:
+        """Whether a folder is a finished preparation."""
+        return (folder / HEAD).is_file()
+
+    @classmethod
+    def open(cls, folder: Path, window: int) -> Prepared:
+        """Open a finished preparation.
+
+        Raises:
+            DamagedDataError: if it is not one, or of another version.
+            RecipeError: if it was made for other windows.
+        """
+        try:
+            head = json.loads((folder / HEAD).read_text("utf-8"))
+            found = (head["format"], head["version"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DamagedDataError(f"{folder / HEAD} cannot be read: {error}. Prepare the data again.") from error
+        if found != (FORMAT, VERSION):
+            raise DamagedDataError(f"{folder} is {found[0]} version {found[1]}, expected {FORMAT} version {VERSION}.")
+        if head["window"] != window:
+            raise RecipeError(
+                f"{folder} was prepared for windows of {head['window']} pixels; data.window is {window}. Use "
+                f"--set data.window={head['window']}, or prepare the data again with --window {window}."
+            )
+        regions = tuple(RegionIndex.load(folder / f"{name}.npz") for name in head["regions"])
+        tree = Path(os.path.normpath(folder / head["tree"]))
+        return cls(folder, tree, window, regions, tuple(head["skipped"]), bool(head["records"]))
+
+    def finish(self) -> None:
+        """Write the head, which makes the folder a finished preparation."""
+        head = {
+            **{"format": FORMAT, "version": VERSION, "window": self.window, "records": self.records},
+            **{"tree": os.path.relpath(self.tree, self.folder), "regions": [index.name for index in self.regions]},
+            "skipped": list(self.skipped),
+        }
+        write_whole(self.folder / HEAD, lambda path: path.write_text(json.dumps(head, indent=1) + "\n", "utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` write a file that appears under its name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def record_type(window: int, parts: dict[str, tuple[str, int]]) -> np.dtype:
+    """Return how one window is stored: the bands of every part, each in its own type.
+
+    Args:
+        window: Rows and columns.
+        parts: For each part its NumPy type and number of bands.
+    """
+    return np.dtype([(name, kind, (window, window, bands)) for name, (kind, bands) in parts.items()])
+
+
+def write_records(path: Path, windows: Any) -> None:
+    """Write one record a window.
+
+    Args:
+        path: File to write.
+        windows: Structured scalars or arrays of `record_type`, one after another.
+    """
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    def write(unfinished: Path) -> None:
+        # One record a group: windows are read in random order.
+        writer = ArrayRecordWriter(str(unfinished), "group_size:1,zstd:1")
+        try:
+            for window in windows:
+                writer.write(window.tobytes())
+        finally:
+            writer.close()
+
+    write_whole(path, write)
+
+
+class Records:
+    """Reads the records of several regions by number, in threads of their own."""
+
+    def __init__(self, paths: list[Path], kind: np.dtype) -> None:
+        """Open the files, whose records follow one another."""
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        self._source = ArrayRecordDataSource([str(path) for path in paths])
+        self._kind = kind
+
+    def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return the records `numbers` [n] as a structured array [n]."""
+        found = self._source.__getitems__(numbers.tolist())
+        return np.frombuffer(b"".join(found), self._kind)

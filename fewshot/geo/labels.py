@@ -1,0 +1,327 @@
+"""Labels of a scene's pixels, from a class raster or from vectors, and what became of each of them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from fewshot.errors import RasterError
+from fewshot.geo.landcover import IGNORED, ClassTable, Labels
+from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, burn, describe_raster, overlaps, same_grid
+from fewshot.geo.vectors import VECTOR_ENDINGS, Features, read_features
+from fewshot.geo.windows import IntArray, Window
+
+CONTRADICTED = -2
+"""The label of a pixel that features of different classes claim."""
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What became of the labels of one scene.
+
+    Attributes:
+        path: Of the labels.
+        pixels: Labelled pixels that count, by class; every class that counts is listed.
+        examples: Features that gave pixels, by class; of a class raster the pixels.
+        features: Features in the file; 0 for a class raster, as in the next four.
+        outside: Features outside of the scene.
+        unusable: Features without a geometry or a class.
+        without_pixel: Features in the scene that no pixel shows: too small, or hidden by others.
+        ignored: Features of ignored classes.
+        on_nodata: Labelled pixels where the scene has no data.
+        contradicting: Pixels that features of different classes claim; they do not count.
+        notes: Remarks on how the labels were read.
+    """
+
+    path: Path
+    pixels: Mapping[str, int]
+    examples: Mapping[str, int]
+    features: int = 0
+    outside: int = 0
+    unusable: int = 0
+    without_pixel: int = 0
+    ignored: int = 0
+    on_nodata: int = 0
+    contradicting: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def lone(self) -> tuple[str, ...]:
+        """Classes with a single example, which can be in the support or among the queries, not in both."""
+        return tuple(name for name, count in self.examples.items() if count == 1)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes without any example."""
+        return tuple(name for name, count in self.examples.items() if count == 0)
+
+    def lines(self) -> tuple[str, ...]:
+        """Say what did not count and why, a sentence each; nothing if all did."""
+        counted = {
+            "of {features} features lie outside of the scene": self.outside,
+            "of {features} features have no geometry or no class": self.unusable,
+            "of {features} features cover no pixel's centre, or are hidden by others": self.without_pixel,
+            "of {features} features are of ignored classes": self.ignored,
+            "labelled pixels lie where the scene has no data": self.on_nodata,
+            "pixels are claimed by features of different classes and do not count": self.contradicting,
+        }
+        said = [f"{count} {text.format(features=self.features)}" for text, count in counted.items() if count]
+        if self.lone:
+            said.append(f"only one example of {', '.join(self.lone)}")
+        return tuple(f"{self.path}: {line}." for line in [*said, *self.notes])
+
+
+class LabelLayer(Protocol):
+    """Labels of a scene, read window by window."""
+
+    path: Path
+    table: ClassTable
+
+    def read(self, window: Window) -> Labels:
+        """Return the labels of a window [H, W]: an index of the table, -1 where none counts, -2 where contradicted."""
+        ...
+
+    def tally(self) -> "LabelTally":
+        """Return a new count of what becomes of the labels."""
+        ...
+
+
+class RasterLabels:
+    """Labels of a class raster."""
+
+    def __init__(self, reader: RasterReader, path: Path, scene: RasterInfo, table: ClassTable) -> None:
+        """Lay a class raster over a scene; on another grid, each pixel takes the nearest label.
+
+        Raises:
+            DataNotFoundError: if there is no such file.
+            RasterError: if it cannot be read, has more than one band, no CRS, or no ground in common with the scene.
+        """
+        info = describe_raster(path)
+        if info.bands != 1:
+            raise RasterError(f"{path} has {info.bands} bands; expected a class raster, of one band")
+        require_georeference(info, "labels")
+        require_georeference(scene, "scene")
+        if not overlaps(info.grid, scene.grid):
+            raise RasterError(
+                f"the label raster {path} and {scene.path} have no ground in common: {_extent(info.grid)} against "
+                f"{_extent(scene.grid)}. Are they labels of another scene, or is a CRS wrong?"
+            )
+        self.path, self.table = Path(path), table
+        self._reader = reader
+        self._grid = None if same_grid(info.grid, scene.grid) else scene.grid
+        self.notes = (
+            ("it lies on another grid than the scene; each pixel takes the nearest label",) if self._grid else ()
+        )
+
+    def read(self, window: Window) -> Labels:
+        """Return the labels of a window [H, W]: an index of the table, -1 where none counts."""
+        pixels, valid = self._reader.read(self.path, window, bands=[1], grid=self._grid)
+        return self.table.indices(pixels[..., 0], valid=valid[..., 0], where=f"{self.path}, {window}")
+
+    def tally(self) -> "LabelTally":
+        """Return a new count of what becomes of the labels."""
+        return LabelTally(self, notes=self.notes)
+
+
+class VectorLabels:
+    """Labels of points, lines and polygons."""
+
+    def __init__(self, features: Features, table: ClassTable, *, radius: int = 0) -> None:
+        """Number the features' classes.
+
+        Args:
+            features: In the scene's pixels.
+            table: Knows all their classes.
+            radius: Pixels on each side of a point that it labels too.
+
+        Raises:
+            ManifestError: if a feature's class is unknown to the table.
+        """
+        self.path, self.table, self._radius = features.path, table, radius
+        numbers = {value: table.index_of(value, where=str(features.path)) for value in set(features.values)}
+        labels = np.array([numbers[value] for value in features.values], np.int32)
+        kept = labels >= 0
+        self.features, self.ignored = features, int((~kept).sum())
+        parts, owners = shapely.get_parts(features.shapes[kept], return_index=True)
+        self._labels = labels[kept]
+        is_point = shapely.get_type_id(parts) == shapely.GeometryType.POINT
+        places = np.floor(shapely.get_coordinates(parts[is_point])).astype(np.int64).reshape(-1, 2)
+        order = np.argsort(places[:, 1], kind="stable")
+        self._point_columns, self._point_rows = places[order].T
+        self._point_owners = owners[is_point][order]
+        # Larger shapes are drawn first, so that a small one is hidden by nothing but smaller ones.
+        shapes, shape_owners = parts[~is_point], owners[~is_point]
+        order = np.argsort(-shapely.area(shapes), kind="stable")
+        self._shapes, self._shape_owners = shapes[order], shape_owners[order]
+        self._tree = shapely.STRtree(self._shapes)
+
+    def read(self, window: Window) -> Labels:
+        """Return the labels of a window [H, W]: an index of the table, -1 where none, -2 where contradicted."""
+        shapes = self._shapes_in(window)
+        numbers = self._labels[self._shape_owners[shapes]]
+        rising = shapes[np.argsort(numbers, kind="stable")]
+        highest = self._burn(rising, self._labels, window)
+        lowest = self._burn(rising[::-1], self._labels, window)
+        none = len(self.table.names)
+        lowest[lowest < 0] = none
+        rows, columns, owners = self._points_in(window)
+        np.maximum.at(highest, (rows, columns), self._labels[owners])
+        np.minimum.at(lowest, (rows, columns), self._labels[owners])
+        labels = np.where(highest == lowest, highest, CONTRADICTED)
+        return np.where(highest < 0, IGNORED, labels).astype(np.int32)
+
+    def shown(self, window: Window) -> IntArray:
+        """Return the features, by number among those that are not ignored, that have a pixel in a window."""
+        numbers = self._burn(self._shapes_in(window), np.arange(len(self._labels), dtype=np.int32), window)
+        return np.union1d(numbers[numbers >= 0], self._points_in(window)[2]).astype(np.int64)
+
+    def labels_of(self, features: IntArray) -> Labels:
+        """Return the labels of features that `shown` names."""
+        return self._labels[features]
+
+    def tally(self) -> "LabelTally":
+        """Return a new count of what becomes of the labels."""
+        return LabelTally(self)
+
+    def _shapes_in(self, window: Window) -> IntArray:
+        """Return the lines and polygons that may have a pixel in a window, larger ones first."""
+        area = shapely.box(window.column, window.row, window.column + window.width, window.row + window.height)
+        return np.sort(self._tree.query(area))
+
+    def _burn(self, shapes: IntArray, numbers: Labels, window: Window) -> Labels:
+        """Draw shapes with the numbers of the features that they are of."""
+        drawn = zip(self._shapes[shapes], numbers[self._shape_owners[shapes]].tolist(), strict=True)
+        return burn(list(drawn), window)
+
+    def _points_in(self, window: Window) -> tuple[IntArray, IntArray, IntArray]:
+        """Return rows and columns in the window of the pixels that points label, and the points' features."""
+        reach = np.arange(-self._radius, self._radius + 1)
+        first = np.searchsorted(self._point_rows, window.row - self._radius)
+        last = np.searchsorted(self._point_rows, window.row + window.height + self._radius)
+        rows = self._point_rows[first:last, None, None] + reach[:, None] - window.row
+        columns = self._point_columns[first:last, None, None] + reach - window.column
+        rows, columns = np.broadcast_arrays(rows, columns)
+        owners = np.broadcast_to(self._point_owners[first:last, None, None], rows.shape)
+        inside = (rows >= 0) & (rows < window.height) & (columns >= 0) & (columns < window.width)
+        return rows[inside], columns[inside], owners[inside]
+
+
+def open_labels(  # noqa: PLR0913  which labels, of which scene, read how
+    reader: RasterReader,
+    path: Path,
+    scene: RasterInfo,
+    table: ClassTable,
+    *,
+    label_field: str | None = None,
+    radius: int = 0,
+) -> RasterLabels | VectorLabels:
+    """Lay labels over a scene: vectors by the file's ending, else a class raster.
+
+    Args:
+        reader: Keeps rasters open.
+        path: Of the labels.
+        scene: What they are labels of.
+        table: Knows their classes.
+        label_field: Field that holds the class of a feature.
+        radius: Pixels on each side of a point that it labels too.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        DamagedDataError: if it cannot be read.
+        ManifestError: if the table does not know a class.
+        RasterError: if its CRS or the scene's is missing, or it does not overlap the scene.
+        RecipeError: if it is not clear which field holds the class.
+    """
+    if Path(path).suffix.lower() not in VECTOR_ENDINGS:
+        return RasterLabels(reader, path, scene, table)
+    require_georeference(scene, "scene")
+    return VectorLabels(read_features(path, scene.grid, field=label_field, scene=str(scene.path)), table, radius=radius)
+
+
+def require_georeference(info: RasterInfo, what: str) -> None:
+    """Refuse a raster that does not say where it lies.
+
+    Raises:
+        RasterError: if it names no CRS.
+    """
+    if info.grid.crs is None:
+        raise RasterError(
+            f"the {what} {info.path} names no CRS, so where it lies is not known; expected a georeferenced raster. Say "
+            f"it once, for example with rio edit-info --crs EPSG:32633 {info.path}"
+        )
+
+
+def _extent(grid: Grid) -> str:
+    (left, top), (right, bottom) = grid.to_map(0, 0), grid.to_map(grid.height, grid.width)
+    return f"x {left:g} to {right:g}, y {bottom:g} to {top:g} in {grid.crs.to_string()[:40]}"
+
+
+@dataclass
+class LabelTally:
+    """Counts, window by window, what becomes of a scene's labels.
+
+    Attributes:
+        layer: The labels.
+        notes: Remarks on how they were read.
+    """
+
+    layer: RasterLabels | VectorLabels
+    notes: tuple[str, ...] = ()
+    _pixels: Counter[int] = field(default_factory=Counter)
+    _on_nodata: int = 0
+    _contradicting: int = 0
+    _shown: set[int] = field(default_factory=set)
+
+    def add(self, window: Window, labels: Labels, valid: BoolArray) -> None:
+        """Count a window that shares no pixel with those counted before.
+
+        Args:
+            window: Of the scene.
+            labels: [H, W] as the layer reads them.
+            valid: [H, W] where the scene has data.
+        """
+        values, counts = np.unique(labels[valid & (labels >= 0)], return_counts=True)
+        self._pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        self._on_nodata += int(np.count_nonzero(~valid & (labels >= 0)))
+        self._contradicting += int(np.count_nonzero(labels == CONTRADICTED))
+        if isinstance(self.layer, VectorLabels):
+            self._shown.update(self.layer.shown(window).tolist())
+
+    def summary(self) -> LabelSummary:
+        """Sum up.
+
+        Raises:
+            RasterError: if no labelled pixel is left.
+        """
+        names = self.layer.table.names
+        pixels = {name: self._pixels[index] for index, name in enumerate(names)}
+        examples = dict(pixels)
+        found: dict[str, int] = {}
+        if isinstance(self.layer, VectorLabels):
+            features = self.layer.features
+            shown = np.array(sorted(self._shown), np.int64)
+            counts = np.bincount(self.layer.labels_of(shown), minlength=len(names))
+            examples = dict(zip(names, counts.tolist(), strict=True))
+            hidden = len(features.values) - self.layer.ignored - len(shown)
+            found = {"features": features.total, "outside": features.outside, "unusable": features.unusable}
+            found |= {"without_pixel": hidden, "ignored": self.layer.ignored}
+        summary = LabelSummary(
+            self.layer.path,
+            pixels,
+            examples,
+            **found,
+            on_nodata=self._on_nodata,
+            contradicting=self._contradicting,
+            notes=self.notes,
+        )
+        if not sum(pixels.values()):
+            reasons = " ".join(summary.lines()) or "It labels no pixel of the scene."
+            raise RasterError(f"no label of {self.layer.path} is left that counts. {reasons}")
+        return summary

@@ -1,0 +1,127 @@
+"""One pixel for each labelled feature, and which patches around such pixels are too near to be told apart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from fewshot.errors import RasterError
+from fewshot.geo.labels import LabelSummary
+from fewshot.geo.landcover import ClassTable, Labels
+from fewshot.geo.rasters import Grid
+from fewshot.geo.vectors import Features, Shapes
+from fewshot.geo.windows import IntArray, Window
+
+BoolArray = npt.NDArray[np.bool_]
+
+_BLOCK = 256  # rows and columns read at a time, to see whether there is data
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPoints:
+    """One pixel for each labelled feature.
+
+    Attributes:
+        rows: [n] int64.
+        columns: [n] int64.
+        labels: [n] int32, index in the class table.
+        summary: What became of the features; its pixels and examples are these.
+    """
+
+    rows: IntArray
+    columns: IntArray
+    labels: Labels
+    summary: LabelSummary
+
+
+def labelled_points(
+    features: Features, table: ClassTable, grid: Grid, *, read_valid: Callable[[Window], BoolArray]
+) -> LabelledPoints:
+    """Take one pixel of each feature: that of a point, and one inside a polygon or on a line.
+
+    Pixels that features of different classes claim do not count, nor do those without data; several features of one
+    class in one pixel are one example.
+
+    Args:
+        features: In the scene's pixels.
+        table: Knows their classes.
+        grid: Of the scene.
+        read_valid: Says where in a window the scene has data, [H, W].
+
+    Raises:
+        ManifestError: if the table does not know a class.
+        RasterError: if nothing is left.
+    """
+    numbers = {value: table.index_of(value, where=str(features.path)) for value in set(features.values)}
+    every = np.array([numbers[value] for value in features.values], np.int32)
+    points, owners = shapely.get_parts(_one_each(features.shapes[every >= 0], grid), return_index=True)
+    labels = every[every >= 0][owners]
+    places = np.floor(shapely.get_coordinates(points)).astype(np.int64)
+    inside = np.all((places >= 0) & (places < [grid.width, grid.height]), axis=1)
+    # One line for each pixel and class; a pixel on two lines is claimed by two classes.
+    claims = np.unique(np.stack([places[inside, 1], places[inside, 0], labels[inside]], axis=1), axis=0)
+    _, which, times = np.unique(claims[:, :2], axis=0, return_inverse=True, return_counts=True)
+    rows, columns, found = claims[times[which.ravel()] == 1].T
+    has_data = _valid_at(rows, columns, grid, read_valid)
+    examples = dict(zip(table.names, np.bincount(found[has_data], minlength=len(table.names)).tolist(), strict=True))
+    summary = LabelSummary(
+        features.path,
+        examples,
+        examples,
+        features=features.total,
+        outside=features.outside,
+        unusable=features.unusable,
+        ignored=int((every < 0).sum()),
+        on_nodata=int((~has_data).sum()),
+        contradicting=int((times > 1).sum()),
+    )
+    if not has_data.any():
+        raise RasterError(f"no label of {features.path} is left that counts. {' '.join(summary.lines())}")
+    return LabelledPoints(rows[has_data], columns[has_data], found[has_data].astype(np.int32), summary)
+
+
+def _one_each(shapes: Shapes, grid: Grid) -> Shapes:
+    """Return points as they are, and for any other shape a point of it inside the scene."""
+    kinds = shapely.get_type_id(shapes)
+    other = ~np.isin(kinds, [shapely.GeometryType.POINT, shapely.GeometryType.MULTIPOINT])
+    taken = shapes.copy()
+    taken[other] = shapely.point_on_surface(
+        shapely.intersection(shapes[other], shapely.box(0, 0, grid.width, grid.height))
+    )
+    return taken
+
+
+def _valid_at(rows: IntArray, columns: IntArray, grid: Grid, read_valid: Callable[[Window], BoolArray]) -> BoolArray:
+    """Return which pixels [n] have data, reading each block of the scene that holds any of them once."""
+    valid = np.zeros(len(rows), np.bool_)
+    block = np.stack([rows, columns], axis=1) // _BLOCK
+    for corner in np.unique(block, axis=0):
+        here = np.flatnonzero((block == corner).all(axis=1))
+        row, column = (int(place) * _BLOCK for place in corner)
+        area = Window(row, column, min(_BLOCK, grid.height - row), min(_BLOCK, grid.width - column))
+        valid[here] = read_valid(area)[rows[here] - row, columns[here] - column]
+    return valid
+
+
+def groups_apart(rows: IntArray, columns: IntArray, *, size: int, gap: int) -> IntArray:
+    """Number groups of patches [n] such that patches of different groups are more than `gap` pixels apart.
+
+    Unlike the blocks of `BlockGrid` this leaves no patch out, but patches that cover a scene are all one group.
+
+    Args:
+        rows: [n] first row of each patch.
+        columns: [n] first column of each patch.
+        size: Rows and columns of a patch.
+        gap: Pixels between two groups.
+    """
+    # Grown by half the gap, and a little so that corners that touch do overlap.
+    grow = gap / 2 + 0.01
+    grown = shapely.box(columns - grow, rows - grow, columns + size + grow, rows + size + grow)
+    areas = shapely.get_parts(shapely.union_all(grown))
+    centres = shapely.points(columns + size / 2, rows + size / 2)
+    patches, owners = shapely.STRtree(areas).query(centres, predicate="intersects")
+    groups = np.zeros(len(rows), np.int64)
+    groups[patches] = owners
+    return groups

@@ -1,0 +1,197 @@
+"""The only file that opens a vector layer: its features, in the pixels of a scene."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import numpy.typing as npt
+import pyogrio
+import pyogrio.errors
+import shapely
+
+from fewshot.errors import DamagedDataError, DataNotFoundError, RasterError, RecipeError
+from fewshot.geo.rasters import Grid
+from fewshot.geo.windows import IntArray
+
+VECTOR_ENDINGS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml", ".zip"}
+"""Endings of files that are read as vectors; others are read as rasters."""
+
+USUAL_FIELDS = ("class", "label", "landcover", "land_cover", "class_name", "name")
+"""Fields that are taken, in this order, where none is named and there are several."""
+
+Shapes = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of a layer that lie in a scene.
+
+    Attributes:
+        path: Of the layer.
+        shapes: [n] geometries in pixels of the scene: x is the column, y the row.
+        values: [n] what the field says of each.
+        total: Features in the layer.
+        outside: Those that lie outside of the scene.
+        unusable: Those without a geometry, or with an empty field.
+    """
+
+    path: Path
+    shapes: Shapes
+    values: tuple[Any, ...]
+    total: int
+    outside: int
+    unusable: int
+
+
+def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
+    """Return the different values of a field, sorted, empty ones left out.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        DamagedDataError: if it cannot be read as vectors.
+        RecipeError: if the field is not there, or none is named and it is not clear which is meant.
+    """
+    field = _field(path, field)
+    frame = _guarded(path, lambda: pyogrio.read_dataframe(path, columns=[field], read_geometry=False))
+    return tuple(sorted((_plain(value) for value in frame[field].dropna().unique()), key=str))
+
+
+def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: str) -> Features:
+    """Read the features of a layer that lie in a scene.
+
+    Args:
+        path: GeoPackage, GeoJSON, Shapefile or whatever else GDAL reads, of one layer, in any CRS.
+        grid: Of the scene.
+        field: Which of the features' values are wanted; the only one, or a usual one such as "class", if None.
+        scene: What to call the scene in messages.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        DamagedDataError: if it cannot be read as vectors.
+        RasterError: if it or the scene has no CRS, or none of it lies in the scene.
+        RecipeError: if the field is not there, or none is named and it is not clear which is meant.
+    """
+    field = _field(path, field)
+    frame = _guarded(path, lambda: pyogrio.read_dataframe(path, columns=[field], force_2d=True, on_invalid="ignore"))
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise DamagedDataError(f"{path} is a table without geometries; expected points, lines or polygons")
+    if frame.crs is None:
+        raise RasterError(
+            f"{path} names no CRS, so where its features lie is not known. Say it once, for example with "
+            f"ogr2ogr -a_srs EPSG:4326 fixed.gpkg {path}"
+        )
+    if grid.crs is None:
+        raise RasterError(f"{scene} names no CRS, so {path} cannot be laid over it")
+    total = len(frame)
+    usable = frame[~(frame.geometry.isna() | frame.geometry.is_empty | frame[field].isna())]
+    shapes = _in_pixels(usable, grid)
+    inside = _lie_in(shapes, grid)
+    if not inside.any():
+        raise RasterError(_nothing_left(path, usable, grid, scene, total))
+    values = tuple(_plain(value) for value in usable[field][inside])
+    return Features(Path(path), shapes[inside], values, total, int((~inside).sum()), total - len(usable))
+
+
+def _field(path: Path, field: str | None) -> str:
+    """Return the field that is meant."""
+    if not str(path).startswith("/vsi") and not Path(path).exists():
+        raise DataNotFoundError(f"there is no vector file {path}")
+    layers = _guarded(path, lambda: pyogrio.list_layers(path))
+    if len(layers) != 1:
+        names = ", ".join(map(str, layers[:, 0])) or "none"
+        raise DamagedDataError(f"{path} has the layers {names}; expected one. Copy the one you mean to its own file.")
+    fields = [str(name) for name in _guarded(path, lambda: pyogrio.read_info(path))["fields"]]
+    has = f"{path} has the fields {', '.join(fields) or 'none'}"
+    if field is not None and field not in fields:
+        raise RecipeError(f"{has}; expected {field!r}. Name the one that holds the class (or the area's name).")
+    found = [field] if field is not None else fields if len(fields) == 1 else [f for f in USUAL_FIELDS if f in fields]
+    if not found:
+        raise RecipeError(f"{has}; name the one that holds the class (or the area's name).")
+    return str(found[0])
+
+
+def _guarded(path: Path, read: Callable[[], Any]) -> Any:
+    """Read, and name the file if that fails."""
+    try:
+        return read()
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
+        raise DamagedDataError(f"{path} cannot be read as vectors: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a whole number as int, and anything else as it is in Python."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _in_pixels(frame: Any, grid: Grid) -> Shapes:
+    """Project geometries to a scene's CRS, and turn map coordinates into columns and rows."""
+    moved = frame.geometry.to_crs(grid.crs.to_wkt())
+    shapes = np.asarray(moved.array, dtype=object)
+    if grid.crs.is_geographic:
+        middle, _ = grid.to_map(grid.height / 2, grid.width / 2)
+        shapes = np.array([_near(shape, middle) for shape in shapes], dtype=object)
+
+    def to_pixels(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        rows, columns = grid.to_pixels(xy[:, 0], xy[:, 1])
+        return np.stack([columns, rows], axis=1)
+
+    shapes = shapely.transform(shapes, to_pixels)
+    bad = ~shapely.is_valid(shapes) & np.isfinite(shapely.bounds(shapes)).all(axis=1)
+    shapes[bad] = shapely.make_valid(shapes[bad])
+    return np.asarray(shapes, dtype=object)
+
+
+def _near(shape: Any, middle: float) -> Any:
+    """Shift a geometry in degrees by whole turns, to where it is nearest to longitude `middle`.
+
+    One wider than half the Earth crosses the antimeridian; its western part is put after the eastern one.
+    """
+    left, _, right, _ = shape.bounds
+    if right - left > 180:
+        shape = shapely.transform(shape, lambda xy: np.stack([np.where(xy[:, 0] < 0, 360, 0) + xy[:, 0], xy[:, 1]], 1))
+        left, _, right, _ = shape.bounds
+    turns = round((middle - (left + right) / 2) / 360)
+    return shapely.transform(shape, lambda xy: xy + [360.0 * turns, 0.0]) if turns else shape
+
+
+def _lie_in(shapes: Shapes, grid: Grid) -> npt.NDArray[np.bool_]:
+    """Return which geometries [n] share ground with a scene, not merely its border."""
+    left, top, right, bottom = shapely.bounds(shapes).T
+    # What cannot be projected has infinite bounds, which every comparison below leaves out or `isfinite` does.
+    near = (right >= 0) & (bottom >= 0) & (left < grid.width) & (top < grid.height) & np.isfinite(right + left)
+    near[near] = shapely.intersects(shapes[near], shapely.box(0, 0, grid.width, grid.height))
+    return np.asarray(near, np.bool_)
+
+
+def areas_holding(areas: Features, rows: IntArray, columns: IntArray, size: int) -> IntArray:
+    """Return which area [n] holds all of each patch, by its number; -1 where none or more than one does.
+
+    Args:
+        areas: Polygons in the scene's pixels.
+        rows: [n] first row of each patch.
+        columns: [n] first column of each patch.
+        size: Rows and columns of a patch.
+    """
+    patches = shapely.box(columns, rows, columns + size, rows + size)
+    held, holders = shapely.STRtree(areas.shapes).query(patches, predicate="within")
+    found = np.full(len(rows), -1, np.int64)
+    found[held] = holders
+    found[np.bincount(held, minlength=len(rows)) > 1] = -1
+    return found
+
+
+def _nothing_left(path: Path, usable: Any, grid: Grid, scene: str, total: int) -> str:
+    """Say where the features are and where the scene is."""
+    if not len(usable):
+        return f"{path} has {total} features, none with a geometry and a value; expected labelled points or polygons"
+    left, bottom, right, top = usable.total_bounds
+    corner, other = grid.to_map(0, 0), grid.to_map(grid.height, grid.width)
+    return (
+        f"none of the {total} features of {path} lies in {scene}. They span x {left:g} to {right:g}, y {bottom:g} to "
+        f"{top:g} in {usable.crs.to_string()[:40]}; the scene x {corner[0]:g} to {other[0]:g}, y {other[1]:g} to "
+        f"{corner[1]:g} in {grid.crs.to_string()[:40]}. Are they labels of another scene, or is a CRS wrong?"
+    )

@@ -1,0 +1,161 @@
+"""From a recipe's tables to regions, their split, and the tasks that are drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fewshot.data.deepglobe import read_deepglobe
+from fewshot.data.manifest import read_manifest
+from fewshot.data.omniglot import read_omniglot, read_omniglot_tfds, read_runs, with_rotations
+from fewshot.data.patches import read_class_folders, read_task_archives
+from fewshot.data.region import RegionSet
+from fewshot.data.sen12ms import Cut, read_sen12ms
+from fewshot.data.splits import split_characters, split_places, split_published, split_regions
+from fewshot.data.synthetic import simulate_patches
+from fewshot.errors import DataNotFoundError, RecipeError
+from fewshot.tasks.sampler import AnySpec
+from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks, SineTasks, TaskSource
+from fewshot.tasks.task import PixelTaskSpec, TaskSpec
+from fewshot.training.clusters import split_clusters
+from fewshot.training.recipe import DataTable, TasksTable
+
+SPLITS = ("train", "validation", "test")
+Reader = Callable[[DataTable, Sequence[Path]], RegionSet]
+
+
+def read_data(data: DataTable, paths: Sequence[Path]) -> RegionSet:
+    """Read a recipe's data from the user's files.
+
+    Raises:
+        DataNotFoundError: if a path is missing, or none was given to a source that needs one.
+    """
+    if data.source == "synthetic":
+        return simulate_patches()
+    if data.source == "omniglot_tfds":
+        return read_omniglot_tfds(paths[0] if paths else None, size=data.size or 28)
+    if not paths:
+        raise DataNotFoundError(
+            f"This recipe reads {data.source} data from files, and none were named. Add --data PATH (several are "
+            "allowed); `fewshot recipes show NAME` says where they come from."
+        )
+    for path in paths:
+        if not path.exists():
+            raise DataNotFoundError(f"There is no file or folder {path}, named with --data.")
+    if len(paths) > 1 and data.source in ONE_FOLDER:
+        raise DataNotFoundError(f"{data.source} reads one folder of regions; {len(paths)} were named with --data.")
+    return READERS[data.source](data, paths)
+
+
+def _omniglot(data: DataTable, paths: Sequence[Path]) -> RegionSet:
+    if len(paths) == 1 and "all_runs" in paths[0].name:
+        return read_runs(paths[0], size=data.size or 28)
+    return read_omniglot(paths, size=data.size or 28, on_damaged=data.on_damaged)
+
+
+def _task_archives(data: DataTable, paths: Sequence[Path]) -> RegionSet:
+    return read_task_archives(paths, size=data.size or None, on_damaged=data.on_damaged)
+
+
+def _class_folders(data: DataTable, paths: Sequence[Path]) -> RegionSet:
+    return read_class_folders(paths[0], size=data.size or None, on_damaged=data.on_damaged)
+
+
+def _sen12ms(data: DataTable, paths: Sequence[Path]) -> RegionSet:
+    cut = Cut(data.window or 128, data.size, data.bands, data.purity)
+    return read_sen12ms(paths[0], cut, on_damaged=data.on_damaged)
+
+
+def _deepglobe(data: DataTable, paths: Sequence[Path]) -> RegionSet:
+    return read_deepglobe(paths[0], size=data.size, on_damaged=data.on_damaged)
+
+
+READERS: Mapping[str, Reader] = {
+    "omniglot": _omniglot,
+    "task_archives": _task_archives,
+    "class_folders": _class_folders,
+    "sen12ms": _sen12ms,
+    "deepglobe": _deepglobe,
+}
+ONE_FOLDER = ("class_folders", "sen12ms", "deepglobe")
+
+
+def split_data(region_set: RegionSet, data: DataTable) -> dict[str, RegionSet]:
+    """Split into train, validation and test as the recipe says; parts it leaves empty are left out.
+
+    Raises:
+        RecipeError: if the parts do not fit the kind of split.
+    """
+    parts = {name: getattr(data, name) for name in SPLITS}
+    counted = [isinstance(part, int) for part in parts.values() if part]
+    if data.split in BY_NUMBER:
+        if not all(counted):
+            raise RecipeError(f"data.split = {data.split!r} needs numbers in data.train, .validation and .test.")
+        sizes = {name: part for name, part in parts.items() if part}
+        made = BY_NUMBER[data.split](region_set, tuple(sizes.values()), seed=data.split_seed)
+        split = dict(zip(sizes, made, strict=True))
+    elif data.split == "published":
+        split = split_published(region_set, read_manifest(data.source).splits)
+    else:
+        if any(counted):
+            raise RecipeError("data.split = 'regions' needs names of regions in data.train, .validation and .test.")
+        split = split_regions(region_set, {name: part for name, part in parts.items() if part})
+    return {name: with_rotations(part) if data.rotations else part for name, part in split.items()}
+
+
+BY_NUMBER: Mapping[str, Callable[..., tuple[RegionSet, ...]]] = {
+    "classes": split_characters,
+    "random": split_places,
+    "clusters": split_clusters,
+}
+
+
+def evaluation_spec(tasks: TasksTable) -> AnySpec:
+    """Return the specification of validation and test tasks.
+
+    Raises:
+        RecipeError: if tasks of pixels ask for what only tasks of images have.
+    """
+    if tasks.target == "pixels":
+        if not isinstance(tasks.shots, int) or tasks.fixed_share:
+            raise RecipeError("Tasks of pixels have one number of shots, and no fixed tasks (tasks.fixed_share = 0).")
+        return PixelTaskSpec(
+            tasks.shots,
+            tasks.validation_queries,
+            labels=tasks.labels,
+            points=tasks.points,
+            disjoint_sources=tasks.disjoint_sources,
+        )
+    return TaskSpec(
+        tasks.ways,
+        tasks.shots,
+        tasks.validation_queries,
+        labels=tasks.labels,
+        disjoint_sources=tasks.disjoint_sources,
+        within_region=tasks.evaluation_within_region,
+    )
+
+
+def training_source(tasks: TasksTable, data: DataTable, train: RegionSet | None) -> TaskSource:
+    """Return what training draws its tasks from."""
+    if data.source == "sine" or train is None:
+        if not isinstance(tasks.shots, int):
+            raise RecipeError("Sine tasks have one number of shots.")
+        return SineTasks(tasks.shots, tasks.queries)
+    spec = replace(evaluation_spec(tasks), queries=tasks.queries)
+    if isinstance(spec, PixelTaskSpec):
+        return RegionTasks(train, spec)
+    spec = replace(spec, within_region=tasks.within_region)
+    if tasks.fixed_share == 0:
+        return RegionTasks(train, spec)
+    fixed = FixedTasks(train, swap=tasks.swap, labels=tasks.labels)
+    if tasks.fixed_share >= 1:
+        return fixed
+    return Mixture([(fixed, tasks.fixed_share), (RegionTasks(train, spec), 1 - tasks.fixed_share)])
+
+
+def seen_names(part: RegionSet) -> dict[str, list[str]]:
+    """Return the places and classes of a part, which no test may show again."""
+    classes = {name for region in part.regions for name in region.class_names}
+    return {"places": sorted({region.place for region in part.regions}), "classes": sorted(classes)}

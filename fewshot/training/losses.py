@@ -1,0 +1,56 @@
+"""The outer loss, and the accuracy beside it: both pass over labels that are to be ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from fewshot.meta.adapt import label_weights
+
+RULED_OUT = -5e3
+"""Logits below this belong to classes that a head has ruled out."""
+
+
+class TaskCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of a task's queries, averaged over the labels that count; every task counts equally."""
+
+    def __init__(self, *, label_smoothing: float = 0.0, balanced: bool = False, name: str = "cross_entropy") -> None:
+        """Make the loss.
+
+        Args:
+            label_smoothing: Share of the target spread over the classes that the task can answer with.
+            balanced: Let each class of a task count equally, however many its labels.
+            name: Shown by `fit`.
+        """
+        super().__init__(name=name)
+        self.label_smoothing, self.balanced = label_smoothing, balanced
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Return the loss of each task, `[tasks]`.
+
+        Args:
+            y_true: Labels [tasks, m] or [tasks, m, H, W], negative where ignored.
+            y_pred: Logits [tasks, m, classes] or [tasks, m, H, W, classes].
+        """
+        labels, classes = tf.cast(y_true, tf.int32), tf.shape(y_pred)[-1]
+        target = tf.one_hot(labels, classes, dtype=y_pred.dtype)  # all zero where ignored
+        weight = label_weights(target, balanced=self.balanced)
+        if self.label_smoothing:
+            possible = tf.cast(y_pred > RULED_OUT, y_pred.dtype)
+            spread = possible / tf.reduce_sum(possible, axis=-1, keepdims=True)
+            target = (1 - self.label_smoothing) * target + self.label_smoothing * spread
+        losses = -tf.reduce_sum(target * tf.nn.log_softmax(y_pred), axis=-1)
+        axes = list(range(1, losses.shape.rank))
+        return tf.math.divide_no_nan(tf.reduce_sum(weight * losses, axes), tf.reduce_sum(weight, axes))
+
+
+class LabelledAccuracy(keras.metrics.Mean):
+    """Share of right answers among the labels that count."""
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> None:
+        """Count labels [...] and logits [..., classes]; negative labels are ignored."""
+        labels = tf.cast(y_true, tf.int32)
+        right = tf.cast(tf.argmax(y_pred, axis=-1, output_type=tf.int32) == labels, "float32")
+        super().update_state(right, tf.cast(labels >= 0, "float32"))
