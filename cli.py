@@ -262,6 +262,55 @@ def verify_data(
         sys.exit(1)
 
 
+@data.command("simulate")
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--regions", default=24, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--patches", default=49, show_default=True, type=click.IntRange(1), help="256-pixel patches of a region.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the simulated Earth.")
+@kind_errors
+def simulate_data(folder: Path, regions: int, patches: int, seed: int) -> None:
+    """Write a simulated Earth in SEN12MS's layout; interrupted, the same command goes on."""
+    from fewshot.data.earth_files import write_earth
+    from fewshot.training.datasets import progress_bar
+
+    with progress_bar("Simulating", "patches") as show:
+        names = write_earth(folder, regions=regions, seed=seed, patches_per_region=patches, progress=show)
+    click.echo(f"{folder}: {len(names)} SIMULATED regions of {patches} patches, in the layout of SEN12MS.")
+
+
+@data.command("prepare")
+@click.argument("name", type=click.Choice(["sen12ms", "synthetic"]))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), help="Folder to write; FOLDER/prepared-WINDOW if not given.")
+@click.option("--window", default=128, show_default=True, type=click.IntRange(1), help="Pixels of an image's side.")
+@click.option("--cache", is_flag=True, help="Write the images too, so that training opens no GeoTIFF.")
+@click.option("--skip-damaged", is_flag=True, help="Leave damaged patches out instead of stopping at the first.")
+@kind_errors
+def prepare_data(
+    name: str,
+    folder: Path,
+    to: Path | None,
+    window: int,
+    cache: bool,  # noqa: FBT001 (click passes options by name)
+    skip_damaged: bool,  # noqa: FBT001
+) -> None:
+    """Index the data set NAME in FOLDER, so that it opens at once; interrupted, the same command goes on."""
+    from fewshot.data.sen12ms import PREPARED, Cut
+    from fewshot.data.sen12ms_index import prepare
+    from fewshot.training.datasets import progress_bar
+
+    Cut(window)
+    to = to or folder / PREPARED.format(window=window)
+    with progress_bar(f"Preparing {name}", "regions") as show:
+        made = prepare(
+            folder, to, window=window, records=cache, on_damaged="skip" if skip_damaged else "raise", progress=show
+        )
+    windows = sum(len(index) for index in made.regions)
+    click.echo(f"{to}: {windows} windows of {window} pixels in {len(made.regions)} regions.")
+    for line in made.skipped:
+        click.echo(f"left out: {line}")
+
+
 def serve_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command TF Serving's flags, as `--rest_api_port` and as `--rest-api-port`."""
     for flag in reversed(FLAGS):
@@ -283,6 +332,7 @@ def serve_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @serve_flags
+@click.version_option(package_name="fewshot", message="TensorFlow ModelServer: %(prog)s %(version)s")
 @kind_errors
 def serve(folder: Path | None, **given: Any) -> None:
     """Serve the exported models in FOLDER over TF Serving's gRPC and REST APIs, until SIGTERM.

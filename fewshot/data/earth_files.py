@@ -36,7 +36,7 @@ ROIs<number>_<season>/<sensor>_<region>/ROIs<number>_<season>_<sensor>_<region>_
 in a UTM zone; patches of a region overlap by half.
   s1  VV, VH: backscatter in dB, float32
   s2  B1 ... B12: reflectance at the top of the atmosphere x 10^4, uint16; 20 m and 60 m bands repeat their pixels
-  lc  4 bands, uint8. The first holds IGBP numbers 1-17 and is exact: every pixel's class is what was drawn there, at
+  lc  4 bands, uint16. The first holds IGBP numbers 1-17 and is exact: every pixel's class is what was drawn there, at
       10 m (SEN12MS's labels are coarser and have errors). The other three (LCCS) are not simulated and hold 0.
 A region number is a place; the same number in two seasons is the same place. Where the files would lie on the Earth
 means nothing.
@@ -146,7 +146,8 @@ def _write_patch(to: Path, plan: _Plan, region: SimulatedRegion, patch: int) -> 
     here = np.s_[row : row + PATCH, column : column + PATCH]
     pixel, _, left, _, _, top = region.grid.transform
     transform = (pixel, 0.0, left + column * pixel, 0.0, -pixel, top - row * pixel)
-    cover = np.zeros((PATCH, PATCH, len(_LAND_COVER)), np.uint8)
+    # Not uint8: GDAL takes the last of four bands of bytes for transparency.
+    cover = np.zeros((PATCH, PATCH, len(_LAND_COVER)), np.uint16)
     cover[..., 0] = region.classes[here]
     tags = {"SIMULATED": _TAG, "SEED": str(plan.seed), "REGION": str(plan.number), "SEASON": region.season}
     for sensor, pixels, names in (

@@ -11,12 +11,12 @@ from fewshot.data.synthetic import SimulatedRegion
 from fewshot.errors import TaskError
 from fewshot.geo.landcover import IGBP
 
-_VIEWS = {"natural colour": ("B4", "B3", "B2"), "infrared, red, green": ("B8", "B4", "B3")}
+_VIEWS = {"natural colour": ("B4", "B3", "B2"), "false colour (infrared, red, green)": ("B8", "B4", "B3")}
 _GAP, _LINE = 6, 18
 _BANDS = sorted({band for bands in _VIEWS.values() for band in bands})
 
 
-def draw_regions(regions: Sequence[SimulatedRegion], path: Path, *, side: int = 288, colours: int = 128) -> Path:
+def draw_regions(regions: Sequence[SimulatedRegion], path: Path, *, side: int = 288, colours: int = 112) -> Path:
     """Draw regions to a PNG, one a column.
 
     Args:
@@ -67,5 +67,5 @@ def _class_map(region: SimulatedRegion) -> npt.NDArray[np.uint8]:
     """Return the classes [H, W, 3] in the colours of `IGBP`."""
     table = np.zeros((18, 3), np.uint8)
     for entry in IGBP.classes:
-        table[list(entry.ids)] = entry.colour
+        table[list(entry.ids)] = entry.colour or (0, 0, 0)
     return np.asarray(table[region.classes])

@@ -153,10 +153,10 @@ def shape_terrain(rng: np.random.Generator, size: int, relief: Relief) -> Terrai
     swell = _swell(rng, count)
     sea = top(-swell + 0.12 * noise(rng, count, 8, 0.7), relief.sea)
     down, flow = _drain(rng, swell, sea)
-    streams = (flow > 0.0012 * count * count) | sea
+    streams = (flow > max(0.0012 * count * count, 12)) | sea
     away, nearest = ndimage.distance_transform_edt(~streams, return_indices=True)
     # Between its streams the ground rises to ridges: what running water leaves of a plateau.
-    ridges = (away / np.quantile(away, 0.98)) ** 0.8
+    ridges = (away / (np.quantile(away, 0.98) + 1e-6)) ** 0.8
     ridges = ndimage.gaussian_filter(ridges * (1 + 0.35 * noise(rng, count, 12, 0.8)), 0.7)
     coarse = swell + relief.dissection * 1.6 * (ridges - ridges.mean())
     coarse = np.minimum(coarse, np.where(streams, swell - relief.dissection * 0.5, np.inf))

@@ -38,7 +38,7 @@ class RegionIndex:
         patches: [n] int32, number of the patch that each window is cut from.
         squares: [n] int16, which window of the patch, row by row.
         counts: [n, classes] uint32, labelled pixels of each class.
-        blocks: [n] int32, the block of ground that each window lies in.
+        blocks: [n] int32, the block of ground that each window lies in; -1 in the gaps between blocks.
     """
 
     name: str

@@ -26,10 +26,8 @@ from fewshot.errors import RecipeError
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.windows import Window
 
-PREPARED = "prepared"
-"""Folder beside the seasons that a preparation is looked for in."""
-SIMULATED = "SIMULATED.txt"
-"""File in a tree that says that it is simulated."""
+PREPARED = "prepared-{window}"
+"""Folder beside the seasons that a preparation for windows of this size is looked for in."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +67,16 @@ def read_sen12ms(
     """Read a SEN12MS tree, or a folder that `fewshot data prepare` made of one.
 
     Args:
-        root: Either folder. A preparation beside the seasons (`<root>/prepared`) is used; without one the land cover
-            is read now.
+        root: Either folder. A preparation beside the seasons (`<root>/prepared-128` for windows of 128 pixels) is
+            used; without one the land cover is read now.
         cut: How patches become images; windows of 128 pixels with all bands if None.
         on_damaged: Whether a damaged patch stops the reading or is left out, with a remark in `skipped`.
         progress: Called with how many regions are read, and of how many, where there is no preparation.
 
     Returns:
         One region a season and place. An image's label is the most common class of its window, its source the block of
-        ground it lies in. The store has the labels of pixels too.
+        4x4 windows it lies in; windows in the gaps between blocks are left out, so that no two that touch have
+        different sources. The store has the labels of pixels too.
 
     Raises:
         DataNotFoundError: if there is no region.
@@ -89,7 +88,7 @@ def read_sen12ms(
     manifest = read_manifest("sen12ms")
     bands = choose_bands(manifest, cut.bands)
     prepared = open_prepared(root, cut.window, on_damaged=on_damaged, progress=progress)
-    name = "SIMULATED Earth" if (prepared.tree / SIMULATED).exists() else "SEN12MS"
+    name = "SIMULATED Earth" if is_simulated(prepared.tree) else "SEN12MS"
     regions, first = [], 0
     for index in prepared.regions:
         region = _region(index, first, cut.purity, manifest.class_table.names)
@@ -97,6 +96,12 @@ def read_sen12ms(
         first += len(index)
     store = WindowStore(prepared, bands, manifest, cut.size or cut.window)
     return RegionSet(name, store, tuple(regions), manifest.class_table.names, skipped=prepared.skipped)
+
+
+def is_simulated(tree: Path) -> bool:
+    """Whether a tree's README says that it is simulated."""
+    readme = tree / "README.txt"
+    return readme.is_file() and readme.read_text("utf-8", errors="replace").startswith("SIMULATED")
 
 
 def choose_bands(manifest: Manifest, names: Sequence[str]) -> tuple[Band, ...]:
@@ -116,7 +121,7 @@ def open_prepared(
     root: Path, window: int, *, on_damaged: OnDamaged = "raise", progress: Progress | None = None
 ) -> Prepared:
     """Open the preparation of a tree, or index the tree now if there is none."""
-    for folder in (root, root / PREPARED):
+    for folder in (root, root / PREPARED.format(window=window)):
         if Prepared.is_one(folder):
             return Prepared.open(folder, window)
     folders = find_regions(root)
@@ -135,7 +140,7 @@ def _region(index: RegionIndex, first: int, purity: float, classes: Sequence[str
     """Make a region of the windows that have a label, and are pure enough."""
     labelled = index.counts.sum(axis=1)
     most = index.counts.max(axis=1, initial=0)
-    kept = np.flatnonzero((labelled > 0) & (most >= purity * labelled))
+    kept = np.flatnonzero((labelled > 0) & (most >= purity * labelled) & (index.blocks >= 0))
     labels = index.counts[kept].argmax(axis=1) if len(kept) else np.zeros(0, np.int64)
     # All classes that some pixel of the region has: a window's label is one of them, and so is every pixel's.
     present = np.flatnonzero(index.counts[kept].sum(axis=0))

@@ -21,8 +21,8 @@ from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 
 IMAGE = 256
 """Rows and columns of a patch."""
-BLOCK_METRES = 5120.0
-"""Side of the blocks of ground that support and query may not share."""
+BLOCK, GAP = 4, 1
+"""Windows along the side of a block of ground, and between two: what touches is never on both sides of a task."""
 THREADS = 4
 PARTS = {"s1": ("<f4", 2), "s2": ("<u2", 13), "lc": ("u1", 1)}
 """What a record holds of each part: type and bands."""
@@ -160,7 +160,6 @@ def index_region(
     place = np.concatenate(places) if places else np.zeros([0, 3])
     # Neighbouring patches share ground: a window that several of them hold is taken once, from the first.
     first = np.sort(np.unique(place, axis=0, return_index=True)[1])
-    block = np.unique(np.floor(place[:, 1:] / BLOCK_METRES), axis=0, return_inverse=True)[1]
     index = RegionIndex(
         name=region.name,
         place=region.place,
@@ -168,7 +167,7 @@ def index_region(
         patches=np.repeat(np.array(kept, np.int32), squares)[first],
         squares=np.tile(np.arange(squares, dtype=np.int16), len(kept))[first],
         counts=(np.concatenate(counts) if counts else np.zeros([0, classes], np.uint32))[first],
-        blocks=block.ravel()[first].astype(np.int32),
+        blocks=_blocks(place[first], 10.0 * window),
     )
     return index, tuple(log.skipped)
 
@@ -207,12 +206,32 @@ def _read_patch(
     return counts.astype(np.uint32), _corners(info, patch, window)
 
 
+def _blocks(places: npt.NDArray[np.float64], side: float) -> npt.NDArray[np.int32]:
+    """Number the blocks of ground that windows lie in.
+
+    Args:
+        places: [n, 3] zone, x and y in metres; zone 0 where x is the number of the patch.
+        side: Of a window, in metres.
+
+    Returns:
+        [n] number of the block, -1 between blocks.
+    """
+    cells = np.floor_divide(places[:, 1:], side).astype(np.int64)
+    between = (cells % (BLOCK + GAP) >= BLOCK).any(axis=1) & (places[:, 0] > 0)
+    coarse = np.where(places[:, :1] > 0, cells // (BLOCK + GAP), places[:, 1:2].astype(np.int64))
+    keys = np.column_stack([places[:, 0], coarse])
+    number = np.unique(keys, axis=0, return_inverse=True)[1].ravel()
+    return np.where(between, -1, number).astype(np.int32)
+
+
 def _corners(info: RasterInfo, patch: int, window: int) -> npt.NDArray[np.float64]:
-    """Return [squares, 3] zone, x and y in metres of the first pixel of each square of a patch."""
+    """Return [squares, 3] zone, x and y in metres of the first pixel of each square of a patch.
+
+    Where nothing says what lies beside a patch, zone is 0, x the patch and y the square: it is a block of its own.
+    """
     rows, columns = (window * part for part in np.divmod(np.arange((IMAGE // window) ** 2), IMAGE // window))
-    if info.grid.crs is None:  # nothing says what lies beside it: the patch is a block of its own
-        x, y = 10.0 * columns + 2 * BLOCK_METRES * patch, 10.0 * rows
-        return np.stack([np.zeros(len(x)), x, y], axis=1)
+    if info.grid.crs is None:
+        return np.stack([0.0 * rows, np.full(len(rows), float(patch)), np.arange(len(rows), dtype=float)], axis=1)
     t: Any = info.grid.transform
     x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
     return np.stack([np.full(len(x), float(info.grid.crs.to_epsg() or 0)), np.round(x), np.round(y)], axis=1)

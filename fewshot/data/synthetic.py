@@ -71,7 +71,7 @@ def simulate_region(
         number: Of the region, from 0; regions do not depend on each other.
         seed: Of the world; the same seed gives the same region on any machine, but for the last bits of its
             arithmetic, which may round a pixel here and there to the neighbouring digital number.
-        size: Rows and columns of 10 m pixels, a multiple of 8.
+        size: Rows and columns of 10 m pixels, a multiple of 8, at least 128.
         bands: Sentinel-2 bands to simulate, of `OPTICAL`; a band does not depend on which others are simulated.
         radar: Whether to simulate VV and VH as well.
 
@@ -123,9 +123,9 @@ def visited(number: int) -> tuple[int, int]:
 def _check(number: int, size: int, bands: Sequence[str]) -> None:
     """Check what a region was asked for."""
     unknown = [band for band in bands if band not in OPTICAL]
-    if number < 0 or size < 64 or size % (2 * COARSE) or unknown or not bands:
+    if number < 0 or size < 128 or size % (2 * COARSE) or unknown or not bands:
         raise TaskError(
-            f"a simulated region has a number from 0, a size of at least 64 that is a multiple of {2 * COARSE}, and "
+            f"a simulated region has a number from 0, a size of at least 128 that is a multiple of {2 * COARSE}, and "
             f"bands of {', '.join(OPTICAL)}; received number {number}, size {size} and bands {', '.join(bands)}"
         )
 

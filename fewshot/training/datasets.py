@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
 from fewshot.data.deepglobe import read_deepglobe
+from fewshot.data.earth_files import write_earth
 from fewshot.data.manifest import read_manifest
 from fewshot.data.omniglot import read_omniglot, read_omniglot_tfds, read_runs, with_rotations
 from fewshot.data.patches import read_class_folders, read_task_archives
+from fewshot.data.prepared import Prepared
 from fewshot.data.region import RegionSet
-from fewshot.data.sen12ms import Cut, read_sen12ms
+from fewshot.data.scene_list import read_scene_list
+from fewshot.data.sen12ms import PREPARED, Cut, read_sen12ms
+from fewshot.data.sen12ms_index import prepare
 from fewshot.data.splits import split_characters, split_places, split_published, split_regions
 from fewshot.data.synthetic import simulate_patches
 from fewshot.errors import DataNotFoundError, RecipeError
@@ -33,6 +42,8 @@ def read_data(data: DataTable, paths: Sequence[Path]) -> RegionSet:
     """
     if data.source == "synthetic":
         return simulate_patches()
+    if data.source == "sen12ms" and data.simulate and not paths:
+        paths = [simulated_earth(data.simulate, window=data.window or 128)]
     if data.source == "omniglot_tfds":
         return read_omniglot_tfds(paths[0] if paths else None, size=data.size or 28)
     if not paths:
@@ -44,8 +55,37 @@ def read_data(data: DataTable, paths: Sequence[Path]) -> RegionSet:
         if not path.exists():
             raise DataNotFoundError(f"There is no file or folder {path}, named with --data.")
     if len(paths) > 1 and data.source in ONE_FOLDER:
-        raise DataNotFoundError(f"{data.source} reads one folder of regions; {len(paths)} were named with --data.")
+        raise DataNotFoundError(f"{data.source} reads one file or folder; {len(paths)} were named with --data.")
     return READERS[data.source](data, paths)
+
+
+def simulated_earth(regions: int, *, window: int) -> Path:
+    """Return a folder with a simulated Earth, prepared; made the first time, which takes about a minute.
+
+    It is kept in `$FEWSHOT_CACHE`, or in `~/.cache/fewshot`.
+    """
+    cache = Path(os.environ.get("FEWSHOT_CACHE") or Path.home() / ".cache" / "fewshot")
+    tree = cache / f"simulated-earth-{regions}x{SIMULATED_PATCHES}"
+    made = tree / PREPARED.format(window=window)
+    if not Prepared.is_one(made):
+        with progress_bar(f"Simulating {regions} regions in {tree}", "files") as show:
+            write_earth(tree, regions=regions, patches_per_region=SIMULATED_PATCHES, progress=show)
+        with progress_bar(f"Preparing windows of {window} pixels", "regions") as show:
+            prepare(tree, made, window=window, records=True, progress=show)
+    return tree
+
+
+SIMULATED_PATCHES = 9
+"""Patches of each region of the simulated Earth that a recipe makes for itself."""
+
+
+@contextmanager
+def progress_bar(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a long work is done; yields a function of done and total."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _omniglot(data: DataTable, paths: Sequence[Path]) -> RegionSet:
@@ -71,14 +111,19 @@ def _deepglobe(data: DataTable, paths: Sequence[Path]) -> RegionSet:
     return read_deepglobe(paths[0], size=data.size, on_damaged=data.on_damaged)
 
 
+def _scenes(data: DataTable, paths: Sequence[Path]) -> RegionSet:
+    return read_scene_list(paths[0])
+
+
 READERS: Mapping[str, Reader] = {
+    "scenes": _scenes,
     "omniglot": _omniglot,
     "task_archives": _task_archives,
     "class_folders": _class_folders,
     "sen12ms": _sen12ms,
     "deepglobe": _deepglobe,
 }
-ONE_FOLDER = ("class_folders", "sen12ms", "deepglobe")
+ONE_FOLDER = ("class_folders", "sen12ms", "deepglobe", "scenes")
 
 
 def split_data(region_set: RegionSet, data: DataTable) -> dict[str, RegionSet]:

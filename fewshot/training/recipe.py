@@ -31,7 +31,8 @@ class DataTable:
     Attributes:
         source: `omniglot` (the official zips or folders), `omniglot_tfds` (TensorFlow Datasets; --data is its folder),
             `task_archives`, `class_folders`, `sen12ms` (its published layout, or records made of it by
-            `fewshot data prepare`), `deepglobe`, `synthetic` (small simulated patches) or `sine`.
+            `fewshot data prepare`), `deepglobe`, `scenes` (a scenes.toml that lists rasters and their labels),
+            `synthetic` (small simulated patches) or `sine`.
         size: Pixels of an image's side; 0 leaves images as they are.
         window: Pixels of the source that become one image (sen12ms, deepglobe); 0 for the source's own.
         bands: Bands in the network's order (sen12ms); empty for all of Sentinel-1 and 2.
@@ -55,6 +56,7 @@ class DataTable:
         "class_folders",
         "sen12ms",
         "deepglobe",
+        "scenes",
         "synthetic",
         "sine",
     ] = "task_archives"

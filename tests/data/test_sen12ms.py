@@ -32,9 +32,8 @@ def test_regions_are_seasons_and_places_found_without_reading_pixels(own_tree: P
 
 
 def test_windows_that_neighbouring_patches_share_are_taken_once(tree: Path) -> None:
-    regions = read_sen12ms(tree, Cut(window=128)).regions
-    # Four patches of 2x2 windows in a row, each half on the last: 5 columns of 2 windows.
-    assert [len(region.images) for region in regions] == [10, 10, 10]
+    # Four patches of 2x2 windows in a row, each half on the last: 5 columns of 2 windows in each of three regions.
+    assert len(read_sen12ms(tree, Cut(window=128)).store.names) == 30
 
 
 def test_pixels_are_those_of_the_files_scaled_and_in_the_order_asked_for(tree: Path) -> None:
@@ -80,9 +79,18 @@ def test_purity_leaves_mixed_windows_out(tree: Path) -> None:
     assert all(r.name == "spring_3" or len(r.images) for r in pure.regions)
 
 
-def test_sources_are_blocks_of_ground_apart_from_each_other(tree: Path) -> None:
-    region = read_sen12ms(tree, Cut(window=128)).regions[0]
-    assert len(set(region.sources.tolist())) >= 2
+def test_windows_of_different_sources_never_touch(tree: Path) -> None:
+    data = read_sen12ms(tree, Cut(window=32))
+    region = data.regions[0]
+    assert len(set(region.sources.tolist())) > 4
+    places = []
+    for number in region.images:
+        patch, square = data.store.names[number].rpartition("/p")[2].split("_")
+        row, column = divmod(int(square), 8)
+        places.append((row, column + 4 * (int(patch) - 30)))  # patches are four windows apart
+    away = np.abs(np.array(places)[:, None] - np.array(places)[None]).max(axis=-1)
+    apart = region.sources[:, None] != region.sources[None]
+    assert away[apart].min() == 2
 
 
 def test_records_hold_what_the_files_hold(tree: Path, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Small messages that no installed package holds: TF Serving's monitoring configuration, and gRPC's health check.
+
+They are declared here as their `.proto` files declare them, in a pool of their own, so that a package that brings the
+same messages does no harm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format  # type: ignore[import-untyped]
+
+MONITORING = """
+name: "tensorflow_serving/config/monitoring_config.proto" package: "tensorflow.serving" syntax: "proto3"
+message_type {
+  name: "PrometheusConfig"
+  field { name: "enable" number: 1 label: LABEL_OPTIONAL type: TYPE_BOOL }
+  field { name: "path" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }
+}
+message_type {
+  name: "MonitoringConfig"
+  field { name: "prometheus_config" number: 1 label: LABEL_OPTIONAL type: TYPE_MESSAGE
+          type_name: ".tensorflow.serving.PrometheusConfig" }
+}
+"""
+
+HEALTH = """
+name: "grpc/health/v1/health.proto" package: "grpc.health.v1" syntax: "proto3"
+message_type {
+  name: "HealthCheckRequest"
+  field { name: "service" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+}
+message_type {
+  name: "HealthCheckResponse"
+  field { name: "status" number: 1 label: LABEL_OPTIONAL type: TYPE_ENUM
+          type_name: ".grpc.health.v1.HealthCheckResponse.ServingStatus" }
+  enum_type {
+    name: "ServingStatus"
+    value { name: "UNKNOWN" number: 0 }
+    value { name: "SERVING" number: 1 }
+    value { name: "NOT_SERVING" number: 2 }
+    value { name: "SERVICE_UNKNOWN" number: 3 }
+  }
+}
+"""
+
+_POOL = descriptor_pool.DescriptorPool()
+for _text in (MONITORING, HEALTH):
+    _POOL.Add(text_format.Parse(_text, descriptor_pb2.FileDescriptorProto()))
+
+
+def _message(name: str) -> Any:
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(name))
+
+
+MonitoringConfig = _message("tensorflow.serving.MonitoringConfig")
+HealthCheckRequest = _message("grpc.health.v1.HealthCheckRequest")
+HealthCheckResponse = _message("grpc.health.v1.HealthCheckResponse")

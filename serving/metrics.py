@@ -1,0 +1,140 @@
+"""Counters and latencies under the names, labels and buckets of TF Serving, in Prometheus's text format.
+
+`prometheus_client` adds what it knows of the process: memory, processor time, open files. It does not write the
+first: it appends `_total` to the name of every counter.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+BUCKETS = [10 * 1.8**power for power in range(33)]  # microseconds; the last is about 20 minutes
+COUNTS = [2.0**power for power in range(15)]
+MOST_LABELS = 1000  # a client could invent model names without end
+OTHER = "_other"
+
+
+class _Metric:
+    """Values by their labels."""
+
+    kind = ""
+
+    def __init__(self, name: str, labels: Sequence[str]) -> None:
+        self.name = ":tensorflow:serving:" + name
+        self.labels = tuple(labels)
+        self._lock = threading.Lock()
+
+    def _key(self, values: tuple[str, ...], known: dict) -> tuple[str, ...]:
+        full = values not in known and len(known) >= MOST_LABELS
+        return (OTHER, *values[1:]) if full else values
+
+    def _text(self, values: tuple[str, ...]) -> str:
+        pairs = zip(self.labels, values, strict=True)
+        return ",".join(f'{label}="{_escape(value)}"' for label, value in pairs)
+
+
+class Counter(_Metric):
+    """How often something happened."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, labels: Sequence[str]) -> None:
+        """Begin at nothing."""
+        super().__init__(name, labels)
+        self._counts: dict[tuple[str, ...], int] = {}
+
+    def add(self, *values: str, count: int = 1) -> None:
+        """Count one more, or `count`, under these label values."""
+        with self._lock:
+            key = self._key(values, self._counts)
+            self._counts[key] = self._counts.get(key, 0) + count
+
+    def lines(self) -> list[str]:
+        """Return the metric as text."""
+        with self._lock:
+            counts = sorted(self._counts.items())
+        return [f"# TYPE {self.name} counter", *(f"{self.name}{{{self._text(k)}}} {n}" for k, n in counts)]
+
+
+class Sampler(_Metric):
+    """How values are distributed."""
+
+    kind = "histogram"
+
+    def __init__(self, name: str, labels: Sequence[str], limits: Sequence[float] = BUCKETS) -> None:
+        """Begin at nothing.
+
+        Args:
+            name: After the common prefix.
+            labels: Their names.
+            limits: Upper limits of the buckets but the last.
+        """
+        super().__init__(name, labels)
+        self._limits = list(limits)
+        self._samples: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
+
+    def add(self, *values: str, sample: float) -> None:
+        """Add a sample under these label values."""
+        with self._lock:
+            key = self._key(values, self._samples)
+            buckets, total = self._samples.setdefault(key, ([0] * (len(self._limits) + 1), [0.0]))
+            buckets[bisect.bisect_right(self._limits, sample)] += 1
+            total[0] += sample
+
+    def lines(self) -> list[str]:
+        """Return the metric as text."""
+        found = [f"# TYPE {self.name} histogram"]
+        with self._lock:
+            samples = sorted((key, list(buckets), total[0]) for key, (buckets, total) in self._samples.items())
+        for key, buckets, total in samples:
+            labels, count = self._text(key), 0
+            for limit, more in zip([*(f"{limit:g}" for limit in self._limits), "+Inf"], buckets, strict=True):
+                count += more
+                found.append(f'{self.name}_bucket{{{labels},le="{limit}"}} {count}')
+            found += [f"{self.name}_sum{{{labels}}} {total:g}", f"{self.name}_count{{{labels}}} {count}"]
+        return found
+
+
+class Metrics:
+    """Everything that is measured of one server."""
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.requests = Counter("request_count", ("model_name", "status"))
+        self.latency = Sampler("request_latency", ("model_name", "API", "entrypoint"))
+        self.runtime = Sampler("runtime_latency", ("model_name", "API", "runtime"))
+        self.examples = Sampler("request_example_counts", ("model",), COUNTS)
+        self.examples_total = Counter("request_example_count_total", ("model",))
+        self.warm_up = Sampler("model_warmup_latency", ("model_path", "status"))
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+
+    def record_warm_up(self, path: str, seconds: float, status: str) -> None:
+        """Note that a version was warmed up."""
+        self.warm_up.add(path, status, sample=seconds * 1e6)
+
+    def record_examples(self, model: str, count: int) -> None:
+        """Note how many examples a request held."""
+        self.examples.add(model, sample=count)
+        self.examples_total.add(model, count=count)
+
+    def page(self) -> str:
+        """Return every metric as text."""
+        parts: list[Counter | Sampler] = [
+            self.requests,
+            self.latency,
+            self.runtime,
+            self.examples,
+            self.examples_total,
+            self.warm_up,
+        ]
+        lines = [line for part in parts for line in part.lines()]
+        return "\n".join(lines) + "\n" + generate_latest(self._process).decode()
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
