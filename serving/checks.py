@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from serving.card import Card
+from serving.card import Card, InputSize
 
 Claim = Callable[[], tf.Tensor]
 
@@ -82,26 +82,7 @@ def check_images(checks: Checks, name: str, images: tf.Tensor, card: Card, most:
         f"{name} has {{}} bands; the model reads {bands} ({', '.join(card.band_names)}).",
         lambda: shape[3],
     )
-    if size.free:
-        allowed = f"{size.smallest} to {size.largest} rows and columns"
-        allowed += f", a multiple of {size.multiple_of}" if size.multiple_of > 1 else ""
-        checks.require(
-            lambda: (
-                tf.reduce_all(shape[1:3] >= size.smallest)
-                & tf.reduce_all(shape[1:3] <= size.largest)
-                & tf.reduce_all(shape[1:3] % size.multiple_of == 0)
-            ),
-            f"{name} is pictures of {{}}x{{}} pixels; the model reads {allowed}.",
-            lambda: shape[1],
-            lambda: shape[2],
-        )
-    else:
-        checks.require(
-            lambda: tf.reduce_all(tf.equal(shape[1:3], [size.rows, size.columns])),
-            f"{name} is pictures of {{}}x{{}} pixels; the model reads {size.rows}x{size.columns}.",
-            lambda: shape[1],
-            lambda: shape[2],
-        )
+    _check_size(checks, name, shape, size)
     checks.require(
         lambda: tf.reduce_all(tf.math.is_finite(checks.after(images))),
         f"{name} holds values that are infinite or not a number; fill or leave out such pixels.",
@@ -255,3 +236,22 @@ def _check_count(checks: Checks, name: str, count: Claim, most: int) -> None:
     checks.require(
         lambda: count() <= most, f"{name} holds {{}} pictures; the model takes at most {most} in one request.", count
     )
+
+
+def _check_size(checks: Checks, name: str, shape: tf.Tensor, size: InputSize) -> None:
+    """Demand rows and columns that the network reads, of pictures of this shape."""
+    if size.free:
+        allowed = f"{size.smallest} to {size.largest} rows and columns"
+        allowed += f", a multiple of {size.multiple_of}" if size.multiple_of > 1 else ""
+    else:
+        allowed = f"{size.rows}x{size.columns}"
+
+    def fits() -> tf.Tensor:
+        sides = shape[1:3]
+        if not size.free:
+            return tf.reduce_all(tf.equal(sides, [size.rows, size.columns]))
+        inside = (sides >= size.smallest) & (sides <= size.largest)
+        return tf.reduce_all(inside & tf.equal(sides % size.multiple_of, 0))
+
+    sentence = f"{name} is pictures of {{}}x{{}} pixels; the model reads {allowed}."
+    checks.require(fits, sentence, lambda: shape[1], lambda: shape[2])

@@ -44,16 +44,9 @@ def describe_signatures(card: Card, *, base: bool) -> dict[str, SignatureNote]:
         "predict": SignatureNote("Answer for the queries with what adapt returned.", {**adapted, **query}, answer),
     }
     if card.value_type == "uint8" and len(card.bands) in ENCODED_BANDS:
-        notes["adapt_and_predict_encoded"] = SignatureNote(
-            "As adapt_and_predict, pictures as PNG or JPEG files.",
-            {
-                "support_bytes": TensorNote("string", "[n]", "Support pictures as files, all of one size."),
-                "support_y": support["support_y"],
-                "query_bytes": TensorNote("string", "[m]", "Query pictures as files, all of one size."),
-                **steps,
-            },
-            {**answer, **losses},
-        )
+        files = {**_files("support", "n"), "support_y": support["support_y"], **_files("query", "m"), **steps}
+        purpose = "As adapt_and_predict, pictures as PNG or JPEG files."
+        notes["adapt_and_predict_encoded"] = SignatureNote(purpose, files, {**answer, **losses})
     if base:
         notes["predict_base"] = SignatureNote(
             "Answer without adapting, as meta-training left the model.", query, answer
@@ -102,6 +95,10 @@ def _support(card: Card) -> Tensors:
         ),
         "support_y": TensorNote("int32", _pixels(card, "n"), meaning),
     }
+
+
+def _files(side: str, count: str) -> Tensors:
+    return {f"{side}_bytes": TensorNote("string", f"[{count}]", f"The {side} pictures as files, all of one size.")}
 
 
 def _weight() -> Tensors:

@@ -4,7 +4,7 @@
         adapted = predictor.adapt(support_x, support_y)
         answer = predictor.predict(adapted, query_x)
 
-Arrays are NumPy's, pictures hold values as the card describes them, and every problem is one of our errors.
+Arrays are NumPy's, pictures hold values as the card describes them, and what a model refuses is one of our errors.
 """
 
 from __future__ import annotations

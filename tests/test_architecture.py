@@ -47,7 +47,7 @@ ROWS = (
     Row("fewshot/geo/points.py", rooms=("fewshot.errors",), packages=("numpy", "shapely")),
     Row("fewshot/geo/rasters.py", rooms=("fewshot.errors",), packages=("numpy", "rasterio")),
     Row("fewshot/geo/vectors.py", rooms=("fewshot.errors",), packages=("geopandas", "numpy", "pyogrio", "shapely")),
-    Row("fewshot/data", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy", "PIL")),
+    Row("fewshot/data", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy", "PIL", "scipy")),
     Row(
         "fewshot/data/omniglot.py",
         rooms=("fewshot.geo", "fewshot.errors"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage  # type: ignore[import-untyped]
+from scipy import ndimage
 
 from fewshot.data.earth_climate import Place, rise
 from fewshot.data.earth_people import HASHES, Parcels, build_towns, cut_parcels, lay_roads, place_towns

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage  # type: ignore[import-untyped]
-from scipy.sparse import csgraph  # type: ignore[import-untyped]
+from scipy import ndimage
+from scipy.sparse import csgraph
 
 from fewshot.data.earth_climate import FieldPattern, Place
 from fewshot.data.earth_terrain import (

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage, sparse  # type: ignore[import-untyped]
-from scipy.sparse import csgraph  # type: ignore[import-untyped]
+from scipy import fft, ndimage, sparse
+from scipy.sparse import csgraph
 
 PIXEL = 10.0
 """Side of a pixel in metres."""

@@ -235,7 +235,8 @@ class WindowStore:
         index, at, window = self._prepared.regions[region], number - int(self._starts[region]), self._prepared.window
         path = self._folders[region].file(self._prepared.tree, part, int(index.patches[at]))
         row, column = (window * place for place in divmod(int(index.squares[at]), IMAGE // window))
-        return self._reader.read(path, Window(row, column, window, window), bands=[band + 1 for band in bands])[0]
+        numbers, place = [band + 1 for band in bands], Window(row, column, window, window)
+        return self._reader.read(path, place, bands=numbers, alpha=False)[0]
 
 
 def _averaged(images: FloatArray, size: int) -> FloatArray:

@@ -195,7 +195,7 @@ def _read_patch(
         info = describe_raster(path)
         if (info.grid.height, info.grid.width) != (IMAGE, IMAGE):
             return f"{path} is {info.grid.height}x{info.grid.width} pixels, expected {IMAGE}x{IMAGE}."
-        pixels, valid = reader.read(path, bands=[1])
+        pixels, valid = reader.read(path, bands=[1], alpha=False)
     except RasterError as error:
         return f"{error}."
     labels = manifest.class_table.indices(pixels[..., 0], valid=valid[..., 0], where=str(path))
@@ -247,7 +247,7 @@ def _windows(
     for number, square in zip(index.patches.tolist(), index.squares.tolist(), strict=True):
         if number != patch:
             patch = number
-            held = {part: reader.read(region.file(root, part, patch))[0] for part in PARTS}
+            held = {part: reader.read(region.file(root, part, patch), alpha=False)[0] for part in PARTS}
         row, column = (window * part for part in divmod(square, side))
         record = np.zeros((), kind)
         for part, (_, bands) in PARTS.items():

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.features
 import rasterio.warp
-from rasterio.enums import Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -145,6 +145,7 @@ class RasterReader:
         bands: Sequence[int] | None = None,
         size: int | None = None,
         grid: Grid | None = None,
+        alpha: bool = True,
     ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
         """Read a window.
 
@@ -155,6 +156,7 @@ class RasterReader:
             size: Rows and columns to average the window to; as it is if None.
             grid: Where it differs from the raster's own grid: the one that the window is of, each pixel taken from
                 the nearest one of the raster; what lies outside of the raster is not valid.
+            alpha: Whether a fourth band of 8 bits may say where the others are valid, as GDAL takes it to.
 
         Returns:
             Pixels [H, W, bands] in the raster's own type and unit, and where they are valid [H, W, bands]: not nodata
@@ -174,7 +176,7 @@ class RasterReader:
         if not inside or window.row + window.height > raster.height or window.column + window.width > raster.width:
             raise RasterError(f"{path} is {raster.height}x{raster.width} pixels; {window} reaches outside")
         try:
-            return _read(raster, window, chosen, size)
+            return _read(raster, window, chosen, size, alpha=alpha)
         except (RasterioError, OSError) as error:
             raise RasterError(f"{path}: {window} cannot be read, the file may be cut short: {error}") from error
 
@@ -391,18 +393,19 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _read(
-    raster: Any, window: Window | None, bands: Sequence[int] | None, size: int | None
+    raster: Any, window: Window | None, bands: Sequence[int] | None, size: int | None, *, alpha: bool = True
 ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """Read bands of an open raster, and where they are valid."""
+    masked = alpha or MaskFlags.alpha not in raster.mask_flag_enums[0]
     found = raster.read(
         indexes=bands,
         window=_RasterioWindow(window.column, window.row, window.width, window.height) if window else None,
         out_shape=(len(bands) if bands else raster.count, size, size) if size else None,
         resampling=Resampling.average,
-        masked=True,
+        masked=masked,
     )
     valid = ~np.ma.getmaskarray(found)
-    values = found.filled(0)
+    values = np.ma.filled(found, 0)
     if np.issubdtype(values.dtype, np.floating):
         valid &= np.isfinite(values)
         values = np.where(valid, values, 0).astype(values.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def print_report(report: Report) -> None:
     console = Console()
     console.print(rich_table(headline(report), method_columns(report), method_rows(report)))
     if len(report.get("by_shots", ())) > 1:
-        console.print(rich_table("by shots", ("shots", figure_name(report)), shots_rows(report)))
+        console.print(rich_table(f"by shots, {figure_name(report)}", shots_columns(report), shots_rows(report)))
     if len(report.get("by_region", ())) > 1:
         console.print(rich_table("by region", REGION_COLUMNS, region_rows(report)))
     for line in notes(report):
@@ -46,18 +46,33 @@ def rich_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -
 
 def headline(report: Report) -> str:
     """Say in a line what was measured."""
-    size = f"{report['shots']}-shot" if report["ways"] is None else f"{report['ways']}-way {report['shots']}-shot"
-    return f"{report['learner']} ({report['recipe']}), {report['data']}: {report['tasks']} {size} tasks"
+    tasks = f"{report['ways']}-way {report['shots']}-shot tasks"
+    if main_figure(report) == "loss":
+        tasks = f"{report['shots']}-shot tasks"
+    elif main_figure(report) == "mean_iou":
+        labelled = f", {report['points']} labelled pixels a class in each" if report["points"] else ""
+        tasks = f"tasks of {report['shots']} labelled windows{labelled}"
+    return f"{report['learner']} ({report['recipe']}), {report['data']}: {report['tasks']} {tasks}"
+
+
+def main_figure(report: Report) -> str:
+    """Return the key of the figure that a report is about: loss, mean_iou where pixels are labelled, or accuracy."""
+    return next(key for key in ("loss", "mean_iou", "accuracy") if key in report)
 
 
 def figure_name(report: Report) -> str:
-    """Name the figure of a report with its unit."""
-    return "accuracy %" if "accuracy" in report else "mean squared error"
+    """Name the main figure of a report with its unit."""
+    return {"loss": "mean squared error", "mean_iou": "mean IoU %", "accuracy": "accuracy %"}[main_figure(report)]
 
 
-def figure(row: Report) -> str:
-    """Write one method's figure with its interval."""
-    return percent(row["accuracy"]) if "accuracy" in row else plain(row["loss"])
+def writer(report: Report) -> Callable[[Report], str]:
+    """Return how the main figure is written."""
+    return plain if main_figure(report) == "loss" else percent
+
+
+def lead(report: Report, row: Report) -> Report:
+    """Return by how much the run's main figure is above a baseline's."""
+    return row["ours_minus_it_mean_iou" if main_figure(report) == "mean_iou" else "ours_minus_it"]
 
 
 def percent(value: Report) -> str:
@@ -72,13 +87,37 @@ def plain(value: Report) -> str:
 
 def method_columns(report: Report) -> tuple[str, ...]:
     """Return the heads of `method_rows`."""
-    return ("method", "steps", figure_name(report), "this run minus it")
+    more = ("accuracy %", "kappa") if main_figure(report) == "mean_iou" else ()
+    return ("method", "steps", figure_name(report), *more, "this run minus it")
 
 
-def shots_rows(report: Report) -> list[tuple[str, str]]:
-    """Return a row for each number of shots."""
-    write = percent if "accuracy" in report else plain
-    return [(number, write(row)) for number, row in report["by_shots"].items()]
+def method_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return a row for the run and each baseline: name, steps, figures, difference."""
+    write, key = writer(report), main_figure(report)
+
+    def figures(row: Report) -> tuple[str, ...]:
+        more = (percent(row["accuracy"]), plain(row["kappa"])) if key == "mean_iou" else ()
+        return (str(row["steps"]), write(row[key]), *more)
+
+    rows = [(f"this run ({report['learner']})", *figures(report), "")]
+    for name, row in report["baselines"].items():
+        rows.append((name, *figures(row), write(lead(report, row))))
+    return rows
+
+
+def shots_columns(report: Report) -> tuple[str, ...]:
+    """Return the heads of `shots_rows`: the shots, the run and its baselines."""
+    first = next(iter(report["by_shots"].values()))
+    return ("shots", "this run", *first.get("baselines", {}))
+
+
+def shots_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return a row for each number of shots, with the main figure of every method."""
+    write, key = writer(report), main_figure(report)
+    return [
+        (number, write(row.get("mean_iou", row)), *(write(other[key]) for other in row.get("baselines", {}).values()))
+        for number, row in report["by_shots"].items()
+    ]
 
 
 def region_rows(report: Report) -> list[tuple[str, str, str]]:
@@ -86,13 +125,16 @@ def region_rows(report: Report) -> list[tuple[str, str, str]]:
     return [(name, str(row["tasks"]), percent(row)) for name, row in report["by_region"].items()]
 
 
-def method_rows(report: Report) -> list[tuple[str, str, str, str]]:
-    """Return a row for the run and each baseline: name, steps, figure, difference."""
-    write = percent if "accuracy" in report else plain
-    rows = [(f"this run ({report['learner']})", str(report["steps"]), figure(report), "")]
-    for name, row in report["baselines"].items():
-        rows.append((name, str(row["steps"]), figure(row), write(row["ours_minus_it"])))
-    return rows
+def class_table(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return heads and rows of the figures by class."""
+    named = [
+        (name, str(row["queries"]), f"{100 * row['recall']:.0f}", f"{100 * row['precision']:.0f}", row)
+        for name, row in report["by_class"].items()
+    ]
+    if main_figure(report) != "mean_iou":
+        return ("class", "queries", "recall %", "precision %"), [row[:4] for row in named]
+    head = ("class", "pixels", "recall %", "precision %", "IoU %", "tasks with it")
+    return head, [(*row[:4], percent(row[4]["iou"]), str(row[4]["tasks"])) for row in named]
 
 
 def notes(report: Report) -> list[str]:
@@ -101,14 +143,15 @@ def notes(report: Report) -> list[str]:
     if report["transductive"]:
         found.append(TRANSDUCTIVE_NOTE)
     if report.get("skipped"):
-        found.append(f"{len(report['skipped'])} damaged images or tasks were skipped: {report['skipped'][0]}, ...")
-    better = [
-        name
-        for name, row in report["baselines"].items()
-        if row["ours_minus_it"]["mean"] * (1 if "accuracy" in report else -1) < 0
-    ]
+        found.append(f"{len(report['skipped'])} remarks on the data, the first: {report['skipped'][0]}")
+    sign = -1 if main_figure(report) == "loss" else 1
+    better = [name for name, row in report["baselines"].items() if sign * lead(report, row)["mean"] < 0]
     if better:
         found.append(f"Better than this run: {', '.join(better)}.")
+    for count, row in report.get("by_shots", {}).items():
+        better = [name for name, other in row.get("baselines", {}).items() if sign * lead(report, other)["mean"] < 0]
+        if better:
+            found.append(f"Better than this run with {count} shots: {', '.join(better)}.")
     return found
 
 
@@ -120,15 +163,16 @@ def write_report(report: Report, folder: Path) -> Path:
     lines += ["", *notes(report), "", "## By inner steps", "", "![curve over inner steps](curve.png)", ""]
     draw_curve(report, folder / "curve.png")
     if "by_shots" in report:
-        lines += ["## By shots", "", *markdown_table(("shots", figure_name(report)), shots_rows(report)), ""]
+        lines += [
+            f"## {figure_name(report)} by shots",
+            "",
+            *markdown_table(shots_columns(report), shots_rows(report)),
+            "",
+        ]
     if "by_region" in report:
         lines += ["## By region", "", *markdown_table(REGION_COLUMNS, region_rows(report)), ""]
     if "confusion" in report:
-        classes = [
-            (name, str(row["queries"]), f"{100 * row['recall']:.0f}", f"{100 * row['precision']:.0f}")
-            for name, row in report["by_class"].items()
-        ]
-        lines += ["## By class", "", *markdown_table(("class", "queries", "recall %", "precision %"), classes), ""]
+        lines += ["## By class", "", *markdown_table(*class_table(report)), ""]
         lines += ["![confusion matrix](confusion.png)", ""]
         draw_confusion(report, folder / "confusion.png")
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
@@ -142,11 +186,11 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 def draw_curve(report: Report, path: Path) -> None:
     """Draw the figure over inner steps with its interval, and the baselines as lines."""
-    kind = "accuracy" if "accuracy" in report else "loss"
-    scale = 100 if kind == "accuracy" else 1
+    kind = main_figure(report)
+    scale = 1 if kind == "loss" else 100
     curve = report["curve"]
     figure_, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-    values, half = scale * np.array(curve[kind]), scale * np.array(curve["ci95"])
+    values, half = scale * np.array(curve[kind]), scale * np.array(curve.get(f"{kind}_ci95", curve["ci95"]))
     axes.fill_between(curve["steps"], values - half, values + half, alpha=0.2, linewidth=0)
     axes.plot(curve["steps"], values, marker="o", label=f"this run ({report['learner']})")
     for number, (name, row) in enumerate(report["baselines"].items(), start=1):

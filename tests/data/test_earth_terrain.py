@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.sparse import csgraph  # type: ignore[import-untyped]
+from scipy.sparse import csgraph
 
 from fewshot.data.earth_climate import SEASONS, choose_seasons, draw_place, draw_sight
 from fewshot.data.earth_landcover import draw_landscape, natural_shares

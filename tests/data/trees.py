@@ -35,7 +35,8 @@ def sen12ms_tree(
         spectra = rng.uniform(500, 4000, (len(ids), 13))
         s2 = (spectra[kinds] * rng.uniform(0.9, 1.1, (256, width, 1))).astype(np.uint16)
         s1 = (-10 - 2.0 * kinds[..., None] + rng.normal(0, 1, (256, width, 2))).astype(np.float32)
-        lc = np.repeat(ids[kinds][..., None], 4, axis=-1)
+        lc = np.zeros((256, width, 4), np.uint8)  # GDAL takes the fourth of four such bands for transparency
+        lc[..., 0] = ids[kinds]
         folder = root / f"ROIs{seeds[season]}_{season}"
         crs = CRS.from_epsg(32632) if georeferenced else None
         for patch in range(patches):

@@ -1,0 +1,203 @@
+"""Several rasters read as one: neighbours side by side, and files of one band each on top of each other."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.errors import RasterError
+from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, describe_raster, same_grid
+from fewshot.geo.windows import Window, intersection
+
+Pixels = npt.NDArray[Any]
+
+_APART = 1e-3  # pixels that two grids may be off each other
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a mosaic.
+
+    Attributes:
+        source: Its name, as GDAL takes it.
+        window: Where it lies in the mosaic.
+        bands: The mosaic's number of each of its bands.
+    """
+
+    source: str
+    window: Window
+    bands: tuple[int, ...]
+
+
+def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Part, ...]]:
+    """Lay files side by side and on top of each other: files on one grid are bands of one raster, others neighbours.
+
+    Args:
+        sources: Files, in the order in which they are taken where they overlap, and in which bands are counted.
+
+    Returns:
+        What the whole says of itself, and where its parts are.
+
+    Raises:
+        DataNotFoundError: if a file does not exist.
+        RasterError: if one cannot be read, or they do not fit together.
+    """
+    infos = [describe_raster(Path(source)) for source in sources]
+    stacks: list[list[int]] = []
+    for number, info in enumerate(infos):
+        home = next((stack for stack in stacks if same_grid(infos[stack[0]].grid, info.grid)), None)
+        # A whole further scene on the same grid is a neighbour that lies on top of the first.
+        if home is not None and not set(_names(info)) & {name for i in home for name in _names(infos[i])} - {""}:
+            home.append(number)
+        else:
+            stacks.append([number])
+    merged = [_stacked([infos[number] for number in stack]) for stack in stacks]
+    first = merged[0]
+    for info in merged[1:]:
+        _require_alike(first, info)
+    corners = [_corner(first, info) for info in merged]
+    row, column = (min(place) for place in zip(*corners, strict=True))
+    windows = [
+        Window(top - row, left - column, info.grid.height, info.grid.width)
+        for (top, left), info in zip(corners, merged, strict=True)
+    ]
+    grid = _shifted(first.grid, row, column, windows)
+    parts = []
+    for stack, window in zip(stacks, windows, strict=True):
+        begin = 1
+        for number in stack:
+            count = infos[number].bands
+            parts.append(Part(str(sources[number]), window, tuple(range(begin, begin + count))))
+            begin += count
+    return replace(first, grid=grid), tuple(parts)
+
+
+def _names(info: RasterInfo) -> tuple[str, ...]:
+    """Return the names of a file's bands; a file of one band without a description may carry it in its own name."""
+    if info.bands == 1 and not info.names[0]:
+        found = re.search(r"(?:^|[_.-])(B\d{1,2}A?|VV|VH)(?:[_.-]|$)", info.path.stem, re.IGNORECASE)
+        return (found[1] if found else "",)
+    return info.names
+
+
+def _stacked(infos: Sequence[RasterInfo]) -> RasterInfo:
+    """Describe files on one grid as one raster."""
+    if len(infos) == 1:
+        return replace(infos[0], names=_names(infos[0]))
+    first = infos[0]
+    for info in infos[1:]:
+        if (info.dtype, str(info.nodata)) != (first.dtype, str(first.nodata)):
+            raise RasterError(
+                f"{info.path} has {info.dtype} pixels and nodata {info.nodata}, {first.path} {first.dtype} and "
+                f"{first.nodata}; expected the same of all files of one scene"
+            )
+    return replace(
+        first,
+        names=tuple(name for info in infos for name in _names(info)),
+        scales=tuple(scale for info in infos for scale in info.scales),
+        offsets=tuple(offset for info in infos for offset in info.offsets),
+        colours={},
+    )
+
+
+def _require_alike(first: RasterInfo, other: RasterInfo) -> None:
+    """Refuse neighbours that differ in their bands, type, scale or CRS."""
+    pairs = {
+        "bands": (first.bands, other.bands),
+        "band names": (", ".join(first.names), ", ".join(other.names)),
+        "pixels of type": (first.dtype, other.dtype),
+        "nodata": (str(first.nodata), str(other.nodata)),
+        "scales": (first.scales, other.scales),
+        "offsets": (first.offsets, other.offsets),
+        "CRS": (str(first.grid.crs), str(other.grid.crs)),
+    }
+    for what, (one, two) in pairs.items():
+        if one != two:
+            raise RasterError(
+                f"{other.path} and {first.path} are no mosaic: the {what} {two} and {one} differ. Bring them to one "
+                "form first, for example with gdalwarp or gdalbuildvrt, and name the result as the scene."
+            )
+
+
+def _corner(first: RasterInfo, other: RasterInfo) -> tuple[int, int]:
+    """Return row and column in the grid of `first` where `other` begins."""
+    one, two = first.grid.transform, other.grid.transform
+    rows, columns = other.grid.height, other.grid.width
+    off = max(
+        abs(change) * length
+        for change, length in zip(
+            ((two.a - one.a), (two.d - one.d), (two.b - one.b), (two.e - one.e)),
+            (columns, columns, rows, rows),
+            strict=True,
+        )
+    )
+    pixel = min(np.hypot(one.a, one.d), np.hypot(one.b, one.e))
+    row, column = first.grid.to_pixels(two.c, two.f)
+    if off > _APART * pixel or max(abs(row - round(row)), abs(column - round(column))) > _APART:
+        raise RasterError(
+            f"the pixels of {other.path} do not lie on the grid of {first.path}: it begins at row {row:.3f}, column "
+            f"{column:.3f} of it, with pixels of {two.a:g} x {two.e:g} against {one.a:g} x {one.e:g}. Warp them to one "
+            "grid first, for example with gdalwarp -tap."
+        )
+    return round(row), round(column)
+
+
+def _shifted(grid: Grid, row: int, column: int, windows: Sequence[Window]) -> Grid:
+    """Return the grid that begins at a row and column of another, and holds all windows."""
+    t = grid.transform
+    x, y = grid.to_map(row, column)
+    height = max(window.row + window.height for window in windows)
+    width = max(window.column + window.width for window in windows)
+    transform = t if (row, column) == (0, 0) else type(t)(t.a, t.b, x, t.d, t.e, y)
+    return Grid(height, width, transform, grid.crs)
+
+
+class MosaicReader(RasterReader):
+    """Reads windows of a mosaic as if it were one file; where parts overlap, the first with data is taken."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        """Keep where the parts are."""
+        super().__init__()
+        self._parts = tuple(parts)
+
+    def read(  # noqa: PLR0913  as `RasterReader.read`
+        self,
+        path: Path,
+        window: Window | None = None,
+        *,
+        bands: Sequence[int] | None = None,
+        size: int | None = None,
+        grid: Grid | None = None,
+    ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """Read a window of the mosaic; args and errors are those of `RasterReader.read`, size and grid not taken.
+
+        Args:
+            path: Has no meaning here: the parts were named before.
+            window: Of the mosaic.
+            bands: Of the mosaic, counted from 1.
+            size: None.
+            grid: None.
+        """
+        if window is None or bands is None or size is not None or grid is not None:
+            raise RasterError(f"a mosaic such as {path} is read by windows and bands, as it is")
+        pixels: Pixels | None = None
+        valid = np.zeros((window.height, window.width, len(bands)), np.bool_)
+        for part in self._parts:
+            here = intersection(window, part.window)
+            places = [place for place, band in enumerate(bands) if band in part.bands]
+            if here is None or not places:
+                continue
+            numbers = [part.bands.index(bands[place]) + 1 for place in places]
+            found, ok = super().read(part.source, here.within(part.window), bands=numbers)  # type: ignore[arg-type]
+            if pixels is None:
+                pixels = np.zeros(valid.shape, found.dtype)
+            rows, columns = here.within(window).slices
+            for layer, place in enumerate(places):
+                new = ok[..., layer] & ~valid[rows, columns, place]
+                pixels[rows, columns, place][new] = found[..., layer][new]
+                valid[rows, columns, place] |= new
+        return np.zeros(valid.shape, np.float32) if pixels is None else pixels, valid

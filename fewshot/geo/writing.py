@@ -1,0 +1,126 @@
+"""Large rasters written block by block, and Cloud Optimized GeoTIFFs; beside `rasters.py` the only file to open one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import rasterio.shutil
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as _RasterioWindow
+
+from fewshot.errors import RasterError
+from fewshot.geo.rasters import Grid
+from fewshot.geo.windows import Window
+
+BLOCK = 512
+"""Rows and columns that a written file stores together."""
+
+
+@dataclass(frozen=True)
+class RasterStyle:
+    """What a raster says of itself.
+
+    Attributes:
+        dtype: Type of the pixels.
+        names: Description of each band; there are as many bands as names.
+        nodata: Value that stands for no data.
+        colours: (red, green, blue) 0-255 of each value, for one band of uint8.
+        tags: Remarks to keep in the file.
+    """
+
+    dtype: str
+    names: tuple[str, ...]
+    nodata: float
+    colours: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class BlockWriter:
+    """Writes windows of an open raster."""
+
+    def __init__(self, raster: Any) -> None:
+        """Keep the open raster."""
+        self._raster = raster
+
+    def write(self, window: Window, pixels: npt.NDArray[Any]) -> None:
+        """Write a window.
+
+        Args:
+            window: Of the raster.
+            pixels: [H, W, bands], or [H, W] for one band.
+        """
+        bands = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+        target = _RasterioWindow(window.column, window.row, window.width, window.height)
+        self._raster.write(np.moveaxis(bands, -1, 0), window=target)
+
+
+@contextmanager
+def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[BlockWriter]:
+    """Write an uncompressed GeoTIFF window by window, in any order; removed again where that fails.
+
+    Raises:
+        RasterError: if it cannot be written.
+    """
+    profile = {
+        **{"driver": "GTiff", "height": grid.height, "width": grid.width, "count": len(style.names)},
+        **{"dtype": style.dtype, "crs": grid.crs, "transform": grid.transform, "nodata": style.nodata},
+        **{"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "BIGTIFF": "IF_SAFER", "SPARSE_OK": True},
+    }
+    try:
+        with rasterio.open(path, "w", **profile) as raster:
+            raster.descriptions = style.names
+            raster.update_tags(**style.tags)
+            if style.colours:
+                raster.write_colormap(1, {value: (*colour, 255) for value, colour in style.colours.items()})
+            yield BlockWriter(raster)
+    except (RasterioError, OSError) as error:
+        path.unlink(missing_ok=True)
+        raise RasterError(f"{path} cannot be written: {error}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def write_cog(source: Path, to: Path, *, overviews: Literal["mode", "average"]) -> None:
+    """Copy a raster to a Cloud Optimized GeoTIFF, overviews included; removed again where that fails.
+
+    Args:
+        source: The raster.
+        to: File to write.
+        overviews: How pixels are merged: "mode" for classes, "average" for quantities.
+
+    Raises:
+        RasterError: if it cannot be written.
+    """
+    options = {"compress": "deflate", "predictor": "yes", "blocksize": BLOCK, "bigtiff": "if_safer", "num_threads": 2}
+    try:
+        # Memory that GDAL may hold blocks in, whatever the size of the file.
+        with rasterio.Env(GDAL_CACHEMAX=256):
+            rasterio.shutil.copy(source, to, driver="COG", overview_resampling=overviews, **options)
+        _require_whole(to)
+    except (RasterioError, OSError) as error:
+        to.unlink(missing_ok=True)
+        raise RasterError(f"{to} cannot be written: {error}") from error
+
+
+def _require_whole(path: Path) -> None:
+    """Read the first and the last block: GDAL does not report every write that failed as it closed a file."""
+    with rasterio.open(path) as raster:
+        rows, columns = (-(-length // BLOCK) for length in raster.shape)
+        for row, column in {(0, 0), (rows - 1, columns - 1)}:
+            raster.read(1, window=raster.block_window(1, row, column))
+
+
+def category_names(names: Sequence[str]) -> str:
+    """Return what GDAL keeps beside a raster (`.aux.xml`) to call its values 0, 1, ... by names."""
+    from xml.sax.saxutils import escape
+
+    listed = "".join(f"<Category>{escape(name)}</Category>" for name in names)
+    return (
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{listed}</CategoryNames></PAMRasterBand></PAMDataset>\n'
+    )
