@@ -9,7 +9,8 @@
     ├── TaskError         (ValueError)          a task cannot be drawn as specified
     ├── ShapeError        (ValueError)          arrays that belong together do not fit together
     ├── DivergedError     (ArithmeticError)     adaptation or training left the finite numbers
-    └── ArtifactError     (ValueError)          a run folder, checkpoint or exported model is unusable
+    ├── ArtifactError     (ValueError)          a run folder, checkpoint or exported model is unusable
+    └── ServerError       (ConnectionError)     a model server cannot be reached, or refuses to answer
 
 Each leaf also inherits the builtin that a caller would reach for. A message says what was expected,
 what was received, where, and what to do about it. The command line turns the whole tree into one
@@ -55,3 +56,16 @@ class DivergedError(FewshotError, ArithmeticError):
 
 class ArtifactError(FewshotError, ValueError):
     """A run folder, a checkpoint or an exported model is missing a part or does not fit."""
+
+
+class ServerError(FewshotError, ConnectionError):
+    """A model server cannot be reached, or refuses to answer.
+
+    Attributes:
+        code: The gRPC name of what went wrong, such as "UNAVAILABLE".
+    """
+
+    def __init__(self, message: str, code: str = "UNAVAILABLE") -> None:
+        """Keep the code beside the message."""
+        super().__init__(message)
+        self.code = code

@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from fewshot.errors import ArtifactError, FewshotError, RecipeError
+from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError
 from serving.card import CARD_NAME, Card, card_from_json
 from serving.predictor import Array, Predictor, refusal
 
@@ -45,19 +45,6 @@ REMEDIES = {
     "DEADLINE_EXCEEDED": "Allow more time (timeout), or ask for less in one call.",
     "RESOURCE_EXHAUSTED": "The server is busy or the request too large; try again later or ask for less.",
 }
-
-
-class ServerError(FewshotError, ConnectionError):
-    """A server cannot be reached, or does not answer.
-
-    Attributes:
-        code: The gRPC name of what went wrong, such as "UNAVAILABLE".
-    """
-
-    def __init__(self, message: str, code: str) -> None:
-        """Keep the code beside the message."""
-        super().__init__(message)
-        self.code = code
 
 
 class StatusProblem(Exception):  # noqa: N818 (never leaves this file)

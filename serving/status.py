@@ -45,6 +45,7 @@ EXCEPTIONS: dict[type[BaseException], str] = {
     errors.ShapeError: "INVALID_ARGUMENT",
     errors.DivergedError: "OUT_OF_RANGE",
     errors.ArtifactError: "FAILED_PRECONDITION",
+    errors.ServerError: "UNAVAILABLE",
     errors.FewshotError: "INTERNAL",
     DecodeError: "INVALID_ARGUMENT",
     FileNotFoundError: "NOT_FOUND",

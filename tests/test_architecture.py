@@ -75,7 +75,7 @@ ROWS = (
     Row(
         "fewshot/training/clusters.py",
         rooms=tuple(f"fewshot.{room}" for room in ("data", "models", "errors")),
-        packages=("keras", "numpy", "sklearn"),
+        packages=(*TENSORS, "sklearn"),
     ),
     Row(
         "serving",

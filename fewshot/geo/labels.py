@@ -177,6 +177,10 @@ class VectorLabels:
         labels = np.where(highest == lowest, highest, CONTRADICTED)
         return np.where(highest < 0, IGNORED, labels).astype(np.int32)
 
+    def has_shapes_in(self, window: Window) -> bool:
+        """Whether a line or polygon may have a pixel in a window; points do not count."""
+        return len(self._shapes_in(window)) > 0
+
     def shown(self, window: Window) -> IntArray:
         """Return the features, by number among those that are not ignored, that have a pixel in a window."""
         numbers = self._burn(self._shapes_in(window), np.arange(len(self._labels), dtype=np.int32), window)

@@ -110,14 +110,16 @@ class WindowGrid(Sequence[Window]):
         of a pixel sum to one, whatever the overlap, so blended values are plain sums, in any block of the scene.
         """
         row, column = divmod(index % len(self), len(self.columns))
-        return np.outer(self._row_weights[row], self._column_weights[column]).astype(np.float32)
+        return np.outer(self.row_weights[row], self.column_weights[column]).astype(np.float32)
 
     @functools.cached_property
-    def _row_weights(self) -> npt.NDArray[np.float64]:
+    def row_weights(self) -> npt.NDArray[np.float64]:
+        """Weights [rows of windows, H] of each row of windows, down a window; they sum to one at every row."""
         return _weights(self.rows, min(self.size, self.height), self.height, self.overlap)
 
     @functools.cached_property
-    def _column_weights(self) -> npt.NDArray[np.float64]:
+    def column_weights(self) -> npt.NDArray[np.float64]:
+        """Weights [columns of windows, W] of each column of windows, across a window; as those of the rows."""
         return _weights(self.columns, min(self.size, self.width), self.width, self.overlap)
 
 

@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from fewshot.errors import ArtifactError, FewshotError, RecipeError, ShapeError
-from serving.client import FewshotClient, ServerError, parse_target
+from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError, ShapeError
+from serving.client import FewshotClient, parse_target
 from serving.predictor import LocalPredictor, open_predictor
 
 Answer = dict[str, np.ndarray]

@@ -1,0 +1,164 @@
+"""Which classes a map has: those of the labels or of the model, their numbers in the map, and their colours."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot.errors import ManifestError, RasterError
+from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, Colour, LandClass, class_table
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.vectors import VECTOR_ENDINGS, read_values
+from fewshot.geo.windows import blocks
+from fewshot.mapping.model import Card
+
+_MOST = 254  # of 256 numbers of a uint8 map, one is nodata
+_READ = 1024  # rows and columns of a label raster whose numbers are looked up at a time
+
+PALETTE: tuple[Colour, ...] = (
+    (51, 117, 56),
+    (221, 204, 119),
+    (93, 168, 153),
+    (194, 106, 119),
+    (46, 37, 133),
+    (159, 74, 150),
+    (148, 203, 236),
+    (126, 41, 84),
+    (220, 140, 60),
+    (120, 120, 120),
+    (190, 220, 90),
+    (90, 60, 40),
+)
+"""Colours of classes that have none: told apart by people with any colour vision, for the first eight."""
+
+
+def find_classes(card: Card, labels: Path, *, field: str | None, table: ClassTable | None) -> ClassTable:
+    """Return the classes that labels are read with.
+
+    Args:
+        card: Of the model; if its classes are fixed, the map has these, in their order.
+        labels: Points, lines or polygons, or a class raster.
+        field: Of vectors, the one that holds the class.
+        table: The user's own names, numbers and colours.
+
+    Raises:
+        ManifestError: if a class is not one of the model's.
+        FewshotError: what reading the labels raises.
+    """
+    if card.label_space == "global":
+        return _of_model(card, table)
+    return table or _of_labels(labels, field)
+
+
+def _of_model(card: Card, table: ClassTable | None) -> ClassTable:
+    """Return the model's own classes, with numbers and colours from the user's table or a known one."""
+    names = [entry.name for entry in card.classes]
+    source = table or next((known for known in (IGBP, DEEPGLOBE) if set(names) <= set(known.names)), None)
+    if table is not None:
+        foreign = [name for name in table.names if name not in names]
+        if foreign:
+            raise ManifestError(
+                f"class table {table.name} has {', '.join(foreign)}; the model knows {', '.join(names)}. Call the "
+                "classes so (rows of one name are one class), or ignore those that do not count."
+            )
+    entries = {entry.name: entry for entry in (source.classes if source else ())}
+    kept = []
+    for number, entry in enumerate(card.classes, start=1):
+        found = entries.get(entry.name, LandClass(entry.name, () if source else (number,)))
+        kept.append(replace(found, colour=_parsed(entry.colour) or found.colour))
+    ignored = [entry for entry in (source.classes if source else ()) if entry.ignored]
+    return ClassTable(source.name if source else "of the model", (*kept, *ignored))
+
+
+def _parsed(colour: str | None) -> Colour | None:
+    if colour is None:
+        return None
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
+
+
+def _of_labels(path: Path, field: str | None) -> ClassTable:
+    """Make a class of every name or number found in labels."""
+    colours: dict[int, Colour] = {}
+    found: Iterable[Any]
+    if path.suffix.lower() in VECTOR_ENDINGS:
+        found = read_values(path, field=field)
+    else:
+        info = describe_raster(path)
+        found, colours = _raster_values(info), dict(info.colours)
+    rows: list[dict[str, Any]] = []
+    taken: set[Colour] = set()
+    # Numbers in their order, then names in theirs.
+    for value in sorted(found, key=lambda value: (isinstance(value, str), value if isinstance(value, str) else 0)):
+        number = isinstance(value, int)
+        colour = colours.get(value) if number else None
+        if colour is not None and colour not in taken:
+            taken.add(colour)
+        else:
+            colour = None
+        rows.append({"name": str(value), **({"id": value} if number else {}), **({"colour": colour} if colour else {})})
+    return class_table(f"of {path.name}", rows)
+
+
+def _raster_values(info: RasterInfo) -> list[int]:
+    """Return the numbers that a class raster holds, reading it piece by piece."""
+    reader, found = RasterReader(), set[float]()
+    for window in blocks(info.grid.height, info.grid.width, _READ):
+        pixels, valid = reader.read(info.path, window, bands=[1])
+        found.update(np.unique(pixels[valid]).tolist())
+        if len(found) > _MOST or any(value != int(value) for value in found):
+            raise RasterError(
+                f"{info.path} holds more than {_MOST} numbers, or broken ones, and so no classes; expected a class "
+                "raster, or a class table (--classes) that says which numbers count"
+            )
+    return sorted(int(value) for value in found)
+
+
+def with_classes(table: ClassTable, kept: Sequence[int]) -> ClassTable:
+    """Return the table of some of the classes that count, by index, without the ignored ones."""
+    counted = [entry for entry in table.classes if not entry.ignored]
+    return ClassTable(table.name, tuple(counted[index] for index in kept))
+
+
+def number_classes(table: ClassTable) -> tuple[tuple[int, ...], int]:
+    """Return the number of each class in a uint8 map, and that of nodata.
+
+    Classes keep the number that labels know them by; without one, or where they do not fit, they are 1, 2, ... .
+
+    Raises:
+        ManifestError: if there are too many.
+    """
+    count = len(table.names)
+    if count > _MOST:
+        raise ManifestError(f"a map holds up to {_MOST} classes; the labels have {count}")
+    own = [entry.ids[0] for entry in table.classes if not entry.ignored and len(entry.ids) == 1]
+    fits = len(own) == count and all(0 <= value <= 255 for value in own) and not {0, 255} <= set(own)
+    values = tuple(own) if fits else tuple(range(1, count + 1))
+    return values, (255 if 0 in values else 0)
+
+
+def with_colours(table: ClassTable) -> ClassTable:
+    """Give every class a colour: its own, that of a known scheme, or one of the palette."""
+    known = {entry.name.casefold(): entry.colour for scheme in (DEEPGLOBE, IGBP) for entry in scheme.classes}
+    taken = {entry.colour for entry in table.classes if entry.colour is not None}
+    entries = []
+    for entry in table.classes:
+        colour = entry.colour
+        if colour is None:
+            options = [known.get(entry.name.casefold()), *PALETTE]
+            colour = next((option for option in options if option is not None and option not in taken), None)
+            colour = colour or _another(taken)
+            taken.add(colour)
+        entries.append(replace(entry, colour=colour))
+    return ClassTable(table.name, tuple(entries))
+
+
+def _another(taken: set[Colour | None]) -> Colour:
+    """Return a colour that is not taken."""
+    rng = np.random.default_rng(len(taken))
+    while True:
+        red, green, blue = rng.integers(40, 230, 3).tolist()
+        if (red, green, blue) not in taken:
+            return red, green, blue

@@ -1,0 +1,44 @@
+"""Maps in this process: while one group is predicted, the next is read and the one before is written."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Protocol
+
+from fewshot.mapping.blocks import Job, Parts, predict_group, read_group
+from fewshot.mapping.model import Predictor
+
+Save = Callable[[int, Parts], None]
+"""Keeps a finished group."""
+
+AHEAD = 2
+"""Groups that are read, and groups that are written, while one is predicted: what bounds the memory."""
+
+
+class Engine(Protocol):
+    """Predicts groups, in any order, and hands each one to `save`."""
+
+    def __call__(self, job: Job, groups: Sequence[int], save: Save) -> None: ...  # noqa: D102
+
+
+def run_here(predictor: Predictor) -> Engine:
+    """Return an engine that predicts in this process."""
+
+    def run(job: Job, groups: Sequence[int], save: Save) -> None:
+        waiting = iter(groups)
+        with ThreadPoolExecutor(1, "read") as readers, ThreadPoolExecutor(1, "write") as writers:
+            reads = deque((group, readers.submit(read_group, job, group)) for group in islice(waiting, AHEAD))
+            writes: deque[Future[None]] = deque()
+            while reads:
+                group, read = reads.popleft()
+                pixels, valid = read.result()
+                reads.extend((number, readers.submit(read_group, job, number)) for number in islice(waiting, 1))
+                parts = predict_group(job, group, pixels, valid, predictor)
+                writes.append(writers.submit(save, group, parts))
+                while len(writes) > AHEAD:
+                    writes.popleft().result()
+            while writes:
+                writes.popleft().result()
+
+    return run

@@ -1,0 +1,112 @@
+"""The land-cover recipes on small trees made by script, through the real loaders and the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from fewshot.data.sen12ms_index import prepare
+from tests.data.trees import deepglobe_tree, sen12ms_tree
+
+FAST = [
+    "training.updates=6",
+    "training.validate_every=6",
+    "training.validation_tasks=4",
+    "training.meta_batch_size=2",
+    "learner.steps=1",
+]
+PIXELS = ["network.widths=[4, 6]", "data.window=32", "tasks.queries=2", "tasks.validation_queries=2"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Places 3, 1 and 8: one each of the published training, validation and test parts."""
+    return sen12ms_tree(tmp_path_factory.mktemp("tree"), patches=5)
+
+
+def run(*arguments: Any) -> str:
+    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def train_and_evaluate(recipe: str, data: Path, out: Path, settings: list[str], *more: str) -> dict[str, Any]:
+    options = [part for setting in (*FAST, *settings) for part in ("--set", setting)]
+    run("train", recipe, "--data", data, "--out", out, *options)
+    figures = out / "figures.json"
+    run("evaluate", out, "--tasks", 4, "--steps", "0,1", "--json", figures, "--report", out / "report", *more)
+    return json.loads(figures.read_text())
+
+
+def test_patches_of_a_tree_in_the_published_split(tree: Path, tmp_path: Path) -> None:
+    settings = ["data.window=32", "network.filters=4", "network.blocks=2", "tasks.ways=3", "tasks.shots=1"]
+    report = train_and_evaluate("sen12ms-4w-patch", tree, tmp_path, settings)
+    assert list(report["by_region"]) == ["fall_8"]
+    assert (report["ways"], report["shots"], report["tasks"]) == (3, 1, 4)
+    assert {"places": ["3"]}.items() <= json.loads((tmp_path / "run.json").read_text())["parts"]["train"].items()
+
+
+def test_segmentation_of_prepared_records_with_baselines_by_shots(tree: Path, tmp_path: Path) -> None:
+    prepare(tree, tmp_path / "made", window=32, records=True)
+    report = train_and_evaluate(
+        "sen12ms-segmentation",
+        tmp_path / "made",
+        tmp_path / "run",
+        PIXELS,
+        *("--baselines", "--baseline-minutes", "0.02", "--shots", "1,2"),
+    )
+    assert report["target"] == "pixels"
+    assert {"accuracy", "mean_iou", "kappa", "curve", "by_class", "by_shots", "confusion"} <= set(report)
+    baselines = {"random initialisation", "pre-training + fine-tuning", "prototypical network"}
+    assert baselines | {"nearest neighbour on pixels"} == set(report["baselines"])
+    for row in (report, *report["baselines"].values(), *report["by_shots"]["2"]["baselines"].values()):
+        assert 0 <= row["mean_iou"]["mean"] <= 1
+    text = (tmp_path / "run" / "report" / "report.md").read_text()
+    assert "mean IoU % by shots" in text
+    assert "IoU %" in text
+    assert (tmp_path / "run" / "report" / "confusion.png").stat().st_size > 1000
+
+
+def test_sparse_labels_and_any_classes_are_enough_to_train(tree: Path, tmp_path: Path) -> None:
+    settings = [*PIXELS, "tasks.points=3", "tasks.labels=task", "learner.head=prototype", "tasks.shots=2"]
+    report = train_and_evaluate("sen12ms-segmentation", tree, tmp_path, settings)
+    assert report["points"] == 3
+    assert report["accuracy"]["mean"] > 0
+
+
+@pytest.mark.parametrize("split", ["random", "clusters"])
+def test_deepglobe_windows_in_both_splits(split: str, tmp_path: Path) -> None:
+    tree = deepglobe_tree(tmp_path / "tree")
+    settings = [f"data.split={split}", "data.size=8", "data.train=2", "data.validation=1", "data.test=1"]
+    report = train_and_evaluate(
+        "deepglobe-1shot", tree, tmp_path / "run", [*settings, "network.widths=[3, 4]", "tasks.validation_queries=4"]
+    )
+    assert report["ways"] == 6
+    parts = json.loads((tmp_path / "run" / "run.json").read_text())["parts"]
+    places = [place for part in parts.values() for place in part["places"]]
+    assert len(places) == len(set(places)) >= 4
+
+
+def test_a_simulated_earth_is_made_where_no_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fewshot.training import datasets
+
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "SIMULATED_PATCHES", 1)
+    options = [*FAST, *PIXELS, "data.simulate=4", "data.train=1", "data.validation=1", "data.test=1"]
+    run("train", "synthetic-segmentation", "--out", tmp_path / "run", *(p for s in options for p in ("--set", s)))
+    run("evaluate", tmp_path / "run", "--tasks", 2, "--steps", "0,1", "--json", tmp_path / "figures.json")
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert report["data"].startswith("SIMULATED Earth")
+    assert report["tasks"] == 2
+
+
+def test_a_tree_without_a_published_place_says_how_to_split_it(tmp_path: Path) -> None:
+    tree = sen12ms_tree(tmp_path / "tree", places={"9000": "spring"}, patches=1)
+    result = CliRunner().invoke(cli.main, ["train", "sen12ms-4w-patch", "--data", str(tree), "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no place of SEN12MS (9000) is in its published split; use --set data.split=random" in result.output
