@@ -46,6 +46,7 @@ ROWS = (
     Row("fewshot/geo/labels.py", rooms=("fewshot.errors",), packages=("numpy", "shapely")),
     Row("fewshot/geo/points.py", rooms=("fewshot.errors",), packages=("numpy", "shapely")),
     Row("fewshot/geo/rasters.py", rooms=("fewshot.errors",), packages=("numpy", "rasterio")),
+    Row("fewshot/geo/writing.py", rooms=("fewshot.errors",), packages=("numpy", "rasterio")),
     Row("fewshot/geo/vectors.py", rooms=("fewshot.errors",), packages=("geopandas", "numpy", "pyogrio", "shapely")),
     Row("fewshot/data", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy", "PIL", "scipy")),
     Row(
@@ -66,7 +67,9 @@ ROWS = (
     Row("fewshot/tasks", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy",)),
     Row("fewshot/tasks/stream.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
     Row("fewshot/tasks/augment.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
-    Row("fewshot/mapping", rooms=("fewshot.geo", "fewshot.errors"), packages=("dask", "numpy")),
+    Row("fewshot/mapping", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy",)),
+    Row("fewshot/mapping/cluster.py", rooms=("fewshot.errors",), packages=("dask", "distributed")),
+    Row("fewshot/mapping/picture.py", rooms=("fewshot.geo",), packages=("numpy",), lazily=("matplotlib",)),
     Row(
         "fewshot/training",
         rooms=tuple(f"fewshot.{room}" for room in ("tasks", "data", "meta", "models", "errors")),

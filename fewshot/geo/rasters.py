@@ -1,4 +1,4 @@
-"""The only file that opens a raster."""
+"""The only file that opens a raster, but for `writing.py`, which writes large ones."""
 
 import os
 import threading

@@ -121,6 +121,4 @@ def category_names(names: Sequence[str]) -> str:
     from xml.sax.saxutils import escape
 
     listed = "".join(f"<Category>{escape(name)}</Category>" for name in names)
-    return (
-        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{listed}</CategoryNames></PAMRasterBand></PAMDataset>\n'
-    )
+    return f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{listed}</CategoryNames></PAMRasterBand></PAMDataset>\n'

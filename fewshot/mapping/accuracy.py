@@ -187,9 +187,7 @@ def _adjusted(
     return overall, users, producers, shares
 
 
-def _notes(
-    names: Sequence[str], mapped: FloatArray, rows: FloatArray, used: npt.NDArray[np.bool_]
-) -> tuple[str, ...]:
+def _notes(names: Sequence[str], mapped: FloatArray, rows: FloatArray, used: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     """Say which mapped classes have too few samples."""
     if not mapped.sum():
         return ()

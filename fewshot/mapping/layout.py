@@ -217,7 +217,9 @@ def _patch_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes:
 def _require_size(card: Card, size: int) -> None:
     """Refuse a size that the network does not read."""
     known = card.size
-    fits = known.smallest <= size <= known.largest and size % known.multiple_of == 0 if known.free else size == known.rows
+    fits = (
+        known.smallest <= size <= known.largest and size % known.multiple_of == 0 if known.free else size == known.rows
+    )
     if not fits:
         step = f", a multiple of {known.multiple_of}" if known.multiple_of > 1 else ""
         expected = f"{known.smallest} to {known.largest} pixels{step}" if known.free else f"{known.rows} pixels"

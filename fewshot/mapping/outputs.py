@@ -200,9 +200,7 @@ def write_style(path: Path, table: ClassTable, values: Sequence[int]) -> None:
     palette = ElementTree.SubElement(renderer, "colorPalette")
     for value, entry in zip(values, table.classes, strict=True):
         colour = f"#{bytes(entry.colour or (128, 128, 128)).hex()}"
-        ElementTree.SubElement(
-            palette, "paletteEntry", value=str(value), color=colour, label=entry.name, alpha="255"
-        )
+        ElementTree.SubElement(palette, "paletteEntry", value=str(value), color=colour, label=entry.name, alpha="255")
     ElementTree.indent(root)
     path.write_text(
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, encoding="unicode"),

@@ -15,9 +15,7 @@ _EMPTY = (255, 255, 255)
 _INK = "#333333"
 
 
-def draw_map(
-    path: Path, summary: Summary, grid: Grid, table: ClassTable, values: Sequence[int], *, title: str
-) -> None:
+def draw_map(path: Path, summary: Summary, grid: Grid, table: ClassTable, values: Sequence[int], *, title: str) -> None:
     """Draw a map.
 
     Args:
@@ -56,9 +54,7 @@ def draw_map(
     ]
     if summary.nodata:
         handles.append(Patch(facecolor="white", edgecolor=_INK, linewidth=0.4, label="no data"))
-    axes.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, borderaxespad=0
-    )
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, borderaxespad=0)
     figure.savefig(path, format="png")
 
 
@@ -66,9 +62,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %" if share >= 0.0005 else "< 0.1 %"
 
 
-def _coloured(
-    classes: npt.NDArray[np.uint8], table: ClassTable, values: Sequence[int]
-) -> npt.NDArray[np.uint8]:
+def _coloured(classes: npt.NDArray[np.uint8], table: ClassTable, values: Sequence[int]) -> npt.NDArray[np.uint8]:
     """Return the colours [H, W, 3] of a class raster."""
     lookup = np.full((256, 3), _EMPTY, np.uint8)
     for value, entry in zip(values, table.classes, strict=True):

@@ -2,26 +2,18 @@
 
 import hashlib
 import json
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.metadata import version as installed
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fewshot.errors import ArtifactError, FewshotError, RasterError, RecipeError
-from fewshot.geo.labels import LabelSummary, require_georeference
-from fewshot.geo.landcover import ClassTable, read_class_table
+from fewshot.errors import ArtifactError, FewshotError
 from fewshot.mapping.accuracy import Accuracy, assess
+from fewshot.mapping.adapting import Learned, learn
 from fewshot.mapping.blocks import Block, Job, Parts, assemble
-from fewshot.mapping.classes import find_classes, number_classes, with_classes, with_colours
-from fewshot.mapping.examples import Examples, LabelPlan, Split, Support, find_examples, read_support, split_apart
-from fewshot.mapping.layout import Layout, WindowPlan, plan_windows
+from fewshot.mapping.layout import plan_windows
 from fewshot.mapping.model import AdaptedModel, Card, Predictor
 from fewshot.mapping.outputs import (
     Outputs,
@@ -35,97 +27,15 @@ from fewshot.mapping.outputs import (
     write_rasters,
     write_style,
 )
-from fewshot.mapping.picture import draw_map, pixel_sides
+from fewshot.mapping.picture import draw_map
 from fewshot.mapping.pipeline import Engine
+from fewshot.mapping.report import MapReport, describe_map, map_tags, scene_notes
+from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import Scene, open_scene
 from fewshot.mapping.validation import Validation, open_validation
 from fewshot.mapping.work import WorkFolder
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class MapRequest:
-    """What is to be mapped, and how.
-
-    Attributes:
-        scenes: One file; or several, as neighbours or with a band each.
-        to: The map to write, `.tif`; the other files are named after it.
-        labels: The region's own labels; or
-        adapted: a model adapted before, as `save_adapted` wrote it.
-        classes: Class table (CSV or TOML) with names, numbers and colours.
-        bands: Overrules the descriptions of the scene's bands; see `match_bands`.
-        scale: What one digital number is worth to the network, where the file does not say and the card is wrong.
-        windows: Which windows are asked for.
-        steps: Inner steps; the model's own number if None.
-        probabilities: Whether to write the probabilities of all classes too.
-        save_adapted: File to keep the adapted model in.
-        resume: Whether to go on with an interrupted map.
-        title: Of the quick-look.
-    """
-
-    scenes: tuple[str, ...]
-    to: Path
-    labels: LabelPlan | None = None
-    adapted: Path | None = None
-    classes: Path | None = None
-    bands: tuple[str | int, ...] = ()
-    scale: float | None = None
-    windows: WindowPlan = field(default_factory=WindowPlan)
-    steps: int | None = None
-    probabilities: bool = False
-    save_adapted: Path | None = None
-    resume: bool = False
-    title: str = ""
-
-    def __post_init__(self) -> None:
-        """Check what goes together."""
-        if (self.labels is None) == (self.adapted is None):
-            raise RecipeError("a map needs labels, or a model adapted before: give one of --labels and --adapted")
-        if self.to.suffix.lower() not in (".tif", ".tiff"):
-            raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
-
-
-@dataclass(frozen=True, eq=False)
-class MapReport:
-    """What became of a map.
-
-    Attributes:
-        files: Written, the map last.
-        table: Its classes.
-        shares: Of the mapped pixels, by class.
-        support_loss: Before the first inner step and after the last.
-        accuracy: Where there were labels to validate with.
-        notes: Remarks on the labels and the scene.
-        seconds: It took.
-    """
-
-    files: tuple[Path, ...]
-    table: ClassTable
-    shares: Mapping[str, float]
-    support_loss: tuple[float, float]
-    accuracy: Accuracy | None
-    notes: tuple[str, ...]
-    seconds: float
-
-
-@dataclass(eq=False)
-class Learned:
-    """The adapted model, and what it was adapted to.
-
-    Attributes:
-        model: Adapted.
-        examples: In the support.
-        split: Where examples were kept back.
-        summary: What became of the labels.
-        notes: Remarks.
-    """
-
-    model: AdaptedModel
-    examples: Examples | None = None
-    split: Split | None = None
-    summary: LabelSummary | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 def map_region(
@@ -134,7 +44,7 @@ def map_region(
     """Adapt a model to the labels of a region, and map all of it.
 
     An interrupted map leaves no file under its final name; what is finished is kept beside it, in `.NAME.work`, and
-    the same request with `resume` goes on there. The result is the same to the bit.
+    the same request with `resume` goes on there. The map is then the same to the bit.
 
     Args:
         predictor: The model, to adapt.
@@ -150,55 +60,48 @@ def map_region(
     """
     began = time.monotonic()
     card = predictor.card()
-    require_usable(card)
+    require_inductive(card)
     scene = open_scene(request.scenes, card, bands=request.bands, scale=request.scale)
     names, work = Outputs(request.to), WorkFolder(request.to)
     work.open(resume=request.resume)
     try:
-        # A few labels become a support set, and the model adapts to it.
+        # The labels become a support set, and the model adapts to it.
         learned = learn(predictor, scene, request, work)
-        model = learned.model
-        layout = plan_windows(card, (scene.grid.height, scene.grid.width), request.windows, classes=model.classes)
-        job = make_job(scene, layout, model, request)
-        work.claim(describe_job(job, model))
+        job = make_job(scene, card, learned.model, request)
+        work.claim(describe_job(job, learned.model))
 
-        # Every window is predicted once; finished groups are kept on the disk.
+        # Every window is predicted once; finished groups of windows are kept on the disk.
         predict_all(job, engine, work, progress)
 
-        # Groups are put together to rasters, and compared with the labels that were kept back.
-        validation = make_validation(scene, request, learned)
+        # Groups are put together to rasters, and compared with labels that the model was not shown.
+        validation = make_validation(scene, card, request, learned)
         made = names.in_folder(work.path)
-        summary = write_map(job, made, work, (learned, validation, card))
-        require_data(summary, scene.info.path)
-        accuracy, notes = judge(validation, summary, model.table)
-        notes = (*learned.notes, *band_notes(scene), *notes)
-        report = MapReport(
-            tuple(path for path in names.all() if made.in_folder(work.path) and _is_made(path, made)),
-            model.table,
-            dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True)),
-            model.support_loss,
-            accuracy,
-            notes,
-            time.monotonic() - began,
-        )
-        write_report(made.report, report, (request, scene, job, learned, card, summary))
+        summary = write_map(job, made, work, learned, validation, card)
+        accuracy, notes = judge(validation, summary, learned)
+        notes = (*learned.notes, *scene_notes(scene), *notes)
+
+        # The report, then all files get their names, the map last.
+        seconds = time.monotonic() - began
+        said = describe_map(request, card, job, learned, summary)
+        said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
+        write_json(made.report, said)
         if request.save_adapted is not None:
-            model.save(request.save_adapted)
+            learned.model.save(request.save_adapted)
         files = publish(made, names)
     except FewshotError as error:
-        done = len(work.finished())
-        if done and "--resume" not in str(error):
-            error.args = (f"{error} {done} blocks are finished and kept; go on with --resume.",)
+        say_what_is_kept(error, work)
         raise
     work.remove()
-    return MapReport(tuple(files), report.table, report.shares, report.support_loss, accuracy, notes, report.seconds)
+    table, total = learned.model.table, summary.pixels.sum()
+    shares = dict(zip(table.names, (summary.pixels / total).tolist(), strict=True))
+    return MapReport(tuple(files), table, shares, learned.model.support_loss, accuracy, notes, seconds)
 
 
-def require_usable(card: Card) -> None:
-    """Refuse a model that cannot map.
+def require_inductive(card: Card) -> None:
+    """Refuse a model whose answers depend on the other queries of a call.
 
     Raises:
-        ArtifactError: if its answers depend on the other queries of a call.
+        ArtifactError: if this one's do.
     """
     if card.transductive:
         raise ArtifactError(
@@ -207,97 +110,10 @@ def require_usable(card: Card) -> None:
         )
 
 
-def learn(predictor: Predictor, scene: Scene, request: MapRequest, work: WorkFolder) -> Learned:
-    """Adapt the model to the labels, or take one that was adapted before.
-
-    Raises:
-        FewshotError: if the labels or the model cannot be used.
-    """
-    card = predictor.card()
-    if request.labels is None:
-        path = request.adapted or work.adapted
-        model = AdaptedModel.load(path)
-        model.require_model(card, where=str(path))
-        scene.check_units()
-        return Learned(model)
-    learned, support = gather_support(card, scene, request, request.labels)
-    if request.resume and work.adapted.exists():
-        learned.model = AdaptedModel.load(work.adapted)
-        learned.model.require_model(card, where=str(work.adapted))
-        return learned
-    adapted = predictor.adapt(support.x, support.y, steps=request.steps)
-    before, after = (float(value) for value in adapted.support_loss)
-    vector = np.asarray(adapted.vector, np.float32)
-    model = learned.model
-    learned.model = AdaptedModel(vector, model.table, model.values, (before, after), model.fingerprint)
-    learned.model.save(work.adapted)
-    return learned
-
-
-def gather_support(card: Card, scene: Scene, request: MapRequest, plan: LabelPlan) -> tuple[Learned, Support]:
-    """Read the labels, keep some back where that is asked for, and read the pictures around the others.
-
-    Raises:
-        FewshotError: if no labels are left, or they show a single class.
-    """
-    require_georeference(scene.info, "scene")
-    own = read_class_table(request.classes) if request.classes else None
-    table = find_classes(card, plan.path, field=plan.field, table=own)
-    size = card.size.rows
-    spacing = max(1, size // 2) if card.output == "patch" else 2 * plan.radius + 1
-    found = find_examples(scene, plan, table, spacing=spacing)
-    scene.check_units([(int(found.examples.rows[0]), int(found.examples.columns[0]))])
-    split = None
-    examples = found.examples
-    if plan.holdout:
-        split = split_apart(examples, plan.holdout, plan.apart or size, seed=plan.seed)
-        examples = split.support
-    support, examples = read_support(scene, card, examples, plan)
-    notes = list(found.summary.lines())
-    counts = examples.counts(len(table.names))
-    if card.label_space == "task":
-        # The model tells apart the classes it is shown: those without an example are not in the map.
-        shown = [index for index, count in enumerate(counts) if count]
-        notes += [f"no example of {name} is left; it is not in the map." for name in table.names if name not in
-                  [table.names[index] for index in shown]]
-        renumber = np.full(len(counts) + 1, -1, np.int32)
-        renumber[shown] = np.arange(len(shown))
-        support = Support(support.x, renumber[support.y])
-        examples = Examples(examples.rows, examples.columns, renumber[examples.labels])
-        split = split and Split(split.support, _renumbered(split.validation, renumber), split.near, split.apart)
-        table = with_classes(table, shown)
-    else:
-        table = with_classes(table, range(len(table.names)))
-    require_classes(card, table, counts, plan.path)
-    if len(examples) < len(found.examples) and not split:
-        notes.append(f"{len(examples)} of {len(found.examples)} labelled pixels are shown to the model, which takes "
-                     f"{card.limits.examples} pictures.")
-    table = with_colours(table)
-    values, _ = number_classes(table)
-    blank = AdaptedModel(np.zeros(0, np.float32), table, values, (np.nan, np.nan), card.adapted.fingerprint)
-    return Learned(blank, examples, split, found.summary, notes), support
-
-
-def _renumbered(examples: Examples, renumber: npt.NDArray[np.int32]) -> Examples:
-    labels = renumber[examples.labels]
-    return Examples(examples.rows, examples.columns, labels).keep(labels >= 0)
-
-
-def require_classes(card: Card, table: ClassTable, counts: Sequence[int], path: Path) -> None:
-    """Refuse a support set that the model cannot adapt to.
-
-    Raises:
-        RasterError: if it shows one class alone, or more than the model takes.
-    """
-    shown = sum(count > 0 for count in counts)
-    if shown < 2:
-        raise RasterError(f"{path} shows one class alone; expected labels of at least two to tell apart")
-    if card.label_space == "task" and len(table.names) > card.limits.classes:
-        raise RasterError(f"{path} shows {len(table.names)} classes; the model takes {card.limits.classes}")
-
-
-def make_job(scene: Scene, layout: Layout, model: AdaptedModel, request: MapRequest) -> Job:
+def make_job(scene: Scene, card: Card, model: AdaptedModel, request: MapRequest) -> Job:
     """Put together what the prediction of a group depends on."""
+    size = (scene.grid.height, scene.grid.width)
+    layout = plan_windows(card, size, request.windows, classes=model.classes)
     nodata = 255 if 0 in model.values else 0
     return Job(scene, layout, model.vector, model.values, nodata, request.probabilities)
 
@@ -321,44 +137,47 @@ def predict_all(job: Job, engine: Engine, work: WorkFolder, progress: Progress |
     """Predict the groups that are not finished yet."""
     finished = work.finished()
     show = progress or (lambda done, total: None)
-    count = len(finished)
-    show(count, len(job.layout))
+    done = len(finished)
+    show(done, len(job.layout))
 
     def save(group: int, parts: Parts) -> None:
-        nonlocal count
+        nonlocal done
         work.save(group, parts)
-        count += 1
-        show(count, len(job.layout))
+        done += 1
+        show(done, len(job.layout))
 
     engine(job, [group for group in range(len(job.layout)) if group not in finished], save)
 
 
-def make_validation(scene: Scene, request: MapRequest, learned: Learned) -> Validation | None:
+def make_validation(scene: Scene, card: Card, request: MapRequest, learned: Learned) -> Validation | None:
     """Return the labels to compare the map with, if there are any."""
     plan, support = request.labels, learned.examples
     if plan is None or support is None:
         return None
     table = learned.model.table
     if learned.split is not None:
-        split = learned.split
-        return Validation(len(table.names), support, split.apart, examples=split.validation)
-    return open_validation(scene, plan, table, support, apart=plan.apart or 1)
+        kept = learned.split
+        return Validation(len(table.names), support, kept.apart, examples=kept.validation)
+    shown = plan.radius + 1 if card.output == "pixel" else 1
+    return open_validation(scene, plan, table, support, apart=plan.apart or shown)
 
 
-def write_map(
-    job: Job, made: Outputs, work: WorkFolder, about: tuple[Learned, Validation | None, Card]
+def write_map(  # noqa: PLR0913  what the files of a map are made of
+    job: Job, made: Outputs, work: WorkFolder, learned: Learned, validation: Validation | None, card: Card
 ) -> Summary:
-    """Put the groups together, and write the rasters, the style and the quick-look to the work folder."""
-    learned, validation, card = about
+    """Put the groups together, and write rasters, style and quick-look to the work folder.
+
+    Raises:
+        RasterError: if a file cannot be written, or the map has no pixel with data.
+    """
     table, grid = learned.model.table, job.scene.grid
     index = np.full(256, -1, np.int16)
     index[list(job.values)] = np.arange(len(job.values))
     summary = start_summary(grid, len(job.values), job.nodata)
-    load = lru_cache(maxsize=2 * len(job.layout.columns) + 2 if len(job.layout.columns) < 16 else 8)(work.load)
 
     def finished() -> Iterator[Block]:
         for group in range(len(job.layout)):
-            yield assemble(job, group, load)
+            yield assemble(job, group, work.load)
 
     def look(block: Block) -> None:
         summarise(summary, block, index, grid)
@@ -369,8 +188,40 @@ def write_map(
     if not job.all_probabilities:
         del styles[made.probabilities]
     write_rasters(finished(), made, grid, styles, look)
+    require_data(summary, job.scene.info.path)
     write_names(made.names, table, job.values)
     write_style(made.style, table, job.values)
-    title = "Land cover" if not learned.summary else f"Land cover from {len(learned.examples or ())} labels"
-    draw_map(made.picture, summary, grid, table, job.values, title=title)
+    labels = "" if learned.examples is None else f" from {len(learned.examples)} labelled places"
+    draw_map(made.picture, summary, grid, table, job.values, title=f"Land cover{labels}")
     return summary
+
+
+def judge(validation: Validation | None, summary: Summary, learned: Learned) -> tuple[Accuracy | None, tuple[str, ...]]:
+    """Say how good the map is, where there are labels to compare it with."""
+    if validation is None:
+        return None, ()
+    near = f"{validation.near} validation labels lie too near to the support and do not count."
+    notes = (near,) if validation.near else ()
+    if not validation.confusion.sum():
+        return None, (*notes, "No validation label is left, so the accuracy is not known.")
+    accuracy = assess(validation.confusion, summary.areas, learned.model.table.names)
+    return accuracy, (*notes, *accuracy.notes)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a report.
+
+    Raises:
+        ArtifactError: if it cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written: {error}") from error
+
+
+def say_what_is_kept(error: FewshotError, work: WorkFolder) -> None:
+    """Add to an error's message how to go on, where blocks are finished."""
+    done = len(work.finished())
+    if done and "--resume" not in str(error):
+        error.args = (f"{str(error).rstrip('. ')}. {done} finished blocks are kept; go on with --resume.",)

@@ -79,18 +79,18 @@ class Scene:
         """Say where a window inside the scene has data [H, W]."""
         return read_bands(self._reader, self.info, self.match, window)[1]
 
-    def check_units(self, near: Sequence[tuple[int, int]] = ()) -> None:
+    def check_units(self, near: tuple[int, int] | None = None) -> None:
         """Refuse values that cannot be in the unit that the model expects.
 
         Args:
-            near: Rows and columns of pixels with data; if none, some of the scene are looked at.
+            near: Row and column of a pixel with data; if None, windows of the whole scene are looked at until one has.
 
         Raises:
-            RasterError: if reflectance is far outside of about 0-1 once scaled, or no data is found.
+            RasterError: if reflectance is far outside of about 0-1 once scaled.
         """
         height, width, side = self.grid.height, self.grid.width, _LOOKED_AT
-        if near:
-            row, column = near[len(near) // 2]
+        if near is not None:
+            row, column = near
             self._check(Window(max(0, row - side // 2), max(0, column - side // 2), side, side))
             return
         count = -(-height // side) * -(-width // side)

@@ -68,7 +68,9 @@ class Validation:
         reach = self.apart - 1
         around = Window(window.row - reach, window.column - reach, window.height + 2 * reach, window.width + 2 * reach)
         close = self.support.keep(self.support.within(around))
-        for row, column in zip((close.rows - window.row).tolist(), (close.columns - window.column).tolist(), strict=True):
+        for row, column in zip(
+            (close.rows - window.row).tolist(), (close.columns - window.column).tolist(), strict=True
+        ):
             square = labels[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
             self.near += int(np.count_nonzero(square >= 0))
             square[:] = -1

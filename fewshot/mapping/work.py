@@ -1,9 +1,9 @@
 """The work folder of a map: what is finished so far, so that an interrupted map can be resumed.
 
-    .map.tif.work/
-    ├── job.json         what the pixels of the map depend on
-    ├── adapted.npz      the adapted model
-    └── groups/7.npz     a finished group; each file appears under its name only when it is whole
+.map.tif.work/
+├── job.json         what the pixels of the map depend on
+├── adapted.npz      the adapted model
+└── groups/7.npz     a finished group; each file appears under its name only when it is whole
 """
 
 import errno
@@ -98,7 +98,9 @@ class WorkFolder:
         try:
             return np.load(self._groups / f"{group}.npz", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DamagedDataError(f"{self._groups / f'{group}.npz'} is damaged ({error}); remove it and resume") from None
+            raise DamagedDataError(
+                f"{self._groups / f'{group}.npz'} is damaged ({error}); remove it and resume"
+            ) from None
 
     def remove(self) -> None:
         """Remove the folder: the map is whole."""

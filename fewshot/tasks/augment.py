@@ -32,6 +32,8 @@ class Augmentation:
         colour_per: Whether brightness, contrast and gain are drawn for every image or once a task.
         noise: Standard deviation of the noise added to every pixel.
         erase: Greatest side of a rectangle set to the image's mean, as a share of the image's side.
+        band_dropout: Probability that a task lacks a band, which is then 0 in all of its images, so that the learner
+            also adapts where bands are missing. Some band is always left.
     """
 
     turns: Per = "none"
@@ -47,6 +49,7 @@ class Augmentation:
     colour_per: Literal["image", "task"] = "image"
     noise: float = 0.0
     erase: float = 0.0
+    band_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -54,8 +57,8 @@ class Augmentation:
         Raises:
             RecipeError: if one is out of range.
         """
-        greatest = {"rotation": 180.0, "shear": 60.0, "scale": 0.9, "shift": 1.0, "erase": 1.0}
-        for name in ("rotation", "shear", "scale", "shift", "brightness", "contrast", "gain", "noise", "erase"):
+        greatest = {"rotation": 180.0, "shear": 60.0, "scale": 0.9, "shift": 1.0, "erase": 1.0, "band_dropout": 0.9}
+        for name in (*greatest, "brightness", "contrast", "gain", "noise"):
             value, limit = getattr(self, name), greatest.get(name, math.inf)
             if not 0 <= value <= limit:
                 raise RecipeError(f"augmentation {name} lies in 0-{limit:g}, received {value}")
@@ -89,14 +92,19 @@ def make_augment(augmentation: Augmentation) -> Callable[[TaskBatch, Any], TaskB
         # Support and queries change together: what holds for a task holds for both.
         images = tf.concat([batch.support_x, batch.query_x], axis=1)
         images = _augment_images(images, seed, augmentation)
-        return batch._replace(support_x=images[:, :shots], query_x=images[:, shots:])
+        changed = batch._replace(support_x=images[:, :shots], query_x=images[:, shots:])
+        if batch.support_y.shape.rank < 4:
+            return changed
+        labels = tf.concat([batch.support_y, batch.query_y], axis=1)
+        labels = _move_labels(labels, seed, augmentation)
+        return changed._replace(support_y=labels[:, :shots], query_y=labels[:, shots:])
 
     return augment
 
 
 def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
     """Apply in turn what is wanted to images [tasks, n, H, W, bands]."""
-    seeds = tf.unstack(tf.random.split(seed, 6))
+    seeds = tf.unstack(tf.random.split(seed, 7))
     if wanted.turns != "none":
         images = quarter_turns(images, seeds[0], per=wanted.turns)
     if wanted.flips != "none":
@@ -110,7 +118,22 @@ def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) ->
         images = tf.clip_by_value(images + noise, 0.0, 1.0)
     if wanted.erase:
         images = erase(images, seeds[5], largest=wanted.erase)
+    if wanted.band_dropout:
+        images = drop_bands(images, seeds[6], share=wanted.band_dropout)
     return images
+
+
+def _move_labels(labels: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
+    """Move the labels of pixels [tasks, n, H, W] as the same seed moves their images; -1 comes in from outside."""
+    seeds = tf.unstack(tf.random.split(seed, 7))
+    labels = labels[..., tf.newaxis]
+    if wanted.turns != "none":
+        labels = quarter_turns(labels, seeds[0], per=wanted.turns)
+    if wanted.flips != "none":
+        labels = flips(labels, seeds[1], per=wanted.flips)
+    if wanted.moves:
+        labels = affine(labels, seeds[2], wanted)
+    return labels[..., 0]
 
 
 def quarter_turns(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
@@ -146,10 +169,10 @@ def flips(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
 
 
 def affine(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
-    """Rotate, shear, scale and shift every image about its centre, bilinearly.
+    """Rotate, shear, scale and shift every image about its centre: bilinearly, or labels by their nearest pixel.
 
     Args:
-        images: [tasks, n, H, W, bands].
+        images: [tasks, n, H, W, bands] float, or [tasks, n, H, W, 1] int labels, -1 where ignored.
         seed: [2] int64.
         wanted: The greatest rotation, shear, scale and shift, and the fill.
     """
@@ -171,8 +194,8 @@ def affine(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tenso
         images=tf.reshape(images, [count, *images.shape[2:]]),
         transforms=tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1),
         output_shape=[rows, columns],
-        fill_value=0.0,
-        interpolation="BILINEAR",
+        fill_value=-1.0 if images.dtype.is_integer else 0.0,
+        interpolation="NEAREST" if images.dtype.is_integer else "BILINEAR",
         fill_mode=wanted.fill.upper(),
     )
     return tf.ensure_shape(tf.reshape(moved, shape), images.shape)
@@ -214,6 +237,19 @@ def erase(images: tf.Tensor, seed: tf.Tensor, *, largest: float) -> tf.Tensor:
     column = tf.reshape((tf.range(columns, dtype=tf.float32) + 0.5) / columns, [1, 1, 1, columns, 1])
     inside = (row >= starts[0]) & (row < starts[0] + sizes[0]) & (column >= starts[1]) & (column < starts[1] + sizes[1])
     return tf.where(inside, tf.reduce_mean(images, axis=[2, 3], keepdims=True), images)
+
+
+def drop_bands(images: tf.Tensor, seed: tf.Tensor, *, share: float) -> tf.Tensor:
+    """Set bands of whole tasks to 0; a task that would lose all of them keeps them all.
+
+    Args:
+        images: [tasks, n, H, W, bands].
+        seed: [2] int64.
+        share: Probability that a task loses a band.
+    """
+    kept = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1, images.shape[-1]], seed) >= share
+    kept |= ~tf.reduce_any(kept, axis=-1, keepdims=True)
+    return images * tf.cast(kept, images.dtype)
 
 
 def _drawn_for(images: tf.Tensor, per: str) -> list[Any]:

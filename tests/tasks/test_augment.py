@@ -205,3 +205,44 @@ def test_erase_sets_one_rectangle_of_each_image_to_its_mean() -> None:
 def test_limits_are_checked(fields: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Augmentation(**fields)
+
+
+def labelled(side: int) -> TaskBatch:
+    """Smooth images of one band in three levels, whose pixels' labels are these levels."""
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    kinds = np.stack([np.floor(3 * (0.5 * rows + 0.5 * columns)), np.floor(3 * rows), np.floor(2.9 * columns**2)])
+    kinds = np.tile(kinds, (2, 2, 1, 1)).astype(np.int32)  # [2 tasks, 6 windows, H, W]
+    images = (kinds[..., None] / 2).astype(np.float32)
+    return TaskBatch(*(tf.constant(part) for part in (images[:, :2], kinds[:, :2], images[:, 2:], kinds[:, 2:])))
+
+
+@pytest.mark.parametrize("fields", [{"turns": "image", "flips": "image"}, {"turns": "task"}, {"flips": "task"}])
+def test_labels_of_pixels_turn_with_their_images(fields: dict) -> None:
+    augment = make_augment(Augmentation(**fields))
+    assert augment is not None
+    before, after = labelled(8), augment(labelled(8), seed(5))
+    assert not np.array_equal(before.support_x, after.support_x)
+    np.testing.assert_array_equal(2 * after.support_x[..., 0], after.support_y)
+    np.testing.assert_array_equal(2 * after.query_x[..., 0], after.query_y)
+
+
+@pytest.mark.parametrize("fill", ["constant", "reflect"])
+def test_labels_of_pixels_rotate_and_scale_with_their_images(fill: str) -> None:
+    augment = make_augment(Augmentation(rotation=40.0, scale=0.3, shift=0.2, fill=fill))  # type: ignore[arg-type]
+    assert augment is not None
+    after = augment(labelled(40), seed(6))
+    labels, levels = after.query_y.numpy(), 2 * after.query_x.numpy()[..., 0]
+    assert (labels == -1).any() == (fill == "constant")
+    counted = labels >= 0
+    # Levels are blended at the borders only.
+    assert np.mean(np.round(levels[counted]) == labels[counted]) > 0.9
+
+
+def test_dropped_bands_are_zero_in_all_images_of_a_task(batch: TaskBatch) -> None:
+    changed = apply(batch, 4, band_dropout=0.5)
+    gone = [np.all(part.numpy() == 0, axis=(1, 2, 3)) for part in (changed.support_x, changed.query_x)]
+    np.testing.assert_array_equal(gone[0], gone[1])
+    assert gone[0].any()
+    assert not gone[0].all(axis=1).any()
+    kept = ~gone[0][:, None, None, None, :]
+    np.testing.assert_array_equal(changed.support_x, np.where(kept, batch.support_x, 0))
