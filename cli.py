@@ -9,7 +9,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def train(  # noqa: PLR0913 (one parameter an option)
 @click.option("--shots", help="Support examples a class, such as 1 or 1,5,10 for a table; the recipe's if not given.")
 @click.option("--steps", default="0,1,2,5,10", show_default=True, help="Inner steps of the curve.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the drawn tasks.")
+@click.option("--bands", help="Bands the test regions have, such as B2,B3,B4,B8; the others are missing there.")
 @click.option("--task-list", type=click.Path(path_type=Path), help="Evaluate on a frozen task list (JSON).")
 @click.option("--save-tasks", type=click.Path(path_type=Path), help="Write the tasks as a frozen list, to use again.")
 @click.option("--baselines", is_flag=True, help="Put the plain baselines beside the run, on the same tasks.")
@@ -112,6 +114,7 @@ def evaluate(
     from fewshot.training.report import print_report, write_report
 
     asked["shots"], asked["steps"] = numbers(asked["shots"], "--shots"), numbers(asked["steps"], "--steps")
+    asked["bands"] = tuple(name.strip() for name in (asked["bands"] or "").split(",") if name.strip())
     report = run_evaluation(run, paths, Request(**asked), baselines=baselines, baseline_minutes=baseline_minutes)
     print_report(report)
     if json_file is not None:
@@ -342,6 +345,129 @@ def serve(folder: Path | None, **given: Any) -> None:
     from serving.server import serve as run_server
 
     run_server(read_flags(folder, given))
+
+
+def map_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that `map` and `map-many` share."""
+    file = click.Path(path_type=Path)
+    for option in reversed(
+        (
+            click.option("--model", type=file, help="Folder of an exported model: DIR/NAME, or DIR/NAME/VERSION."),
+            click.option("--server", metavar="URL", help="A served model: host:port/NAME, or http://host:port/NAME."),
+            click.option("--label-field", help="Field of the labels that holds the class; a usual one if not given."),
+            click.option("--classes", type=file, help="Class table (CSV: id, name, colour, ignored) for the labels."),
+            click.option(
+                "--bands", default="", help="Names of the scene's bands, or their numbers in the model's order."
+            ),
+            click.option(
+                "--scale", type=float, help="What one unit of the scene is worth, where its file does not say."
+            ),
+            click.option(
+                "--radius", default=1, show_default=True, help="Segmentation: pixels that a point labels too."
+            ),
+            click.option("--holdout", default=0.0, help="Share of the labels to keep back and report accuracy on."),
+            click.option(
+                "--apart", type=int, help="Least pixels between support and validation; a picture if not given."
+            ),
+            click.option("--seed", default=0, show_default=True, help="Decides which labels are kept back."),
+            click.option("--steps", type=click.IntRange(0), help="Inner steps; the model's own number if not given."),
+            click.option("--stride", type=int, help="Patch models: pixels between patches; a quarter if not given."),
+            click.option("--window", "size", type=int, help="Segmentation: pixels of a window's side."),
+            click.option(
+                "--overlap", type=int, help="Segmentation: pixels that windows share; an eighth if not given."
+            ),
+            click.option("--probabilities", is_flag=True, help="Write the probabilities of all classes too."),
+            click.option("--resume", is_flag=True, help="Go on with an interrupted map."),
+            click.option("--workers", default=1, show_default=True, help="Processes that predict on this machine."),
+            click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@main.command("map")
+@click.option("--scene", "scenes", multiple=True, required=True, help="Raster; repeatable: neighbours, or a band each.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Points, lines or polygons, or a class raster.")
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="The map to write, .tif.")
+@click.option("--validation", type=click.Path(path_type=Path), help="Labels to report accuracy on.")
+@click.option("--save-adapted", type=click.Path(path_type=Path), help="Keep the adapted model in this file, .npz.")
+@click.option("--adapted", type=click.Path(path_type=Path), help="Use a model adapted before, in place of labels.")
+@map_options
+@kind_errors
+def map_command(**asked: Any) -> None:
+    """Map a region that no model has seen: adapt to its labels, then predict all of it."""
+    from fewshot.mapping.region_map import map_region
+    from fewshot.training.datasets import progress_bar
+
+    request = map_request(asked)
+    with opened_model(asked) as (predictor, engine), progress_bar("Mapping", "blocks") as show:
+        report = map_region(predictor, engine, request, progress=show)
+    for line in report.lines():
+        click.echo(line)
+    click.echo(f"Map: {report.files[-1]}, and {', '.join(path.name for path in report.files[:-1])} beside it.")
+
+
+@main.command("map-many")
+@click.argument("regions", type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder: TO/NAME/map.tif for each region.")
+@map_options
+@kind_errors
+def map_many_command(regions: Path, to: Path, **asked: Any) -> None:
+    """Map the regions listed in REGIONS, each with its own labels; one that fails does not stop the others.
+
+    REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, label_field, validation, classes.
+    """
+    from fewshot.mapping.many import map_many, read_regions, table_lines, write_table
+    from fewshot.mapping.region_map import map_region
+    from fewshot.training.datasets import progress_bar
+
+    common = map_request({**asked, "scenes": (), "labels": regions, "to": Path("map.tif")})
+    listed, results = read_regions(regions, to, common), []
+    with opened_model(asked) as (predictor, engine), progress_bar("Mapping", "regions") as show:
+        for result in map_many(listed, lambda request: map_region(predictor, engine, request)):
+            results.append(result)
+            show(len(results), len(listed))
+    write_table(to / "summary.csv", results)
+    for line in table_lines(results):
+        click.echo(line)
+    if any(result.state == "failed" for result in results):
+        sys.exit(1)
+
+
+def map_request(asked: dict[str, Any]) -> Any:
+    """Return what the options of a map ask for."""
+    from fewshot.mapping.examples import LabelPlan
+    from fewshot.mapping.layout import WindowPlan
+    from fewshot.mapping.many import split_bands
+    from fewshot.mapping.request import MapRequest
+
+    kept = ("scenes", "to", "adapted", "classes", "scale", "steps", "probabilities", "save_adapted", "resume")
+    labels = None
+    if asked["labels"] is not None:
+        plan = ("radius", "holdout", "validation", "apart", "seed")
+        labels = LabelPlan(asked["labels"], asked["label_field"], **{key: asked[key] for key in plan if key in asked})
+    windows = WindowPlan(asked["stride"], asked["size"], asked["overlap"])
+    settings = {key: asked[key] for key in kept if key in asked}
+    return MapRequest(**settings, labels=labels, bands=split_bands(asked["bands"]), windows=windows)
+
+
+@contextmanager
+def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Open the model that a map is asked of, and where it is predicted."""
+    from fewshot.mapping.engine import open_engine
+    from fewshot.mapping.model import ModelSource
+    from serving.predictor import open_predictor
+
+    if (asked["model"] is None) == (asked["server"] is None):
+        raise click.UsageError("a map needs a model: give one of --model and --server.")
+    target = asked["server"] or str(asked["model"].resolve())
+    workers, scheduler = asked["workers"], asked["scheduler"]
+    with open_predictor(target) as predictor:
+        with open_engine(
+            predictor, ModelSource(open_predictor, target), workers=workers, scheduler=scheduler
+        ) as engine:
+            yield predictor, engine
 
 
 @main.command()

@@ -85,6 +85,39 @@ class ArrayStore:
         return images
 
 
+class KeptBands:
+    """A store some of whose bands are missing: they read as 0, as they do in training with `band_dropout`."""
+
+    def __init__(self, base: Any, kept: Sequence[str]) -> None:
+        """Wrap `base`, a store that names its bands.
+
+        Raises:
+            DataNotFoundError: if the store does not name its bands, or has none of a name in `kept`.
+        """
+        known = [band.name for band in getattr(base, "bands", ())]
+        for name in kept:
+            if name not in known:
+                has = f"it has {', '.join(known)}" if known else "its bands have no names"
+                raise DataNotFoundError(f"this data has no band {name!r}; {has}")
+        self._base = base
+        self._kept = np.array([name in kept for name in known])
+        self.names: Sequence[str] = base.names
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of every image, missing bands included."""
+        rows, columns, bands = self._base.shape
+        return rows, columns, bands
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the images `indices` [n] as [n, H, W, bands] float32, missing bands 0."""
+        return np.asarray(self._base.read(indices) * self._kept, np.float32)
+
+    def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
+        """Return the labels of the pixels of images `indices` [n] as [n, H, W]."""
+        return np.asarray(self._base.read_labels(indices), np.int32)
+
+
 class RotatedStore:
     """A store of square images together with their three quarter turns.
 

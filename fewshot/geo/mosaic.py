@@ -172,6 +172,7 @@ class MosaicReader(RasterReader):
         bands: Sequence[int] | None = None,
         size: int | None = None,
         grid: Grid | None = None,
+        alpha: bool = True,
     ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
         """Read a window of the mosaic; args and errors are those of `RasterReader.read`, size and grid not taken.
 
@@ -181,6 +182,7 @@ class MosaicReader(RasterReader):
             bands: Of the mosaic, counted from 1.
             size: None.
             grid: None.
+            alpha: As there; never of a band that is read itself.
         """
         if window is None or bands is None or size is not None or grid is not None:
             raise RasterError(f"a mosaic such as {path} is read by windows and bands, as it is")
@@ -192,7 +194,8 @@ class MosaicReader(RasterReader):
             if here is None or not places:
                 continue
             numbers = [part.bands.index(bands[place]) + 1 for place in places]
-            found, ok = super().read(part.source, here.within(part.window), bands=numbers)  # type: ignore[arg-type]
+            own = alpha and max(numbers) < len(part.bands)  # a fourth band that is wanted is no mask
+            found, ok = super().read(Path(part.source), here.within(part.window), bands=numbers, alpha=own)
             if pixels is None:
                 pixels = np.zeros(valid.shape, found.dtype)
             rows, columns = here.within(window).slices

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,5 @@ def _require_whole(path: Path) -> None:
 
 def category_names(names: Sequence[str]) -> str:
     """Return what GDAL keeps beside a raster (`.aux.xml`) to call its values 0, 1, ... by names."""
-    from xml.sax.saxutils import escape
-
     listed = "".join(f"<Category>{escape(name)}</Category>" for name in names)
     return f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{listed}</CategoryNames></PAMRasterBand></PAMDataset>\n'

@@ -192,7 +192,7 @@ def _notes(names: Sequence[str], mapped: FloatArray, rows: FloatArray, used: npt
     if not mapped.sum():
         return ()
     left_out = [
-        f"{names[i]} ({mapped[i] / mapped.sum():.1%} of the map, {int(rows[i])} samples)"
+        f"{names[int(i)]} ({mapped[i] / mapped.sum():.1%} of the map, {int(rows[i])} samples)"
         for i in np.flatnonzero((mapped > 0) & ~used)
     ]
     said = f"Figures weighted by area leave out mapped classes with fewer than two samples: {', '.join(left_out)}."

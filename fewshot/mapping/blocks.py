@@ -205,16 +205,14 @@ def assemble(job: Job, group: int, load: Callable[[int], Parts]) -> Block:
     above = load(group - len(layout.columns)) if row else {}
     left = load(group - 1) if column else {}
     corner = load(group - len(layout.columns) - 1) if row and column else {}
-    strips = {
-        (down.head, across.body): [(own, "head_body"), (above, "tail_body")],
-        (down.body, across.head): [(own, "body_head"), (left, "body_tail")],
-        (down.head, across.head): [
-            (own, "head_head"),
-            (above, "tail_head"),
-            (left, "head_tail"),
-            (corner, "tail_tail"),
-        ],
-    }
+    strips = [
+        (down.head, across.body, [(own, "head_body"), (above, "tail_body")]),
+        (down.body, across.head, [(own, "body_head"), (left, "body_tail")]),
+        (
+            *(down.head, across.head),
+            [(own, "head_head"), (above, "tail_head"), (left, "head_tail"), (corner, "tail_tail")],
+        ),
+    ]
     merged = {
         name: np.zeros((core.height, core.width, *own[name].shape[2:]), own[name].dtype)
         for name in ("classes", "confidence", "probabilities")
@@ -222,7 +220,7 @@ def assemble(job: Job, group: int, load: Callable[[int], Parts]) -> Block:
     }
     for name, whole in merged.items():
         whole[down.body, across.body] = own[name]
-    for (rows, columns), sources in strips.items():
+    for rows, columns, sources in strips:
         sums = sources[0][0][sources[0][1]].copy()
         for parts, name in sources[1:]:
             if parts:

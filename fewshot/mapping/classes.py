@@ -17,6 +17,21 @@ from fewshot.mapping.model import Card
 _MOST = 254  # of 256 numbers of a uint8 map, one is nodata
 _READ = 1024  # rows and columns of a label raster whose numbers are looked up at a time
 
+NATURAL: tuple[tuple[str, Colour], ...] = (
+    ("water river lake sea", (66, 120, 190)),
+    ("wetland marsh swamp", (112, 170, 165)),
+    ("forest tree wood", (52, 110, 60)),
+    ("shrub heath", (165, 160, 95)),
+    ("grass meadow pasture low_vegetation", (160, 200, 110)),
+    ("savanna", (214, 196, 110)),
+    ("crop field agri farm", (232, 192, 92)),
+    ("urban built town city impervious settle", (190, 70, 70)),
+    ("road rail", (105, 105, 110)),
+    ("barren bare soil sand rock", (202, 172, 142)),
+    ("snow ice glacier", (236, 242, 250)),
+)
+"""Colours that people expect, for classes whose names hold one of the words."""
+
 PALETTE: tuple[Colour, ...] = (
     (51, 117, 56),
     (221, 204, 119),
@@ -31,7 +46,7 @@ PALETTE: tuple[Colour, ...] = (
     (190, 220, 90),
     (90, 60, 40),
 )
-"""Colours of classes that have none: told apart by people with any colour vision, for the first eight."""
+"""Colours of all others; the first eight are told apart by people with any colour vision."""
 
 
 def find_classes(card: Card, labels: Path, *, field: str | None, table: ClassTable | None) -> ClassTable:
@@ -140,22 +155,20 @@ def number_classes(table: ClassTable) -> tuple[tuple[int, ...], int]:
 
 
 def with_colours(table: ClassTable) -> ClassTable:
-    """Give every class a colour: its own, that of a known scheme, or one of the palette."""
-    known = {entry.name.casefold(): entry.colour for scheme in (DEEPGLOBE, IGBP) for entry in scheme.classes}
-    taken = {entry.colour for entry in table.classes if entry.colour is not None}
+    """Give every class a colour: its own, one that its name suggests, or one of the palette."""
+    taken: set[Colour] = {entry.colour for entry in table.classes if entry.colour is not None}
     entries = []
     for entry in table.classes:
-        colour = entry.colour
-        if colour is None:
-            options = [known.get(entry.name.casefold()), *PALETTE]
-            colour = next((option for option in options if option is not None and option not in taken), None)
-            colour = colour or _another(taken)
-            taken.add(colour)
+        name = entry.name.casefold().replace(" ", "_")
+        natural = [colour for words, colour in NATURAL if any(word in name for word in words.split())]
+        options = (colour for colour in (*natural, *PALETTE) if colour not in taken)
+        colour = entry.colour or next(options, None) or _another(taken)
+        taken.add(colour)
         entries.append(replace(entry, colour=colour))
     return ClassTable(table.name, tuple(entries))
 
 
-def _another(taken: set[Colour | None]) -> Colour:
+def _another(taken: set[Colour]) -> Colour:
     """Return a colour that is not taken."""
     rng = np.random.default_rng(len(taken))
     while True:

@@ -129,7 +129,7 @@ def _reason(found: Any, group: int) -> FewshotError:
     error = found[1] if isinstance(found, tuple) else found
     if isinstance(error, KilledWorker):
         return ArtifactError(
-            f"block {group} has ended {error.allowed_failures + 1} workers, one after the other; is there enough memory "
-            "for so many of them? Take fewer with --workers."
+            f"block {group} has ended {error.allowed_failures + 1} workers, one after the other. Is there enough "
+            "memory for so many of them? Take fewer with --workers."
         )
     return ArtifactError(f"block {group} failed in a worker: {type(error).__name__}: {error}")

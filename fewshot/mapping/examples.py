@@ -12,7 +12,6 @@ from fewshot.geo.labels import LabelSummary, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
 from fewshot.geo.points import labelled_points
 from fewshot.geo.rasters import RasterReader
-from fewshot.geo.vectors import read_features
 from fewshot.geo.windows import IntArray, Window, blocks
 from fewshot.mapping.model import Card
 from fewshot.mapping.scene import Scene

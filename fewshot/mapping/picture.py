@@ -45,7 +45,7 @@ def draw_map(path: Path, summary: Summary, grid: Grid, table: ClassTable, values
     shown = [number for number in np.argsort(-shares, kind="stable").tolist() if summary.pixels[number]]
     handles = [
         Patch(
-            facecolor=tuple(part / 255 for part in table.classes[number].colour or (0, 0, 0)),
+            facecolor=f"#{bytes(table.classes[number].colour or (0, 0, 0)).hex()}",
             edgecolor=_INK,
             linewidth=0.4,
             label=f"{table.names[number]}  {_percent(shares[number])}",

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -44,17 +44,37 @@ class MapReport:
     notes: tuple[str, ...]
     seconds: float
 
+    def lines(self) -> Iterator[str]:
+        """Say the same in words."""
+        yield from self.notes
+        before, after = self.support_loss
+        yield f"Support loss {before:.3f} before adaptation, {after:.3f} after."
+        shares = sorted(self.shares.items(), key=lambda item: -item[1])
+        yield "Shares of the map: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares)
+        if self.accuracy is not None:
+            adjusted = self.accuracy.adjusted
+            weighted = f"{100 * adjusted.value:.1f} ± {100 * (adjusted.ci95 or 0):.1f}" if adjusted.value else "unknown"
+            yield (
+                f"Accuracy {100 * self.accuracy.overall:.1f} % on {sum(map(sum, self.accuracy.confusion))} labels that "
+                f"the model was not shown, {weighted} % weighted by area; macro F1 {self.accuracy.macro_f1:.3f}."
+            )
+
 
 def resolution(job: Job) -> str:
     """Say how fine the map really is."""
     layout = job.layout
-    down, across = pixel_sides(job.scene.grid)
+    sides = np.array(pixel_sides(job.scene.grid))
     unit = "pixels" if job.scene.grid.crs is None else "m"
+
+    def size(pixels: int) -> str:
+        down, across = sides * pixels
+        return f"{down:.3g} x {across:.3g} {unit}"
+
     if layout.per_pixel:
-        return f"every pixel has its own answer: {down:.3g} x {across:.3g} {unit}"
+        return f"every pixel has its own answer: {size(1)}"
     return (
-        f"one answer every {layout.stride} pixels ({down * layout.stride:.3g} x {across * layout.stride:.3g} {unit}), each "
-        f"from a patch of {layout.picture} pixels ({down * layout.picture:.3g} x {across * layout.picture:.3g} {unit})"
+        f"one answer every {layout.stride} pixels ({size(layout.stride)}), each from a patch of "
+        f"{layout.picture} pixels ({size(layout.picture)})"
     )
 
 

@@ -60,7 +60,7 @@ class WorkFolder:
             if changed:
                 said = "; ".join(f"{key} was {before.get(key)}, is {content.get(key)}" for key in changed)
                 raise ArtifactError(
-                    f"{self.path} is of another map: {said[:600]}. Ask for the same, or leave --resume out to begin anew."
+                    f"{self.path} is of another map: {said[:600]}. Ask for the same, or leave --resume out."
                 )
             return
         unfinished = path.with_suffix(".tmp")
@@ -115,7 +115,7 @@ class WorkFolder:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             free = shutil.disk_usage(self.path).free >> 20
             return ArtifactError(
-                f"the disk of {self.path} is full ({free} MB free): {os.strerror(error.errno)}. Make room and go on with "
-                "--resume."
+                f"the disk of {self.path} is full ({free} MB free): {os.strerror(error.errno)}. Make room and go "
+                "on with --resume."
             )
         return ArtifactError(f"{self.path} cannot be written: {error}. Go on with --resume once it can.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fewshot.data.region import RegionSet
+from fewshot.data.region import KeptBands, RegionSet
 from fewshot.errors import DivergedError, RecipeError
 from fewshot.meta import MetaLearner
 from fewshot.tasks.task import write_tasks
@@ -46,6 +46,8 @@ def evaluate(
 
     # The tasks: of regions that training and validation have not seen.
     region_set = measure.run_data(recipe, folder, paths, request.split)
+    if request.bands:
+        region_set = replace(region_set, store=KeptBands(region_set.store, request.bands))
     shots = request.shots or (None,)
     chosen = measure.choose_tasks(recipe, region_set, request, shots[0])
     if request.save_tasks is not None:

@@ -45,6 +45,7 @@ class Request:
         shots: Support examples a class, several for a table by shots; the recipe's if empty.
         steps: Inner steps of the curve.
         seed: Of the drawn tasks.
+        bands: Bands that the test regions have; the others are missing there. All of them if empty.
         task_list: A frozen task list to use instead of drawing.
         save_tasks: Where to write the tasks as a frozen list.
     """
@@ -55,6 +56,7 @@ class Request:
     shots: tuple[int, ...] = ()
     steps: tuple[int, ...] = (0, 1, 2, 5, 10)
     seed: int = 0
+    bands: tuple[str, ...] = ()
     task_list: Path | None = None
     save_tasks: Path | None = None
 

@@ -51,6 +51,18 @@ def test_patches_of_a_tree_in_the_published_split(tree: Path, tmp_path: Path) ->
     assert {"places": ["3"]}.items() <= json.loads((tmp_path / "run.json").read_text())["parts"]["train"].items()
 
 
+def test_a_run_with_band_dropout_is_tested_where_bands_are_missing(tree: Path, tmp_path: Path) -> None:
+    settings = ["data.window=32", "network.filters=4", "network.blocks=2", "tasks.ways=3", "tasks.shots=1"]
+    settings.append("augment.band_dropout=0.3")
+    everything = train_and_evaluate("sen12ms-4w-patch", tree, tmp_path, settings)
+    run("evaluate", tmp_path, "--tasks", 4, "--steps", "0,1", "--bands", "B2,B3,B4", "--json", tmp_path / "rgb.json")
+    some = json.loads((tmp_path / "rgb.json").read_text())
+    assert some["tasks"] == everything["tasks"]
+    result = CliRunner().invoke(cli.main, ["evaluate", str(tmp_path), "--bands", "B2,B99"])
+    assert result.exit_code == 1
+    assert "this data has no band 'B99'; it has VV, VH, B1" in result.output
+
+
 def test_segmentation_of_prepared_records_with_baselines_by_shots(tree: Path, tmp_path: Path) -> None:
     prepare(tree, tmp_path / "made", window=32, records=True)
     report = train_and_evaluate(
