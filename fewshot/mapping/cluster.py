@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import dask
@@ -78,7 +79,7 @@ def run_on(client: Client, source: ModelSource) -> Engine:
             return client.submit(_predict, held, group, source, pure=False, retries=1)
 
         most = max(1, len(client.scheduler_info(n_workers=-1)["workers"])) * IN_FLIGHT
-        futures = {submit(group): group for group, _ in zip(waiting, range(most), strict=False)}
+        futures = {submit(group): group for group in islice(waiting, most)}
         done = as_completed(list(futures), with_results=True, raise_errors=False)
         try:
             for future, found in done:
@@ -87,11 +88,10 @@ def run_on(client: Client, source: ModelSource) -> Engine:
                     raise _reason(found, group)
                 save(group, _checked(found))
                 future.release()
-                for number in waiting:
+                for number in islice(waiting, 1):
                     new = submit(number)
                     futures[new] = number
                     done.add(new)
-                    break
         finally:
             client.cancel([*futures, held])
 

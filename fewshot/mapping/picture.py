@@ -11,7 +11,7 @@ from fewshot.geo.landcover import ClassTable
 from fewshot.geo.rasters import Grid
 from fewshot.mapping.outputs import Summary
 
-_EMPTY = (255, 255, 255)
+_EMPTY = (208, 208, 208)
 _INK = "#333333"
 
 
@@ -53,9 +53,9 @@ def draw_map(path: Path, summary: Summary, grid: Grid, table: ClassTable, values
         for number in shown[:24]
     ]
     if summary.nodata:
-        handles.append(Patch(facecolor="white", edgecolor=_INK, linewidth=0.4, label="no data"))
+        handles.append(Patch(facecolor=f"#{bytes(_EMPTY).hex()}", edgecolor=_INK, linewidth=0.4, label="no data"))
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, borderaxespad=0)
-    figure.savefig(path, format="png")
+    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.12)
 
 
 def _percent(share: float) -> str:

@@ -221,7 +221,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def say_what_is_kept(error: FewshotError, work: WorkFolder) -> None:
-    """Add to an error's message how to go on, where blocks are finished."""
+    """Add to an error's message how to go on where blocks are finished; where none are, nothing is kept."""
     done = len(work.finished())
-    if done and "--resume" not in str(error):
+    if not done:
+        work.remove()
+    elif "--resume" not in str(error):
         error.args = (f"{str(error).rstrip('. ')}. {done} finished blocks are kept; go on with --resume.",)

@@ -84,3 +84,46 @@ def read(path: Path) -> np.ndarray:
 def values_of(truth: np.ndarray) -> np.ndarray:
     """Numbers that a map gives the classes: by name, from 1."""
     return np.array([sorted(fakes.CLASSES).index(name) + 1 for name in fakes.CLASSES], np.uint8)[truth]
+
+
+BANDS = ("B1", "B2", "B3", "B4", "B8", "B11", "B12")
+"""Of Sentinel-2, in the order of Landsat's first seven."""
+
+
+@pytest.fixture(scope="session")
+def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated Earth to train on."""
+    from fewshot.data.earth_files import write_earth
+
+    folder = tmp_path_factory.mktemp("earth")
+    write_earth(folder, regions=4, seed=3, patches_per_region=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(earth: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Trains a small real model for a moment and exports it: "pixel" or "patch"; each once."""
+    made: dict[str, Path] = {}
+
+    def train_one(kind: str) -> Path:
+        from fewshot.training.recipe import read_recipe
+        from fewshot.training.train import train
+        from serving.export import export
+
+        if kind not in made:
+            out = tmp_path_factory.mktemp(kind)
+            settings = [f"data.bands={list(BANDS)}", "data.split=random", "data.train=2", "data.validation=1"]
+            settings += ["data.test=0", "training.validate_every=40", "training.validation_tasks=2"]
+            settings += ["tasks.disjoint_sources=false", "training.minutes=1.0", "training.meta_batch_size=2"]
+            if kind == "pixel":
+                settings += ["network.widths=[8, 16]", "training.updates=40", "data.window=32"]
+                recipe = read_recipe("synthetic-segmentation", learner="proto-maml", settings=settings)
+            else:
+                settings += ["network.filters=12", "network.blocks=2", "training.updates=40", "data.window=16"]
+                settings += ["tasks.ways=3", "tasks.shots=1", "tasks.queries=2", "tasks.validation_queries=2"]
+                recipe = read_recipe("synthetic-patch", learner="proto-maml", settings=settings)
+            train(recipe, [earth], out / "run", verbose=0)
+            made[kind] = export(out / "run", out / "models")
+        return made[kind]
+
+    return train_one

@@ -245,7 +245,7 @@ def test_a_killed_map_goes_on_and_is_the_same_to_the_bit(
     for path in (tmp_path / "out").iterdir():
         path.unlink()
     with pytest.raises(Killed):
-        run(request, engine=stop_after(3, FakePredictor(card)))
+        run(request, FakePredictor(card), engine=stop_after(3, FakePredictor(card)))
     assert made_files(tmp_path) == {".map.tif.work"}
     # Killed as it wrote, too: a file that is not whole.
     work = tmp_path / "out" / ".map.tif.work" / "groups"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from affine import Affine
 from click.testing import CliRunner
 
 import cli
 from fewshot.data.sen12ms_index import prepare
+from fewshot.geo.rasters import RasterReader, describe_raster, write_raster
+from fewshot.geo.windows import Window
 from tests.data.trees import deepglobe_tree, sen12ms_tree
 
 FAST = [
@@ -122,3 +126,31 @@ def test_a_tree_without_a_published_place_says_how_to_split_it(tmp_path: Path) -
     result = CliRunner().invoke(cli.main, ["train", "sen12ms-4w-patch", "--data", str(tree), "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "no place of SEN12MS (9000) is in its published split; use --set data.split=random" in result.output
+
+
+def test_a_real_scene_with_its_class_raster_trains(data_root: Path, tmp_path: Path) -> None:
+    """Three strips of a real scene are three regions: one trains, one validates, one tests."""
+    scene = data_root / "scene_maryland"
+    if not scene.is_dir():
+        pytest.skip(f"real data is not here: {scene} does not exist")
+    strips = []
+    info = describe_raster(scene / "landsat_leaf_on.tif")
+    for number, column in enumerate((0, 90, 180)):
+        window = Window(0, column, 260, 80)
+        x, y = info.grid.transform * (column, 0)
+        grid = replace(info.grid, width=80, transform=Affine(*info.grid.transform[:2], x, *info.grid.transform[3:5], y))
+        for name, file, bands in (
+            ("scene", "landsat_leaf_on.tif", [1, 2, 3, 4, 5, 6, 7]),
+            ("classes", "landcover.tif", [1]),
+        ):
+            pixels, _ = RasterReader().read(scene / file, window, bands=bands)
+            write_raster(tmp_path / f"{name}{number}.tif", pixels, grid)
+        strips.append(f'[[scenes]]\nscene = "scene{number}.tif"\nlabels = "classes{number}.tif"\n')
+    (tmp_path / "scenes.toml").write_text("scale = 1e-4\n" + "".join(strips) + "[patches]\nsize = 8\npurity = 0.5\n")
+    settings = [
+        *("data.source=scenes", "data.split=regions", 'data.train=["scene0"]', 'data.validation=["scene1"]'),
+        *('data.test=["scene2"]', "tasks.ways=2", "tasks.shots=2", "tasks.queries=2", "tasks.validation_queries=2"),
+        *("network.filters=4", "network.blocks=2"),
+    ]
+    report = train_and_evaluate("synthetic-patch", tmp_path / "scenes.toml", tmp_path / "run", settings)
+    assert list(report["by_region"]) == ["scene2"]
