@@ -474,10 +474,12 @@ def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for it.")
 @kind_errors
 def demo(out: Path) -> None:
-    """Train and evaluate on data the program makes itself, in under three minutes."""
+    """Train, evaluate and serve on data the program makes itself, in about three minutes."""
     from fewshot.training.demo import run_demo
+    from serving.demo import demo_serving
 
     run_demo(out)
+    demo_serving(out)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,11 @@ ROWS = (
         rooms=("fewshot.training", "fewshot.data", "fewshot.meta", "fewshot.geo", "fewshot.errors"),
         packages=TENSORS,
     ),
+    Row(
+        "serving/demo.py",
+        rooms=("fewshot.training", "fewshot.tasks", "fewshot.errors"),
+        packages=("numpy", "rich"),
+    ),
     Row("serving/card.py", rooms=("fewshot.errors",)),
     Row("serving/predictor.py", rooms=("fewshot.errors",), packages=("numpy",), lazily=("tensorflow",)),
     Row(
