@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError  # what copying raises, which rasterio shows under no other name
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as _RasterioWindow
 
@@ -79,7 +80,7 @@ def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[Blo
             if style.colours:
                 raster.write_colormap(1, {value: (*colour, 255) for value, colour in style.colours.items()})
             yield BlockWriter(raster)
-    except (RasterioError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         path.unlink(missing_ok=True)
         raise RasterError(f"{path} cannot be written: {error}") from error
     except BaseException:
@@ -104,7 +105,7 @@ def write_cog(source: Path, to: Path, *, overviews: Literal["mode", "average"]) 
         with rasterio.Env(GDAL_CACHEMAX=256):
             rasterio.shutil.copy(source, to, driver="COG", overview_resampling=overviews, **options)
         _require_whole(to)
-    except (RasterioError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError) as error:
         to.unlink(missing_ok=True)
         raise RasterError(f"{to} cannot be written: {error}") from error
 

@@ -86,6 +86,7 @@ def values_of(truth: np.ndarray) -> np.ndarray:
     return np.array([sorted(fakes.CLASSES).index(name) + 1 for name in fakes.CLASSES], np.uint8)[truth]
 
 
+ROOT = Path(__file__).resolve().parents[2]
 BANDS = ("B1", "B2", "B3", "B4", "B8", "B11", "B12")
 """Of Sentinel-2, in the order of Landsat's first seven."""
 

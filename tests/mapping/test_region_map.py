@@ -59,7 +59,9 @@ def test_a_few_points_become_a_map(case: Case, tmp_path: Path, card: Any) -> Non
     assert np.all(found[~has_data] == 0)
 
 
-def test_the_map_is_a_cloud_optimized_geotiff_on_the_scenes_grid(make_case: Callable[..., Case], tmp_path: Path) -> None:
+def test_the_map_is_a_cloud_optimized_geotiff_on_the_scenes_grid(
+    make_case: Callable[..., Case], tmp_path: Path
+) -> None:
     case = make_case(700, 530, pixel=(23.6, 29.5), degrees=20, empty=np.s_[:100, :90])
     report = run(case.request(output(tmp_path), probabilities=True))
     for path in report.files:
