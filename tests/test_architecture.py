@@ -95,7 +95,7 @@ ROWS = (
     Row(
         "serving/demo.py",
         rooms=("fewshot.training", "fewshot.tasks", "fewshot.errors"),
-        packages=("numpy", "rich"),
+        packages=(*TENSORS, "rich"),
     ),
     Row("serving/card.py", rooms=("fewshot.errors",)),
     Row("serving/predictor.py", rooms=("fewshot.errors",), packages=("numpy",), lazily=("tensorflow",)),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_regions_too_small_are_named(windows: RegionSet) -> None:
         sample_tasks(windows, PixelTaskSpec(15, 6), 1, seed=0)
 
 
-def test_images_without_pixel_labels_are_refused(make_set) -> None:  # noqa: ANN001
+def test_images_without_pixel_labels_are_refused(make_set: Callable[..., RegionSet]) -> None:
     made = make_set({"a": {"x": 8, "y": 8}})
     (task,) = sample_tasks(made, PixelTaskSpec(2, 2), 1, seed=0)
     with pytest.raises(TaskError, match="pixels of made-up have no labels"):

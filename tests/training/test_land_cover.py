@@ -137,8 +137,7 @@ def test_a_real_scene_with_its_class_raster_trains(data_root: Path, tmp_path: Pa
     info = describe_raster(scene / "landsat_leaf_on.tif")
     for number, column in enumerate((0, 90, 180)):
         window = Window(0, column, 260, 80)
-        x, y = info.grid.transform * (column, 0)
-        grid = replace(info.grid, width=80, transform=Affine(*info.grid.transform[:2], x, *info.grid.transform[3:5], y))
+        grid = replace(info.grid, width=80, transform=info.grid.transform @ Affine.translation(column, 0))
         for name, file, bands in (
             ("scene", "landsat_leaf_on.tif", [1, 2, 3, 4, 5, 6, 7]),
             ("classes", "landcover.tif", [1]),
