@@ -377,6 +377,7 @@ def map_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--overlap", type=int, help="Segmentation: pixels that windows share; an eighth if not given."
             ),
             click.option("--probabilities", is_flag=True, help="Write the probabilities of all classes too."),
+            click.option("--title", default="", help="Above the picture."),
             click.option("--resume", is_flag=True, help="Go on with an interrupted map."),
             click.option("--workers", default=1, show_default=True, help="Processes that predict on this machine."),
             click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict."),
@@ -442,7 +443,7 @@ def map_request(asked: dict[str, Any]) -> Any:
     from fewshot.mapping.many import split_bands
     from fewshot.mapping.request import MapRequest
 
-    kept = ("scenes", "to", "adapted", "classes", "scale", "steps", "probabilities", "save_adapted", "resume")
+    kept = ("scenes", "to", "adapted", "classes", "scale", "steps", "probabilities", "save_adapted", "resume", "title")
     labels = None
     if asked["labels"] is not None:
         plan = ("radius", "holdout", "validation", "apart", "seed")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -134,9 +133,13 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
     else:
         workers = 0 if contender == "map" else int(contender.split()[1])
         seconds = time_map(predictor, target, folder, workers)
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return {"seconds": seconds, "peak_mb": max(own, children) / 1024, "windows": len(job.layout.grid)}
+    return {"seconds": seconds, "peak_mb": peak_memory(), "windows": len(job.layout.grid)}
+
+
+def peak_memory() -> float:
+    """Return the peak memory of this process in MB (that of `getrusage` counts the parent's before the start too)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def make_request(folder: Path, to: Path) -> Any:
@@ -172,6 +175,7 @@ class Recorder:
     """Keeps the pictures of each call, and answers as a model that knows nothing."""
 
     def __init__(self, classes: int, *, per_pixel: bool) -> None:
+        """Know what answers look like."""
         self.calls: list[Any] = []
         self._classes, self._per_pixel = classes, per_pixel
 
@@ -188,12 +192,12 @@ class Recorder:
 
 def time_bare(predictor: Any, job: Any) -> float:
     """Time the network on the calls of every group, one group's in memory at a time."""
-    from fewshot.mapping.blocks import Vector, predict_group, read_group
+    from fewshot.mapping.blocks import Vector, predict_group
 
     seconds, adapted = 0.0, Vector(job.vector)
     for group in range(len(job.layout)):
         recorder = Recorder(len(job.values), per_pixel=job.layout.per_pixel)
-        predict_group(job, group, *read_group(job, group), recorder)  # type: ignore[arg-type]
+        predict_group(job, group, recorder)  # type: ignore[arg-type]
         began = time.perf_counter()
         for pictures in recorder.calls:
             predictor.predict(adapted, pictures)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -88,22 +88,25 @@ def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[Blo
         raise
 
 
-def write_cog(source: Path, to: Path, *, overviews: Literal["mode", "average"]) -> None:
+def write_cog(source: Path, to: Path, *, classes: bool) -> None:
     """Copy a raster to a Cloud Optimized GeoTIFF, overviews included; removed again where that fails.
 
     Args:
         source: The raster.
         to: File to write.
-        overviews: How pixels are merged: "mode" for classes, "average" for quantities.
+        classes: Whether overviews show the most common value, or else the mean.
 
     Raises:
         RasterError: if it cannot be written.
     """
-    options = {"compress": "deflate", "predictor": "yes", "blocksize": BLOCK, "bigtiff": "if_safer", "num_threads": 2}
+    # Neither a predictor nor a higher level makes classes or probabilities much smaller; both take twice the time.
+    options = {"compress": "deflate", "level": 1, "blocksize": BLOCK, "bigtiff": "if_safer"}
     try:
         # Memory that GDAL may hold blocks in, whatever the size of the file.
         with rasterio.Env(GDAL_CACHEMAX=256):
-            rasterio.shutil.copy(source, to, driver="COG", overview_resampling=overviews, **options)
+            rasterio.shutil.copy(
+                source, to, driver="COG", overview_resampling="mode" if classes else "average", **options
+            )
         _require_whole(to)
     except (RasterioError, CPLE_BaseError, OSError) as error:
         to.unlink(missing_ok=True)

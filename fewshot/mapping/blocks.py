@@ -68,13 +68,33 @@ class Block:
     probabilities: npt.NDArray[np.uint16] | None
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of the windows of a group.
+
+    Attributes:
+        wanted: [m, 2] row and column in the group of each window with data; the others are not predicted.
+        calls: Probabilities [n, H, W, classes] or [n, classes] of each call, together of the m windows.
+    """
+
+    wanted: IntArray
+    calls: tuple[FloatArray, ...]
+
+
 def read_group(job: Job, group: int) -> tuple[FloatArray, BoolArray]:
-    """Read what a group needs: values [H, W, bands] of all its pictures, and where there is data [H, W]."""
-    return job.scene.read(job.layout.reading(group))
+    """Read what a group needs.
+
+    Returns:
+        Values [H, W, bands] of all its pictures, and where its own pixels [H, W] have data.
+    """
+    layout = job.layout
+    pixels, valid = job.scene.read(layout.reading(group))
+    extent, first = layout.extent(group), layout.before
+    return pixels, valid[first : first + extent.height, first : first + extent.width]
 
 
-def predict_group(job: Job, group: int, pixels: FloatArray, valid: BoolArray, predictor: Predictor) -> Parts:
-    """Predict the windows of a group and blend them.
+def predict_windows(job: Job, group: int, pixels: FloatArray, valid: BoolArray, predictor: Predictor) -> Answers:
+    """Predict the windows of a group.
 
     Args:
         job: What to predict.
@@ -87,29 +107,46 @@ def predict_group(job: Job, group: int, pixels: FloatArray, valid: BoolArray, pr
         ShapeError: if the model's answers are not what its card says.
         FewshotError: whatever the model raises.
     """
-    layout = job.layout
-    extent, (row, column) = layout.extent(group), layout.place(group)
-    own = np.s_[layout.before : layout.before + extent.height, layout.before : layout.before + extent.width]
-    valid = valid[own]
+    layout, (row, column) = job.layout, job.layout.place(group)
     rows, columns = starts_within(layout.rows, row), starts_within(layout.columns, column)
-    size = (layout.rows.size, layout.columns.size)
-    wanted = np.argwhere(_any_in(valid, rows, columns, size))  # [m, 2]: windows without data are not predicted
-    answers = _answers(job, pixels, rows[wanted[:, 0]], columns[wanted[:, 1]], predictor)
+    wanted = np.argwhere(_any_in(valid, rows, columns, (layout.rows.size, layout.columns.size)))
+    calls = _answers(job, pixels, rows[wanted[:, 0]], columns[wanted[:, 1]], predictor)
+    return Answers(wanted, tuple(calls))
+
+
+def blend(job: Job, group: int, valid: BoolArray, answers: Answers) -> Parts:
+    """Blend the windows of a group.
+
+    Args:
+        job: What was predicted.
+        group: Its number.
+        valid: As `read_group` gives it.
+        answers: Of its windows.
+    """
+    layout, (row, column) = job.layout, job.layout.place(group)
+    rows, columns = starts_within(layout.rows, row), starts_within(layout.columns, column)
     row_weights = layout.grid.row_weights[layout.rows.windows(row)].astype(np.float32)
     column_weights = layout.grid.column_weights[layout.columns.windows(column)].astype(np.float32)
-    sums = np.zeros((extent.height, extent.width, len(job.values)), np.float32)
+    sums = np.zeros((*valid.shape, len(job.values)), np.float32)
     if layout.per_pixel:
-        for (i, j), answer in zip(wanted.tolist(), answers, strict=True):
-            here = np.s_[rows[i] : rows[i] + size[0], columns[j] : columns[j] + size[1]]
+        height, width = layout.rows.size, layout.columns.size
+        windows = (window for call in answers.calls for window in call)
+        for (i, j), window in zip(answers.wanted.tolist(), windows, strict=True):
             weights = row_weights[i][:, np.newaxis] * column_weights[j]
-            sums[here] += weights[..., np.newaxis] * answer[: size[0], : size[1]]
+            here = np.s_[rows[i] : rows[i] + height, columns[j] : columns[j] + width]
+            sums[here] += weights[..., np.newaxis] * window[:height, :width]
     else:
         given = np.zeros((len(rows), len(columns), len(job.values)), np.float32)
-        for first, answer in enumerate(answers):
-            given[tuple(wanted[first])] = answer
+        if answers.calls:
+            given[tuple(answers.wanted.T)] = np.concatenate(answers.calls)
         sums = _spread(given, (rows, columns), (row_weights, column_weights), sums)
-    segments = layout.rows.segments(row), layout.columns.segments(column)
-    return _keep(job, sums, valid, segments)
+    return _keep(job, sums, valid, (layout.rows.segments(row), layout.columns.segments(column)))
+
+
+def predict_group(job: Job, group: int, predictor: Predictor) -> Parts:
+    """Read, predict and blend a group."""
+    pixels, valid = read_group(job, group)
+    return blend(job, group, valid, predict_windows(job, group, pixels, valid, predictor))
 
 
 def _any_in(valid: BoolArray, rows: IntArray, columns: IntArray, size: tuple[int, int]) -> BoolArray:
@@ -124,7 +161,7 @@ def _any_in(valid: BoolArray, rows: IntArray, columns: IntArray, size: tuple[int
 def _answers(
     job: Job, pixels: FloatArray, rows: IntArray, columns: IntArray, predictor: Predictor
 ) -> Iterator[FloatArray]:
-    """Yield the probabilities of one window after the other; the network is called with several at a time."""
+    """Yield the probabilities of several windows at a time, as many as one call of the network takes."""
     side = job.layout.picture
     views = np.lib.stride_tricks.sliding_window_view(pixels, (side, side), axis=(0, 1))
     at_once = max(1, CALL_BYTES // (4 * side * side * pixels.shape[2]))
@@ -140,7 +177,7 @@ def _answers(
             )
         if not np.isfinite(found).all():
             raise ArtifactError("the model answers probabilities that are not numbers; adapt it again, with less steps")
-        yield from found
+        yield found
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError
-from fewshot.mapping.blocks import Job, Parts, predict_group, read_group
+from fewshot.mapping.blocks import Job, Parts, blend, predict_windows, read_group
 from fewshot.mapping.model import ModelSource, Predictor
 from fewshot.mapping.pipeline import Engine, Save
 
@@ -37,7 +37,7 @@ def local_workers(count: int) -> Iterator[Client]:
         # A worker that was killed is started again by its nanny, and must not wait long for it.
         dask.config.set({"distributed.scheduler.worker-ttl": "60s"}),
         LocalCluster(
-            n_workers=count, threads_per_worker=IN_FLIGHT, processes=True, dashboard_address=None, env=env
+            n_workers=count, threads_per_worker=IN_FLIGHT, processes=True, dashboard_address="127.0.0.1:0", env=env
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -107,7 +107,8 @@ def _predict(job: Job, group: int, source: ModelSource) -> Parts | str:
     try:
         pixels, valid = read_group(job, group)
         with _PREDICTING:
-            return predict_group(job, group, pixels, valid, _model(source))
+            answers = predict_windows(job, group, pixels, valid, _model(source))
+        return blend(job, group, valid, answers)
     except FewshotError as error:
         return str(error)
 

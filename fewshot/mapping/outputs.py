@@ -5,6 +5,7 @@ the map itself last.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +117,10 @@ def write_rasters(
             for block in blocks:
                 _write_block(block, names, writers)
                 look(block)
-        for path in styles:
-            write_cog(plain[path], path, overviews="mode" if path == names.map else "average")
+        with ThreadPoolExecutor(2, "cog") as threads:
+            copies = [threads.submit(write_cog, plain[path], path, classes=path == names.map) for path in styles]
+        for copy in copies:
+            copy.result()
     finally:
         for path in plain.values():
             path.unlink(missing_ok=True)

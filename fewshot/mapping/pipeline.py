@@ -1,4 +1,4 @@
-"""Maps in this process: while one group is predicted, the next is read and the one before is written."""
+"""Maps in this process: while one group is predicted, the next is read, and the one before blended and written."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -6,7 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Protocol
 
-from fewshot.mapping.blocks import Job, Parts, predict_group, read_group
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.mapping.blocks import Answers, Job, Parts, blend, predict_windows, read_group
 from fewshot.mapping.model import Predictor
 
 Save = Callable[[int, Parts], None]
@@ -27,6 +30,10 @@ def run_here(predictor: Predictor) -> Engine:
 
     def run(job: Job, groups: Sequence[int], save: Save) -> None:
         waiting = iter(groups)
+
+        def finish(group: int, valid: npt.NDArray[np.bool_], answers: Answers) -> None:
+            save(group, blend(job, group, valid, answers))
+
         with ThreadPoolExecutor(1, "read") as readers, ThreadPoolExecutor(1, "write") as writers:
             reads = deque((group, readers.submit(read_group, job, group)) for group in islice(waiting, AHEAD))
             writes: deque[Future[None]] = deque()
@@ -34,8 +41,8 @@ def run_here(predictor: Predictor) -> Engine:
                 group, read = reads.popleft()
                 pixels, valid = read.result()
                 reads.extend((number, readers.submit(read_group, job, number)) for number in islice(waiting, 1))
-                parts = predict_group(job, group, pixels, valid, predictor)
-                writes.append(writers.submit(save, group, parts))
+                answers = predict_windows(job, group, pixels, valid, predictor)
+                writes.append(writers.submit(finish, group, valid, answers))
                 while len(writes) > AHEAD:
                     writes.popleft().result()
             while writes:

@@ -69,14 +69,17 @@ def map_region(
         learned = learn(predictor, scene, request, work)
         job = make_job(scene, card, learned.model, request)
         work.claim(describe_job(job, learned.model))
+        validation = make_validation(scene, card, request, learned)
 
         # Every window is predicted once; finished groups of windows are kept on the disk.
         predict_all(job, engine, work, progress)
 
         # Groups are put together to rasters, and compared with labels that the model was not shown.
-        validation = make_validation(scene, card, request, learned)
         made = names.in_folder(work.path)
         summary = write_map(job, made, work, learned, validation, card)
+        labels = "" if learned.examples is None else f" from {len(learned.examples)} labelled places"
+        title = request.title or f"Land cover{labels}"
+        draw_map(made.picture, summary, scene.grid, learned.model.table, job.values, title=title)
         accuracy, notes = judge(validation, summary, learned)
         notes = (*learned.notes, *scene_notes(scene), *notes)
 
@@ -91,6 +94,8 @@ def map_region(
     except FewshotError as error:
         say_what_is_kept(error, work)
         raise
+    except OSError as error:
+        raise work.cannot_write(error) from error
     work.remove()
     table, total = learned.model.table, summary.pixels.sum()
     shares = dict(zip(table.names, (summary.pixels / total).tolist(), strict=True))
@@ -165,7 +170,7 @@ def make_validation(scene: Scene, card: Card, request: MapRequest, learned: Lear
 def write_map(  # noqa: PLR0913  what the files of a map are made of
     job: Job, made: Outputs, work: WorkFolder, learned: Learned, validation: Validation | None, card: Card
 ) -> Summary:
-    """Put the groups together, and write rasters, style and quick-look to the work folder.
+    """Put the groups together, and write rasters, names and style to the work folder.
 
     Raises:
         RasterError: if a file cannot be written, or the map has no pixel with data.
@@ -191,8 +196,6 @@ def write_map(  # noqa: PLR0913  what the files of a map are made of
     require_data(summary, job.scene.info.path)
     write_names(made.names, table, job.values)
     write_style(made.style, table, job.values)
-    labels = "" if learned.examples is None else f" from {len(learned.examples)} labelled places"
-    draw_map(made.picture, summary, grid, table, job.values, title=f"Land cover{labels}")
     return summary
 
 

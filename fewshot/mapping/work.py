@@ -68,7 +68,7 @@ class WorkFolder:
             unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
             unfinished.replace(path)
         except OSError as error:
-            raise self._full(error) from error
+            raise self.cannot_write(error) from error
 
     def finished(self) -> set[int]:
         """Return the numbers of the groups that are whole."""
@@ -87,7 +87,7 @@ class WorkFolder:
             unfinished.replace(self._groups / f"{group}.npz")
         except OSError as error:
             unfinished.unlink(missing_ok=True)
-            raise self._full(error) from error
+            raise self.cannot_write(error) from error
 
     def load(self, group: int) -> Parts:
         """Return a finished group; each of its arrays is read when it is asked for.
@@ -110,7 +110,7 @@ class WorkFolder:
         for path in self.path.rglob("*.tmp*"):
             path.unlink()
 
-    def _full(self, error: OSError) -> ArtifactError:
+    def cannot_write(self, error: OSError) -> ArtifactError:
         """Say what a failed write means."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             free = shutil.disk_usage(self.path).free >> 20

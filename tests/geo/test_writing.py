@@ -19,7 +19,7 @@ def test_blocks_in_any_order_become_a_cloud_optimized_geotiff(make_grid: Callabl
     with raster_in_blocks(tmp_path / "plain.tif", grid, STYLE) as writer:
         for window in list(blocks(1100, 700, 150))[::-1]:
             writer.write(window, pixels[window.slices])
-    write_cog(tmp_path / "plain.tif", tmp_path / "cog.tif", overviews="mode")
+    write_cog(tmp_path / "plain.tif", tmp_path / "cog.tif", classes=True)
     with rasterio.open(tmp_path / "cog.tif") as raster:
         assert np.array_equal(raster.read(1), pixels)
         assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG" and raster.overviews(1) == [2, 4]
@@ -33,7 +33,7 @@ def test_what_fails_leaves_no_file(make_grid: Callable[..., Grid], tmp_path: Pat
         with raster_in_blocks(tmp_path / "plain.tif", make_grid(), STYLE):
             raise KeyError("something else")
     with pytest.raises(RasterError, match="cannot be written"):
-        write_cog(tmp_path / "none.tif", tmp_path / "cog.tif", overviews="mode")
+        write_cog(tmp_path / "none.tif", tmp_path / "cog.tif", classes=True)
     with pytest.raises(RasterError, match="cannot be written"):
         with raster_in_blocks(tmp_path / "no" / "folder.tif", make_grid(), STYLE):
             pass
@@ -69,7 +69,7 @@ said = []
 for limit in (2_600_000, 1_000_000, 200_000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        write_cog(folder / "plain.tif", folder / "cog.tif", overviews="mode")
+        write_cog(folder / "plain.tif", folder / "cog.tif", classes=True)
     except RasterError as error:
         said.append(str(error))
     try:

@@ -34,7 +34,8 @@ class Case:
     def request(self, to: Path, **changed: Any) -> MapRequest:
         if "adapted" not in changed:
             changed = {"labels": LabelPlan(self.labels)} | changed
-        return MapRequest(**({"scenes": (str(self.scene),), "to": to} | changed))
+        settings: dict[str, Any] = {"scenes": (str(self.scene),), "to": to} | changed
+        return MapRequest(**settings)
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def trained(earth: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
                 settings += ["network.widths=[8, 16]", "training.updates=40", "data.window=32"]
                 recipe = read_recipe("synthetic-segmentation", learner="proto-maml", settings=settings)
             else:
-                settings += ["network.filters=12", "network.blocks=2", "training.updates=40", "data.window=16"]
+                settings += ["network.filters=12", "network.blocks=2", "training.updates=15", "data.window=16"]
                 settings += ["tasks.ways=3", "tasks.shots=1", "tasks.queries=2", "tasks.validation_queries=2"]
                 recipe = read_recipe("synthetic-patch", learner="proto-maml", settings=settings)
             train(recipe, [earth], out / "run", verbose=0)

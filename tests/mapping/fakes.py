@@ -145,7 +145,12 @@ def open_fake(target: str) -> FakePredictor:
 
 
 def grid_of(height: int, width: int, **changed: Any) -> Grid:
-    settings = {"crs": "EPSG:32633", "corner": (500000.0, 5000000.0), "pixel": (20.0, 30.0), "degrees": 0.0} | changed
+    settings: dict[str, Any] = {
+        "crs": "EPSG:32633",
+        "corner": (500000.0, 5000000.0),
+        "pixel": (20.0, 30.0),
+        "degrees": 0.0,
+    } | changed
     place, turn = Affine.translation(*settings["corner"]), Affine.rotation(settings["degrees"])
     transform = place @ turn @ Affine.scale(settings["pixel"][0], -settings["pixel"][1])
     return Grid(height, width, transform, CRS.from_string(settings["crs"]) if settings["crs"] else None)
@@ -170,7 +175,8 @@ def draw_pixels(truth: np.ndarray, noise: float = 100) -> np.ndarray:
 
 
 def write_scene(path: Path, pixels: np.ndarray, grid: Grid, **style: Any) -> Path:
-    write_raster(path, pixels, grid, **({"names": ("B4", "B8"), "nodata": 0} | style))
+    settings: dict[str, Any] = {"names": ("B4", "B8"), "nodata": 0} | style
+    write_raster(path, pixels, grid, **settings)
     return path
 
 

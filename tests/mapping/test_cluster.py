@@ -26,7 +26,7 @@ NAMES = ("map.tif", "map_confidence.tif", "map_probabilities.tif")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """A cluster that was there before."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as found:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as found:
         yield found
 
 
@@ -40,7 +40,7 @@ def run_on(request: MapRequest, target: str, *, progress: Any = None, **where: A
         return run(request, model, engine=engine, progress=progress)
 
 
-@pytest.mark.parametrize("kind", ["pixel", "patch"])
+@pytest.mark.parametrize("kind", ["pixel", pytest.param("patch", marks=pytest.mark.slow)])
 def test_a_cluster_gives_the_same_bits(
     case: Case, tmp_path: Path, cluster: LocalCluster, kind: str, small_groups: None
 ) -> None:
@@ -75,6 +75,7 @@ def test_a_killed_worker_is_survived(case: Case, tmp_path: Path, cluster: LocalC
     assert pixels(tmp_path / "here") == pixels(tmp_path / "there")
 
 
+@pytest.mark.slow
 def test_what_a_worker_cannot_read_is_said_and_the_map_goes_on_later(
     make_case: Callable[..., Case], tmp_path: Path, cluster: LocalCluster, small_groups: None
 ) -> None:

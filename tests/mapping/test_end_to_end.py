@@ -124,8 +124,8 @@ def test_worker_processes_give_the_same_bits(
     trained: Trained, region: tuple[Path, Path, np.ndarray, Grid], tmp_path: Path, kind: str, small_groups: None
 ) -> None:
     scene, labels, _, _ = region
-    common = ("map", "--model", trained(kind), "--scene", scene, "--labels", labels, "--probabilities")
-    common += ("--window", 32, "--overlap", 8) if kind == "pixel" else ("--stride", 8)
+    common = ["map", "--model", trained(kind), "--scene", scene, "--labels", labels, "--probabilities"]
+    common += ["--window", 32, "--overlap", 8] if kind == "pixel" else ["--stride", 8]
     for name, workers in (("one", 1), ("two", 2)):
         result = fewshot(*common, "--to", tmp_path / name / "map.tif", "--workers", workers)
         assert result.exit_code == 0, result.output

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,12 @@ def test_a_far_point_does_not_make_a_large_scene_slow(tmp_path: Path, make_case:
 
     reads: list[Window] = []
     real = scene.valid
-    scene.valid = lambda window: (reads.append(window), real(window))[1]  # type: ignore[method-assign]
+
+    def valid(window: Window) -> Any:
+        reads.append(window)
+        return real(window)
+
+    scene.valid = valid  # type: ignore[method-assign]
     path = write_points(tmp_path / "p.gpkg", case.grid, [(50, 40, "a"), (60, 10, "b")])
     table = class_table("t", [{"name": "a"}, {"name": "b"}])
     found = find_examples(scene, LabelPlan(path), table, spacing=3)

@@ -268,7 +268,6 @@ def test_a_map_killed_as_it_is_put_together_goes_on(
 ) -> None:
     request = case.request(output(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("fewshot.mapping.outputs.write_style", lambda *_: (_ for _ in ()).throw(Killed))
         patch.setattr("fewshot.mapping.region_map.write_style", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run(request)
@@ -330,6 +329,32 @@ def test_a_full_disk_stops_the_map_and_lets_it_go_on(
     assert len(left) == 2 and all(name.endswith(".npz") for name in left)
     run(replace(request, resume=True))
     assert made_files(tmp_path) == FILES
+
+
+def test_a_disk_that_is_full_in_the_end_is_said_too(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+    import os
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    request = case.request(output(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("fewshot.mapping.region_map.draw_map", full)
+        with pytest.raises(ArtifactError, match=r"is full.*--resume"):
+            run(request)
+    assert made_files(tmp_path) == {".map.tif.work"}
+    run(replace(request, resume=True))
+    assert made_files(tmp_path) == FILES
+
+
+def test_validation_labels_that_are_not_there_are_missed_before_anything_is_mapped(case: Case, tmp_path: Path) -> None:
+    model = FakePredictor()
+    with pytest.raises(DataNotFoundError, match="truth"):
+        run(case.request(output(tmp_path), labels=LabelPlan(case.labels, validation=tmp_path / "truth.tif")), model)
+    assert not model.calls
 
 
 def test_a_place_that_cannot_be_written_to_is_said(case: Case, tmp_path: Path) -> None:
@@ -449,14 +474,12 @@ def test_values_in_another_unit_are_refused(
         run(case.request(output(tmp_path), **changed))
 
 
-@pytest.mark.parametrize(("stated", "scale"), [(None, 1.0), (1.0, None), (1e-3, None)])
+@pytest.mark.parametrize(("stated", "scale"), [(None, 1.0), (1e-3, None)])
 def test_the_scale_of_the_file_or_the_user_is_kept_to(
     make_case: Callable[..., Case], tmp_path: Path, stated: float | None, scale: float | None
 ) -> None:
     """Reflectance 0-1 given to a model that expects 0-10,000, with its scale said."""
     case = make_case()
-    if stated == 1.0:  # a scale of 1 says nothing: as many files have it as have none
-        return
     worth = 1e-4 / (stated or 1)
     pixels = (case.pixels * worth).astype(np.float32)
     write_scene(case.scene, pixels, case.grid, nodata=None, **({"scale": stated} if stated else {}))
@@ -509,7 +532,7 @@ def test_several_files_are_one_scene(make_case: Callable[..., Case], tmp_path: P
 
 def test_labels_that_do_not_count_are_counted(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case(empty=np.s_[:20, :15])
-    points = draw_points(np.where(case.pixels.any(axis=-1), case.truth, -1), 6)
+    points: list[tuple[int, int, Any]] = [*draw_points(np.where(case.pixels.any(axis=-1), case.truth, -1), 6)]
     twice = points[0]
     points += [(5, 5, "town"), (500, 5, "town"), (twice[0], twice[1], "forest"), (60, 60, None), (70, 33, "lava")]
     labels = write_points(tmp_path / "labels.gpkg", case.grid, points, crs="EPSG:4326")

@@ -10,7 +10,7 @@ import pytest
 
 from fewshot.geo.rasters import Grid
 from tests.mapping.conftest import ROOT
-from tests.mapping.fakes import draw_pixels, draw_truth, grid_of, write_points, write_scene
+from tests.mapping.fakes import draw_pixels, draw_points, draw_truth, grid_of, write_points, write_scene
 
 SIDE, TILE = 100_000, 2000
 
@@ -62,8 +62,8 @@ def write_large_scene(folder: Path) -> Grid:
     )
     place = f"{t.c}, {t.a}, {t.b}, {t.f}, {t.d}, {t.e}"
     (folder / "scene.vrt").write_text(
-        f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}"><SRS>EPSG:32633</SRS><GeoTransform>{place}</GeoTransform>'
-        f"{bands}</VRTDataset>",
+        f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}"><SRS>EPSG:32633</SRS>'
+        f"<GeoTransform>{place}</GeoTransform>{bands}</VRTDataset>",
         encoding="utf-8",
     )
     return Grid(SIDE, SIDE, t, tile.crs)
@@ -85,3 +85,66 @@ def test_a_scene_of_ten_billion_pixels_starts_in_seconds_and_stays_small(tmp_pat
     assert found["blocks"] >= 12 and found["total"] > 1000
     assert found["first"] < 60, found  # imports and a busy machine included
     assert found["peak_mb"] < 2000, found
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from fewshot.mapping import layout
+from fewshot.mapping.examples import LabelPlan
+from fewshot.mapping.layout import WindowPlan
+from fewshot.mapping.pipeline import run_here
+from fewshot.mapping.region_map import map_region
+from fewshot.mapping.request import MapRequest
+from tests.mapping.fakes import FakePredictor
+
+layout._GROUP_BYTES = 4 * 5 * 64 * 64
+folder, to, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume"
+model = FakePredictor(seconds=0.03)
+labels = LabelPlan(folder / "labels.gpkg")
+windows = WindowPlan(size=32, overlap=8)
+map_region(
+    model,
+    run_here(model),
+    MapRequest((str(folder / "scene.tif"),), to, labels, windows=windows, probabilities=True, resume=resume),
+    progress=lambda done, total: print(done, flush=True),
+)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) -> None:
+    grid, truth = grid_of(400, 300), draw_truth(400, 300)
+    write_scene(tmp_path / "scene.tif", draw_pixels(truth), grid)
+    write_points(tmp_path / "labels.gpkg", grid, draw_points(truth, 8))
+
+    def start(to: Path, resume: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", KILLED, str(tmp_path), str(to), resume]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    whole = start(tmp_path / "whole" / "map.tif", "anew")
+    lines, _ = whole.communicate()
+    assert whole.returncode == 0
+    total = int(lines.split()[-1])
+    assert total > 30
+    # At a block near the beginning, in the middle, and as the last one is written and put together.
+    resume = "anew"
+    for stop in (3, total // 2, total):
+        killed = start(tmp_path / "killed" / "map.tif", resume)
+        assert killed.stdout is not None
+        for line in killed.stdout:
+            if int(line) >= stop:
+                killed.kill()
+        killed.wait()
+        resume = "resume"
+        if stop < total:
+            assert [path.name for path in (tmp_path / "killed").iterdir()] == [".map.tif.work"]
+    if (tmp_path / "killed" / ".map.tif.work").exists():
+        last = start(tmp_path / "killed" / "map.tif", resume)
+        last.communicate()
+        assert last.returncode == 0
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert names == {path.name for path in (tmp_path / "killed").iterdir()}
+    for name in names:
+        if name.endswith(".tif"):
+            assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name

@@ -67,6 +67,7 @@ def test_a_run_with_band_dropout_is_tested_where_bands_are_missing(tree: Path, t
     assert "this data has no band 'B99'; it has VV, VH, B1" in result.output
 
 
+@pytest.mark.slow
 def test_segmentation_of_prepared_records_with_baselines_by_shots(tree: Path, tmp_path: Path) -> None:
     prepare(tree, tmp_path / "made", window=32, records=True)
     report = train_and_evaluate(
@@ -95,7 +96,7 @@ def test_sparse_labels_and_any_classes_are_enough_to_train(tree: Path, tmp_path:
     assert report["accuracy"]["mean"] > 0
 
 
-@pytest.mark.parametrize("split", ["random", "clusters"])
+@pytest.mark.parametrize("split", [pytest.param("random", marks=pytest.mark.slow), "clusters"])
 def test_deepglobe_windows_in_both_splits(split: str, tmp_path: Path) -> None:
     tree = deepglobe_tree(tmp_path / "tree")
     settings = [f"data.split={split}", "data.size=8", "data.train=2", "data.validation=1", "data.test=1"]
