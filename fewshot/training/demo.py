@@ -26,7 +26,7 @@ from fewshot.training.report import percent, print_report, write_report
 from fewshot.training.run import RunFolder
 from fewshot.training.train import train
 
-SINE_SETTINGS = ("training.updates=4000", "training.validate_every=2000", "training.meta_rate=5e-3")
+SINE_SETTINGS = ("training.updates=3000", "training.validate_every=1500", "training.meta_rate=5e-3")
 
 
 def run_demo(out: Path) -> Path:
@@ -43,7 +43,7 @@ def run_demo(out: Path) -> Path:
 
     console.print("[bold]2. Land cover (simulated)[/bold]: two labelled patches a class in a region never seen")
     train(read_recipe("demo"), [], land, verbose=2)
-    cover = evaluate(land, [], Request(tasks=200, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.4)
+    cover = evaluate(land, [], Request(tasks=200, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.25)
     print_report(cover)
 
     report = write_report(cover, out / "report")
