@@ -157,8 +157,8 @@ def test_the_configuration_file_is_read_again(run_server: Callable, tf_models: P
     time.sleep(0.3)
     assert running.post("/v1/models/one:predict", {"instances": [2.0]}).status_code == 200
     write("two")
-    until = time.monotonic() + 20
-    while running.rest.get("/v1/models/two").status_code != 200 and time.monotonic() < until:
+    until = time.monotonic() + 60  # a model is known by its name while it still loads
+    while "AVAILABLE" not in running.rest.get("/v1/models/two").text and time.monotonic() < until:
         time.sleep(0.1)
     assert running.post("/v1/models/two:predict", {"instances": [2.0]}).json() == {"predictions": [4.0]}
     running.stop()
