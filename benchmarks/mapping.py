@@ -60,7 +60,8 @@ def prepare(folder: Path, side: int, kind: str) -> None:
 
     from fewshot.data.earth_files import write_earth
     from fewshot.data.synthetic import simulate_region
-    from fewshot.geo.rasters import Grid, write_raster
+    from fewshot.geo.rasters import Grid
+    from fewshot.geo.writing import write_raster
     from fewshot.training.recipe import read_recipe
     from fewshot.training.train import train
     from serving.export import export

@@ -55,30 +55,6 @@ class Adapted:
     classes: int
     support_loss: SupportLoss
 
-    def save(self, path: Path) -> None:
-        """Write it to a file, `.npz`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            np.savez(file, vector=self.vector, classes=self.classes, support_loss=np.array(self.support_loss))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises:
-            DataNotFoundError: if there is no such file.
-            ArtifactError: if it is not an adapted model.
-        """
-        if not path.exists():
-            raise DataNotFoundError(f"There is no adapted model {path}.")
-        try:
-            with np.load(path, allow_pickle=False) as parts:
-                vector = np.asarray(parts["vector"], np.float32)
-                before, after = (float(value) for value in parts["support_loss"])
-                return cls(vector, int(parts["classes"]), SupportLoss(before, after))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ArtifactError(f"{path} is not an adapted model as fewshot writes it: {error}.") from None
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:

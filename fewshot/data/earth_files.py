@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, sqrt
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from fewshot.data.earth_sensor import OPTICAL, RADAR
+from fewshot.data.manifest import read_manifest
+from fewshot.data.sen12ms_index import RegionFolder
 from fewshot.data.synthetic import SimulatedRegion, name_region, simulate_region
 from fewshot.errors import DamagedDataError, TaskError
-from fewshot.geo.rasters import Grid, write_raster
+from fewshot.files import write_whole
+from fewshot.geo.rasters import Grid
+from fewshot.geo.writing import write_raster
 
 PATCH = 256
 """Side of a patch, in pixels."""
@@ -19,7 +23,6 @@ PATCH = 256
 STRIDE = 128
 """Pixels from a patch to the next one: they overlap by half, as the published ones do."""
 
-_ROIS = {"spring": 1158, "summer": 1868, "fall": 1970, "winter": 2017}  # the seeds in SEN12MS's names of seasons
 _SENSORS = ("s1", "s2", "lc")
 _LAND_COVER = ("IGBP", "LCCS land cover", "LCCS land use", "LCCS surface hydrology")
 _TAG = "SIMULATED by fewshot: no measurement is in it, and nothing found on it holds for the Earth"
@@ -61,15 +64,15 @@ class _Plan:
         """Patches in a row of the region."""
         return ceil(sqrt(self.patches))
 
-    def path(self, sensor: str, patch: int) -> Path:
-        """Return where a patch (from 1) of a sensor lies, below the folder of all."""
+    @cached_property
+    def folder(self) -> RegionFolder:
+        """Where the region's files lie."""
         season, place = self.name.split("_")
-        roi = f"ROIs{_ROIS[season]}_{season}"
-        return Path(roi, f"{sensor}_{place}", f"{roi}_{sensor}_{place}_p{patch}.tif")
+        return RegionFolder(self.name, place, f"ROIs{read_manifest('sen12ms').seeds[season]}_{season}")
 
     def is_written(self, to: Path, patch: int) -> bool:
-        """Whether all files of a patch are there."""
-        return all((to / self.path(sensor, patch)).exists() for sensor in _SENSORS)
+        """Whether all files of a patch (from 1) are there."""
+        return all(self.folder.file(to, sensor, patch).exists() for sensor in _SENSORS)
 
 
 def write_earth(
@@ -135,9 +138,7 @@ def _claim(to: Path, seed: int, patches: int) -> None:
                 "patches would not fit together. Name another folder, or the seed and the patches that it says."
             )
         return
-    unfinished = to / f".README.{uuid4().hex[:8]}.tmp"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
 
 def _write_patch(to: Path, plan: _Plan, region: SimulatedRegion, patch: int) -> None:
@@ -155,7 +156,7 @@ def _write_patch(to: Path, plan: _Plan, region: SimulatedRegion, patch: int) -> 
         ("s2", region.optical[here], OPTICAL),
         ("lc", cover, _LAND_COVER),
     ):
-        path = to / plan.path(sensor, patch)
+        path = plan.folder.file(to, sensor, patch)
         if not path.exists():
             grid = Grid(PATCH, PATCH, transform, region.grid.crs)
             write_raster(path, pixels, grid, names=names, tags=tags)

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import DamagedDataError, RecipeError
+from fewshot.files import write_whole
 
 FORMAT, VERSION = "fewshot-prepared", 1
 HEAD = "prepared.json"
@@ -138,17 +137,6 @@ class Prepared:
             "skipped": list(self.skipped),
         }
         write_whole(self.folder / HEAD, lambda path: path.write_text(json.dumps(head, indent=1) + "\n", "utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` write a file that appears under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        write(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def record_type(window: int, parts: dict[str, tuple[str, int]]) -> np.dtype:

@@ -212,14 +212,24 @@ def read_bands(
     places = np.flatnonzero(match.present)
     numbers = [number for number in match.numbers if number is not None]
     pixels, valid = reader.read(info.path, window, bands=numbers)
-    values = np.zeros((*pixels.shape[:2], len(match.bands)), np.float32)
-    for layer, (place, number) in enumerate(zip(places, numbers, strict=True)):
-        scale, offset = scaling(match.bands[place], info, number)
-        if info.nodata is None and match.bands[place].nodata is not None:
-            valid[..., layer] &= pixels[..., layer] != match.bands[place].nodata
-        # Multiplied in float64: digital numbers of 32 bits do not fit float32 before they are scaled.
-        scaled = pixels[..., layer].astype(np.float64) * scale + offset
-        values[..., place] = np.where(valid[..., layer], scaled, 0)
+    if info.nodata is None:
+        for layer, place in enumerate(places):
+            if match.bands[place].nodata is not None:
+                valid[..., layer] &= pixels[..., layer] != match.bands[place].nodata
+    # Digital numbers of 32 bits do not fit float32 before they are scaled.
+    small = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
+    scales = [scaling(match.bands[place], info, number) for place, number in zip(places, numbers, strict=True)]
+    scale, offset = np.array(scales, np.float32 if small else np.float64).reshape(-1, 2).T
+    scaled = pixels.astype(scale.dtype)
+    scaled *= scale
+    scaled += offset
+    if not valid.all():
+        scaled[~valid] = 0
+    if len(places) == len(match.bands):
+        values = scaled.astype(np.float32, copy=False)
+    else:
+        values = np.zeros((*pixels.shape[:2], len(match.bands)), np.float32)
+        values[..., places] = scaled
     return values, np.asarray(valid.all(axis=-1), np.bool_)
 
 

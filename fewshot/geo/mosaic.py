@@ -186,6 +186,10 @@ class MosaicReader(RasterReader):
         """
         if window is None or bands is None or size is not None or grid is not None:
             raise RasterError(f"a mosaic such as {path} is read by windows and bands, as it is")
+        if len(self._parts) == 1 and self._parts[0].bands == tuple(range(1, len(self._parts[0].bands) + 1)):
+            only = self._parts[0]
+            own = alpha and max(bands) < len(only.bands)
+            return super().read(Path(only.source), window.within(only.window), bands=bands, alpha=own)
         pixels: Pixels | None = None
         valid = np.zeros((window.height, window.width, len(bands)), np.bool_)
         for part in self._parts:

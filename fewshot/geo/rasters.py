@@ -1,8 +1,7 @@
-"""The only file that opens a raster, but for `writing.py`, which writes large ones."""
+"""The only file that opens a raster to read; `writing.py` writes them."""
 
 import os
 import threading
-import uuid
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -223,7 +222,7 @@ def read_image(source: Path | bytes, *, size: int | None = None) -> tuple[Pixels
     """
     if isinstance(source, bytes):
         try:
-            with _quiet(), MemoryFile(source) as memory, memory.open() as raster:
+            with without_warnings(), MemoryFile(source) as memory, memory.open() as raster:
                 return _read(raster, None, None, size)[0], (raster.height, raster.width)
         except (RasterioError, OSError) as error:
             raise RasterError(f"the raster cannot be read: {error}") from error
@@ -231,63 +230,8 @@ def read_image(source: Path | bytes, *, size: int | None = None) -> tuple[Pixels
         return _read(raster, None, None, size)[0], (raster.height, raster.width)
 
 
-def write_raster(  # noqa: PLR0913  what a GeoTIFF says of itself
-    path: Path,
-    pixels: Pixels,
-    grid: Grid,
-    *,
-    names: Sequence[str] = (),
-    nodata: float | None = None,
-    colours: Mapping[int, tuple[int, int, int]] | None = None,
-    tags: Mapping[str, str] | None = None,
-    scale: float = 1.0,
-) -> None:
-    """Write a tiled, compressed GeoTIFF; the file appears under its name only when it is whole.
-
-    Args:
-        path: File to write; its folder is made if missing.
-        pixels: [H, W] or [H, W, bands].
-        grid: Georeference, of the pixels' size.
-        names: Description of each band.
-        nodata: Value that stands for no data.
-        colours: (red, green, blue) 0-255 of each class, for one band of uint8.
-        tags: Remarks to keep in the file.
-        scale: What one unit is worth, to be kept in the file.
-
-    Raises:
-        RasterError: if pixels and grid differ in size, or the file cannot be written.
-    """
-    bands = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
-    if bands.shape[:2] != (grid.height, grid.width):
-        raise RasterError(f"{path}: pixels {list(pixels.shape)} do not fit a grid of {grid.height}x{grid.width}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    profile = {
-        **{"driver": "GTiff", "height": grid.height, "width": grid.width, "count": bands.shape[2]},
-        **{"dtype": bands.dtype.name, "crs": grid.crs, "transform": grid.transform, "nodata": nodata},
-        **{"compress": "deflate", "predictor": 3 if bands.dtype.kind == "f" else 2},
-    }
-    if min(grid.height, grid.width) > 512:
-        profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
-    try:
-        with _quiet(), rasterio.open(unfinished, "w", **profile) as raster:
-            raster.write(np.moveaxis(bands, -1, 0))
-            for number, name in enumerate(names, start=1):
-                raster.set_band_description(number, name)
-            raster.scales = (scale,) * bands.shape[2]
-            raster.update_tags(**(tags or {}))
-            if colours:
-                raster.write_colormap(1, {value: (*colour, 255) for value, colour in colours.items()})
-        unfinished.replace(path)
-    except (RasterioError, OSError) as error:
-        raise RasterError(f"{path} cannot be written: {error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Do not warn of rasters without a georeference; who needs one checks for it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -299,7 +243,7 @@ def _open_raster(path: Path) -> Any:
     if not str(path).startswith("/vsi") and not Path(path).exists():
         raise DataNotFoundError(f"there is no raster {path}")
     try:
-        with _quiet():
+        with without_warnings():
             return rasterio.open(path)
     except (RasterioError, OSError) as error:
         raise RasterError(f"{path} cannot be read as a raster: {error}") from error
@@ -396,7 +340,8 @@ def _read(
     raster: Any, window: Window | None, bands: Sequence[int] | None, size: int | None, *, alpha: bool = True
 ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """Read bands of an open raster, and where they are valid."""
-    masked = alpha or MaskFlags.alpha not in raster.mask_flag_enums[0]
+    flags = raster.mask_flag_enums
+    masked = any(MaskFlags.all_valid not in flag for flag in flags) and (alpha or MaskFlags.alpha not in flags[0])
     found = raster.read(
         indexes=bands,
         window=_RasterioWindow(window.column, window.row, window.width, window.height) if window else None,

@@ -1,4 +1,4 @@
-"""Large rasters written block by block, and Cloud Optimized GeoTIFFs; beside `rasters.py` the only file to open one."""
+"""Writes rasters: whole, block by block, and Cloud Optimized; beside `rasters.py` the only file to open one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +16,66 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
-from fewshot.geo.rasters import Grid
+from fewshot.files import write_whole
+from fewshot.geo.rasters import Grid, without_warnings
 from fewshot.geo.windows import Window
 
 BLOCK = 512
 """Rows and columns that a written file stores together."""
+
+
+def write_raster(  # noqa: PLR0913  what a GeoTIFF says of itself
+    path: Path,
+    pixels: npt.NDArray[Any],
+    grid: Grid,
+    *,
+    names: Sequence[str] = (),
+    nodata: float | None = None,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
+    tags: Mapping[str, str] | None = None,
+    scale: float = 1.0,
+) -> None:
+    """Write a tiled, compressed GeoTIFF; the file appears under its name only when it is whole.
+
+    Args:
+        path: File to write; its folder is made if missing.
+        pixels: [H, W] or [H, W, bands].
+        grid: Georeference, of the pixels' size.
+        names: Description of each band.
+        nodata: Value that stands for no data.
+        colours: (red, green, blue) 0-255 of each class, for one band of uint8.
+        tags: Remarks to keep in the file.
+        scale: What one unit is worth, to be kept in the file.
+
+    Raises:
+        RasterError: if pixels and grid differ in size, or the file cannot be written.
+    """
+    bands = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    if bands.shape[:2] != (grid.height, grid.width):
+        raise RasterError(f"{path}: pixels {list(pixels.shape)} do not fit a grid of {grid.height}x{grid.width}")
+    path = Path(path)
+    profile = {
+        **{"driver": "GTiff", "height": grid.height, "width": grid.width, "count": bands.shape[2]},
+        **{"dtype": bands.dtype.name, "crs": grid.crs, "transform": grid.transform, "nodata": nodata},
+        **{"compress": "deflate", "predictor": 3 if bands.dtype.kind == "f" else 2},
+    }
+    if min(grid.height, grid.width) > 512:
+        profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
+
+    def write(unfinished: Path) -> None:
+        with without_warnings(), rasterio.open(unfinished, "w", **profile) as raster:
+            raster.write(np.moveaxis(bands, -1, 0))
+            for number, name in enumerate(names, start=1):
+                raster.set_band_description(number, name)
+            raster.scales = (scale,) * bands.shape[2]
+            raster.update_tags(**(tags or {}))
+            if colours:
+                raster.write_colormap(1, {value: (*colour, 255) for value, colour in colours.items()})
+
+    try:
+        write_whole(path, write)
+    except (RasterioError, OSError) as error:
+        raise RasterError(f"{path} cannot be written: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -100,7 +155,7 @@ def write_cog(source: Path, to: Path, *, classes: bool) -> None:
         RasterError: if it cannot be written.
     """
     # Neither a predictor nor a higher level makes classes or probabilities much smaller; both take twice the time.
-    options = {"compress": "deflate", "level": 1, "blocksize": BLOCK, "bigtiff": "if_safer"}
+    options = {"compress": "deflate", "level": 1, "blocksize": BLOCK, "bigtiff": "if_safer", "num_threads": "all_cpus"}
     try:
         # Memory that GDAL may hold blocks in, whatever the size of the file.
         with rasterio.Env(GDAL_CACHEMAX=256):

@@ -23,6 +23,9 @@ LEVELS = 10_000
 CALL_BYTES = 16 << 20
 """Bytes of pictures in one call of the network."""
 
+_ROWS = 32
+"""Rows that are compared at a time: few enough for the processor's cache."""
+
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -217,12 +220,28 @@ def _keep(job: Job, sums: FloatArray, valid: BoolArray, segments: tuple[Segments
 def finish(job: Job, sums: FloatArray, valid: BoolArray) -> dict[str, npt.NDArray[Any]]:
     """Turn summed probabilities [H, W, classes] into classes, confidence and, where asked for, probabilities."""
     values = np.array(job.values, np.uint8)
-    levels = np.where(valid, np.round(np.minimum(sums.max(axis=-1), 1) * LEVELS), 0).astype(np.uint16)
-    found = {"classes": np.where(valid, values[sums.argmax(axis=-1)], np.uint8(job.nodata)), "confidence": levels}
+    index, greatest = _greatest(sums)
+    levels = np.where(valid, np.round(np.minimum(greatest, 1) * LEVELS), 0).astype(np.uint16)
+    found = {"classes": np.where(valid, values[index], np.uint8(job.nodata)), "confidence": levels}
     if job.all_probabilities:
         scaled = np.round(np.clip(sums, 0, 1) * LEVELS)
         found["probabilities"] = np.where(valid[..., np.newaxis], scaled, 0).astype(np.uint16)
     return found
+
+
+def _greatest(sums: FloatArray) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+    """Return index and value [H, W] of the greatest of each pixel [H, W, classes], the first of equals.
+
+    The same as `argmax` and `max` over the last axis, in half the time: a few rows at a time, classes first.
+    """
+    index, greatest = np.zeros(sums.shape[:2], np.uint8), np.empty(sums.shape[:2], np.float32)
+    for first in range(0, len(sums), _ROWS):
+        rows = np.s_[first : first + _ROWS]
+        planes = np.ascontiguousarray(np.moveaxis(sums[rows], -1, 0))
+        np.max(planes, axis=0, out=greatest[rows])
+        for number in reversed(range(len(planes))):
+            np.copyto(index[rows], np.uint8(number), where=planes[number] == greatest[rows])
+    return index, greatest
 
 
 def assemble(job: Job, group: int, load: Callable[[int], Parts]) -> Block:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, DataNotFoundError
+from fewshot.files import write_whole
 from fewshot.geo.landcover import ClassTable, LandClass
 
 
@@ -171,17 +172,15 @@ class AdaptedModel:
             for entry, value in zip(self.table.classes, self.values, strict=True)
         ]
         about = {"fewshot_adapted": 1, "fingerprint": self.fingerprint, "table": self.table.name, "classes": classes}
-        unfinished = path.with_name(f".{path.name}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+
+        def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:
                 np.savez(file, vector=self.vector, support_loss=np.array(self.support_loss), about=json.dumps(about))
-            unfinished.replace(path)
+
+        try:
+            write_whole(path, write)
         except OSError as error:
             raise ArtifactError(f"{path} cannot be written: {error}.") from error
-        finally:
-            if unfinished.exists():
-                unfinished.unlink()
 
     @classmethod
     def load(cls, path: Path) -> Self:

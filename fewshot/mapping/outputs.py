@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, RasterError
+from fewshot.files import UNFINISHED
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
@@ -95,6 +96,7 @@ def write_rasters(
     grid: Grid,
     styles: Mapping[Path, RasterStyle],
     look: Callable[[Block], None],
+    meanwhile: Callable[[], None],
 ) -> None:
     """Write blocks to rasters, and these to Cloud Optimized GeoTIFFs.
 
@@ -104,11 +106,12 @@ def write_rasters(
         grid: Of the map.
         styles: Of each raster to write.
         look: Called with each block.
+        meanwhile: Called when all blocks were looked at, while the rasters are copied.
 
     Raises:
         RasterError: if one cannot be written.
     """
-    plain = {path: path.with_suffix(".tmp.tif") for path in styles}
+    plain = {path: path.with_name(f"{UNFINISHED}{path.name}") for path in styles}
     try:
         with ExitStack() as stack:
             writers = {
@@ -119,6 +122,7 @@ def write_rasters(
                 look(block)
         with ThreadPoolExecutor(2, "cog") as threads:
             copies = [threads.submit(write_cog, plain[path], path, classes=path == names.map) for path in styles]
+            meanwhile()
         for copy in copies:
             copy.result()
     finally:

@@ -76,10 +76,9 @@ def map_region(
 
         # Groups are put together to rasters, and compared with labels that the model was not shown.
         made = names.in_folder(work.path)
-        summary = write_map(job, made, work, learned, validation, card)
         labels = "" if learned.examples is None else f" from {len(learned.examples)} labelled places"
         title = request.title or f"Land cover{labels}"
-        draw_map(made.picture, summary, scene.grid, learned.model.table, job.values, title=title)
+        summary = write_map(job, made, work, learned, validation, map_tags(job, card), title)
         accuracy, notes = judge(validation, summary, learned)
         notes = (*learned.notes, *scene_notes(scene), *notes)
 
@@ -168,9 +167,15 @@ def make_validation(scene: Scene, card: Card, request: MapRequest, learned: Lear
 
 
 def write_map(  # noqa: PLR0913  what the files of a map are made of
-    job: Job, made: Outputs, work: WorkFolder, learned: Learned, validation: Validation | None, card: Card
+    job: Job,
+    made: Outputs,
+    work: WorkFolder,
+    learned: Learned,
+    validation: Validation | None,
+    tags: dict[str, str],
+    title: str,
 ) -> Summary:
-    """Put the groups together, and write rasters, names and style to the work folder.
+    """Put the groups together, and write rasters, names, style and picture to the work folder.
 
     Raises:
         RasterError: if a file cannot be written, or the map has no pixel with data.
@@ -189,11 +194,14 @@ def write_map(  # noqa: PLR0913  what the files of a map are made of
         if validation is not None:
             validation.add(block, index)
 
-    styles = raster_styles(made, table, job.values, job.nodata, map_tags(job, card))
+    def draw() -> None:
+        require_data(summary, job.scene.info.path)
+        draw_map(made.picture, summary, grid, table, job.values, title=title)
+
+    styles = raster_styles(made, table, job.values, job.nodata, tags)
     if not job.all_probabilities:
         del styles[made.probabilities]
-    write_rasters(finished(), made, grid, styles, look)
-    require_data(summary, job.scene.info.path)
+    write_rasters(finished(), made, grid, styles, look, draw)
     write_names(made.names, table, job.values)
     write_style(made.style, table, job.values)
     return summary

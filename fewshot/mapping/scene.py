@@ -63,7 +63,8 @@ class Scene:
         if inside is None:
             raise RasterError(f"{window} lies outside of {self.info.path}, {whole.height}x{whole.width} pixels")
         values, valid = read_bands(self._reader, self.info, self.match, inside)
-        values -= np.array(self._stored.offset, np.float32)
+        if any(self._stored.offset):
+            values -= np.array(self._stored.offset, np.float32)
         values /= np.array(self._stored.scale, np.float32)
         if self._stored.whole:
             values = np.clip(np.round(values), 0, 255)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fewshot.errors import ArtifactError, DamagedDataError
+from fewshot.files import UNFINISHED, remove_unfinished, write_whole
 from fewshot.mapping.blocks import Parts
 
 
@@ -42,7 +43,7 @@ class WorkFolder:
             if not resume:
                 shutil.rmtree(self.path, ignore_errors=True)
             self._groups.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            remove_unfinished(self.path)
         except OSError as error:
             raise ArtifactError(f"{self.path.parent} cannot be written to: {error}. Name another place.") from error
 
@@ -63,16 +64,15 @@ class WorkFolder:
                     f"{self.path} is of another map: {said[:600]}. Ask for the same, or leave --resume out."
                 )
             return
-        unfinished = path.with_suffix(".tmp")
         try:
-            unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
-            unfinished.replace(path)
+            write_whole(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8"))
         except OSError as error:
             raise self.cannot_write(error) from error
 
     def finished(self) -> set[int]:
         """Return the numbers of the groups that are whole."""
-        return {int(path.stem) for path in self._groups.glob("*.npz") if zipfile.is_zipfile(path)}
+        whole = (path for path in self._groups.glob("*.npz") if not path.name.startswith(UNFINISHED))
+        return {int(path.stem) for path in whole if zipfile.is_zipfile(path)}
 
     def save(self, group: int, parts: Parts) -> None:
         """Keep a finished group.
@@ -80,13 +80,14 @@ class WorkFolder:
         Raises:
             ArtifactError: if it cannot be written.
         """
-        unfinished = self._groups / f"{group}.tmp"
-        try:
+
+        def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:
                 np.savez(file, **parts)  # type: ignore[arg-type]
-            unfinished.replace(self._groups / f"{group}.npz")
+
+        try:
+            write_whole(self._groups / f"{group}.npz", write)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             raise self.cannot_write(error) from error
 
     def load(self, group: int) -> Parts:
@@ -105,10 +106,6 @@ class WorkFolder:
     def remove(self) -> None:
         """Remove the folder: the map is whole."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-    def _remove_unfinished(self) -> None:
-        for path in self.path.rglob("*.tmp*"):
-            path.unlink()
 
     def cannot_write(self, error: OSError) -> ArtifactError:
         """Say what a failed write means."""

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import DivergedError
+from fewshot.files import write_whole
 from fewshot.meta import MetaLearner
 from fewshot.meta.baselines import FINE_TUNING_RATES, FINE_TUNING_STEPS, fine_tuner
 from fewshot.models import Head
@@ -24,7 +25,6 @@ from fewshot.training import build, datasets
 from fewshot.training.losses import TaskCrossEntropy
 from fewshot.training.measure import TestTasks, learner_predict, measure_sines, measure_tasks
 from fewshot.training.recipe import Recipe
-from fewshot.training.run import write_whole
 from fewshot.training.train import compile_learner
 
 BATCH, PIXEL_BATCH = 64, 16

@@ -6,12 +6,14 @@ import csv
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from fewshot.errors import DivergedError
-from fewshot.training.run import RunFolder, State, write_whole
+from fewshot.files import write_whole
+from fewshot.training.run import RunFolder, State
 
 SAVE_EVERY = 30.0
 """Seconds between checkpoints within an epoch."""
@@ -63,7 +65,7 @@ class SaveRun(keras.callbacks.Callback):
             figure = float(figure)
             sign = -1 if "loss" in self.monitor else 1
             if self.state.best is None or sign * figure > sign * self.state.best:
-                write_whole(self.folder.best_weights, self.model.save_weights)
+                write_whole(self.folder.best_weights, self.model.save_weights, flush=True)
                 self.state = replace(self.state, best=figure, best_updates=self.state.updates)
         self.state = replace(self.state, validated=self.state.updates)
         self.save()
@@ -123,8 +125,8 @@ def trim_history(folder: RunFolder, epochs: int) -> None:
         rows = list(csv.reader(file))
     kept = [row for number, row in enumerate(rows) if number == 0 or (row and int(row[0]) < epochs)]
 
-    def write(path: str) -> None:
-        with open(path, "w", newline="", encoding="utf-8") as file:  # noqa: PTH123 (csv wants newline="")
+    def write(path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(kept)
 
     write_whole(folder.history, write)

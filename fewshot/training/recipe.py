@@ -7,17 +7,15 @@ tables they use, never the whole recipe.
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from fewshot.data.tables import make_table, nearest
 from fewshot.errors import RecipeError
 from fewshot.tasks.augment import Augmentation
 
@@ -248,7 +246,7 @@ def recipe_text(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     known = recipe_names()
     if name not in known:
-        raise RecipeError(f"Unknown recipe {name!r}.{_nearest(name, known)} `fewshot recipes` lists them all.")
+        raise RecipeError(f"Unknown recipe {name!r}.{nearest(name, known)} `fewshot recipes` lists them all.")
     return (resources.files("fewshot.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -270,7 +268,7 @@ def read_recipe(name: str, *, learner: str | None = None, settings: Sequence[str
     learners = tables.pop("learners", {})
     chosen = learner or next(iter(learners), "custom")
     if learners and chosen not in learners:
-        hint = _nearest(chosen, list(learners))
+        hint = nearest(chosen, list(learners))
         raise RecipeError(f"Recipe {name} has no learner {chosen!r}.{hint} It has: {', '.join(learners)}.")
     for table, changes in learners.get(chosen, {}).items():
         tables.setdefault(table, {}).update(changes)
@@ -287,9 +285,10 @@ def make_recipe(tables: Mapping[str, Any]) -> Recipe:
     """
     for key in tables:
         if key not in {f.name for f in fields(Recipe)}:
-            raise RecipeError(f"A recipe has no table {key!r}.{_nearest(key, list(TABLES))}")
-    made = {key: _typed(_annotation(Recipe, key), value, key) for key, value in tables.items()}
-    return Recipe(**{"description": "", **made})
+            raise RecipeError(f"A recipe has no table {key!r}.{nearest(key, list(TABLES))}")
+    return make_table(
+        Recipe, {"description": "", **tables}, f"Recipe {tables.get('name', '')}".rstrip(), error=RecipeError
+    )
 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
@@ -320,64 +319,5 @@ def _apply(tables: Table, setting: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text  # a bare word
     if table not in TABLES:
-        raise RecipeError(f"--set {setting}: a recipe has no table {table!r}.{_nearest(table, list(TABLES))}")
+        raise RecipeError(f"--set {setting}: a recipe has no table {table!r}.{nearest(table, list(TABLES))}")
     tables.setdefault(table, {})[key] = value
-
-
-def _annotation(owner: type, name: str) -> Any:
-    return typing.get_type_hints(owner)[name]
-
-
-def _typed(annotation: Any, value: Any, where: str) -> Any:
-    """Check a value against an annotation, turning tables into dataclasses and lists into tuples."""
-    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
-    if isinstance(annotation, type) and is_dataclass(annotation):
-        return _table(annotation, value, where)
-    if origin is Literal:
-        if value in options:
-            return value
-        raise RecipeError(f"{where} = {value!r}: expected one of {', '.join(map(repr, options))}.")
-    if origin in (typing.Union, types.UnionType):
-        annotation = next((option for option in options if _suits(option, value)), annotation)
-    if not _suits(annotation, value):
-        raise RecipeError(f"{where} = {value!r}: expected {_words(annotation)}.")
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    return float(value) if annotation is float else value
-
-
-def _suits(annotation: Any, value: Any) -> bool:
-    """Whether a plain value is of an annotated type; whole numbers are numbers, true and false are not."""
-    if typing.get_origin(annotation) is tuple:
-        return isinstance(value, list | tuple) and all(_suits(typing.get_args(annotation)[0], item) for item in value)
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if not isinstance(annotation, type):
-        return False
-    return isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))
-
-
-def _table(kind: type, value: Any, where: str) -> Any:
-    """Make one table's dataclass."""
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{where} is a table of a recipe; received {value!r}.")
-    known = [f.name for f in fields(kind)]
-    for key in value:
-        if key not in known:
-            hint = _nearest(key, known)
-            raise RecipeError(f"Unknown key {where}.{key}.{hint} The table [{where}] has: {', '.join(known)}.")
-    return kind(**{key: _typed(_annotation(kind, key), item, f"{where}.{key}") for key, item in value.items()})
-
-
-def _words(annotation: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    if typing.get_origin(annotation) is tuple:
-        return f"a list of {names[typing.get_args(annotation)[0]].removeprefix('a ')}s"
-    if annotation in names:
-        return names[annotation]
-    return " or ".join(_words(option) for option in typing.get_args(annotation))
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""

@@ -16,13 +16,13 @@ Files are written under another name and renamed, and `state.json` is renamed la
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fewshot.errors import ArtifactError
+from fewshot.files import remove_unfinished, write_whole
 from fewshot.training.recipe import Recipe, differences, make_recipe
 
 
@@ -92,6 +92,7 @@ class RunFolder:
                 f"{self.path} was trained with another recipe ({'; '.join(changed)}: the run's value against the one "
                 "asked for). Resume it as it was started, or name another folder with --out."
             )
+        remove_unfinished(self.path)
         return self.state()
 
     def recipe(self) -> Recipe:
@@ -108,10 +109,10 @@ class RunFolder:
             return State()
         return State(**self.read_json("state.json"))
 
-    def save(self, state: State, save_weights: Callable[[str], None]) -> State:
+    def save(self, state: State, save_weights: Callable[[Path], None]) -> State:
         """Save a checkpoint and the state that names it; return that state."""
         name = f"latest-{state.updates:06d}.weights.h5"
-        write_whole(self.path / name, save_weights)
+        write_whole(self.path / name, save_weights, flush=True)
         state = replace(state, checkpoint=name)
         self.write_json("state.json", asdict(state))
         for old in self.path.glob("latest-*.weights.h5"):
@@ -137,13 +138,4 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file of the folder, whole or not at all."""
         text = json.dumps(content, indent=2) + "\n"
-        write_whole(self.path / name, lambda path: Path(path).write_text(text, encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[str], Any]) -> None:
-    """Let `write` make a file under another name in the same folder, and rename it when it is on the disk."""
-    partial = path.with_name(f".partial-{path.name}")
-    write(str(partial))
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.replace(path)
+        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"), flush=True)

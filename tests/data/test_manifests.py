@@ -213,7 +213,7 @@ def file_with(**changes: str) -> str:
         ("simulated = true\n", "needs made_by"),
         ("[splits]\ntrain = [1, 2]\n", r"splits.train\[0\] = 1: expected text"),
         ('[splits]\ntrain = ["1"]\ntest = ["2", "1"]\n', "region id of a split 1 occurs 2 times"),
-        ('[layout]\nreader = "mine"\n', "layout.reader = 'mine': expected '' or 'task_archives'"),
+        ('[layout]\nreader = "mine"\n', "layout.reader = 'mine': expected one of '', 'task_archives'"),
         ("[layout]\npattern = '{region}.tif'\nregion = ['region']\n", "has no folder"),
         ("[layout]\npattern = 'a/{x}.tif'\nregion = ['region']\n", r"layout.region is \['region'\], expected fields"),
         (

@@ -18,7 +18,8 @@ from fewshot.data.splits import split_regions
 from fewshot.errors import DataNotFoundError, ManifestError, RasterError, RecipeError, TaskError
 from fewshot.geo.bands import Band
 from fewshot.geo.landcover import class_table
-from fewshot.geo.rasters import Grid, write_raster
+from fewshot.geo.rasters import Grid
+from fewshot.geo.writing import write_raster
 from fewshot.tasks.sampler import make_sampler
 from fewshot.tasks.task import PixelTaskSpec, TaskSpec, gather
 

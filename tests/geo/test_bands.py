@@ -8,7 +8,8 @@ from rasterio import Affine
 
 from fewshot.errors import RasterError
 from fewshot.geo.bands import Band, check_units, match_bands, own_bands, read_bands
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, Window, describe_raster, write_raster
+from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, Window, describe_raster
+from fewshot.geo.writing import write_raster
 
 Make = Callable[..., Grid]
 RGB = (Band("B4", 665, 1e-4), Band("B3", 560, 1e-4), Band("B2", 490, 1e-4))

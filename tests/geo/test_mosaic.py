@@ -6,8 +6,9 @@ import pytest
 
 from fewshot.errors import RasterError
 from fewshot.geo.mosaic import MosaicReader, describe_mosaic
-from fewshot.geo.rasters import Grid, RasterReader, write_raster
+from fewshot.geo.rasters import Grid, RasterReader
 from fewshot.geo.windows import Window
+from fewshot.geo.writing import write_raster
 
 Make = Callable[..., Grid]
 

@@ -17,8 +17,8 @@ from fewshot.geo.rasters import (
     describe_raster,
     overlaps,
     same_grid,
-    write_raster,
 )
+from fewshot.geo.writing import write_raster
 
 Make = Callable[..., Grid]
 RNG = np.random.default_rng(0)

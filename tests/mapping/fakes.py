@@ -14,7 +14,8 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from fewshot.errors import ArtifactError
-from fewshot.geo.rasters import Grid, write_raster
+from fewshot.geo.rasters import Grid
+from fewshot.geo.writing import write_raster
 
 
 @dataclass(frozen=True)

@@ -251,8 +251,8 @@ def test_a_killed_map_goes_on_and_is_the_same_to_the_bit(
     assert made_files(tmp_path) == {".map.tif.work"}
     # Killed as it wrote, too: a file that is not whole.
     work = tmp_path / "out" / ".map.tif.work" / "groups"
-    (work / "9.tmp").write_bytes(b"half")
     done = sorted(work.glob("*.npz"))
+    (work / ".partial-ab-9.npz").write_bytes(b"half")
     done[-1].write_bytes(done[-1].read_bytes()[:100])
     resumed = FakePredictor(card)
     seen: list[int] = []

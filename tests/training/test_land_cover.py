@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 import cli
 from fewshot.data.sen12ms_index import prepare
-from fewshot.geo.rasters import RasterReader, describe_raster, write_raster
+from fewshot.geo.rasters import RasterReader, describe_raster
 from fewshot.geo.windows import Window
+from fewshot.geo.writing import write_raster
 from tests.data.trees import deepglobe_tree, sen12ms_tree
 
 FAST = [

@@ -48,13 +48,13 @@ def test_maml_and_meta_sgd_are_what_they_say() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("training.update=5", "Unknown key training.update. Did you mean 'updates'?"),
+        ("training.update=5", "unknown key training.update. Did you mean 'updates'?"),
         ("trainning.updates=5", "no table 'trainning'. Did you mean 'training'?"),
         ("training.updates=many", "training.updates = 'many': expected a whole number"),
         ("training.updates=1.5", "expected a whole number"),
         ("training.deterministic=1", "expected true or false"),
         ("network.kind=conv5", "expected one of 'conv4', 'mlp', 'resnet12'"),
-        ("tasks.shots=[1, 'two']", "expected a list of whole numbers or a whole number"),
+        ("tasks.shots=[1, 'two']", "expected a list, each item a whole number or a whole number"),
         ("updates=5", "--set expects table.key=value"),
         ("augment.rotation=999", "rotation"),
     ],

@@ -18,7 +18,7 @@ import pytest
 from fewshot.errors import ArtifactError, DivergedError
 from fewshot.training.progress import SaveRun
 from fewshot.training.recipe import read_recipe
-from fewshot.training.run import RunFolder, State, write_whole
+from fewshot.training.run import RunFolder, State
 from fewshot.training.train import train
 
 SETTINGS = [
@@ -107,19 +107,6 @@ def test_a_time_limit_ends_the_run_with_usable_weights(tmp_path: Path) -> None:
     state = train(recipe, [], tmp_path / "run", minutes=0.02, verbose=0)
     assert 0 < state.updates < 100000
     assert RunFolder(tmp_path / "run").best_weights.exists()
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "state.json"
-    target.write_text("before")
-
-    def fail(path: str) -> None:
-        Path(path).write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(target, fail)
-    assert target.read_text() == "before"
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:

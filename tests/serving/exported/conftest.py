@@ -13,7 +13,8 @@ from PIL import Image
 from rasterio import Affine
 
 from fewshot.data.region import RegionSet
-from fewshot.geo.rasters import Grid, write_raster
+from fewshot.geo.rasters import Grid
+from fewshot.geo.writing import write_raster
 from fewshot.meta import MetaLearner
 from fewshot.training import build, measure
 from fewshot.training.recipe import read_recipe

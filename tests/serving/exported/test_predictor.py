@@ -11,7 +11,7 @@ import pytest
 
 from fewshot.errors import ArtifactError, DataNotFoundError, DivergedError, ShapeError
 from serving.card import Card
-from serving.predictor import Adapted, LocalPredictor, Predictor, SupportLoss, newest_version, open_predictor, refusal
+from serving.predictor import LocalPredictor, Predictor, newest_version, open_predictor, refusal
 
 
 class Counting(Predictor):
@@ -122,26 +122,6 @@ def test_messages_of_other_runtimes_are_read_too() -> None:
     assert isinstance(refusal("assertion failed: [Adaptation diverged: x.]\n\t [[{{node A}}]]"), DivergedError)
     other = refusal("Graph execution error:\n\nDetected at node x\nInvalid PNG data, size 200\n\t [[{{node d}}]]")
     assert str(other) == "The model refuses the request: Invalid PNG data, size 200"
-
-
-def test_an_adapted_model_is_kept_in_a_file(trained: Any, local: LocalPredictor, tmp_path: Path) -> None:
-    support_x, labels, query_x = trained.task()
-    adapted = local.adapt(support_x, labels)
-    adapted.save(tmp_path / "new" / "mine.npz")
-    again = Adapted.load(tmp_path / "new" / "mine.npz")
-    assert (again.classes, again.support_loss) == (adapted.classes, adapted.support_loss)
-    np.testing.assert_array_equal(
-        local.predict(again, query_x).probabilities, local.predict(adapted, query_x).probabilities
-    )
-    with pytest.raises(DataNotFoundError, match="no adapted model"):
-        Adapted.load(tmp_path / "mine.npz")
-    (tmp_path / "mine.npz").write_bytes(b"not a zip")
-    with pytest.raises(ArtifactError, match="not an adapted model"):
-        Adapted.load(tmp_path / "mine.npz")
-    np.savez(tmp_path / "other.npz", vector=np.zeros(3))
-    with pytest.raises(ArtifactError, match="not an adapted model"):
-        Adapted.load(tmp_path / "other.npz")
-    assert SupportLoss(1.0, 0.5).after == 0.5
 
 
 def test_models_are_found_by_folder(trained: Any, tmp_path: Path) -> None:
