@@ -76,7 +76,8 @@ def measure_waiting(tree: Path, rounds: int) -> list[float]:
     source = RegionTasks(data, TaskSpec(2, 2, 2, labels="global"))
     fed = stream(source, meta_batch_size=4, seed=0)
     held = fed.take(1).cache().repeat()
-    step = learner.make_train_function()
+    learner.make_train_function()
+    step = learner.train_function
     shares = []
     for number in range(rounds + 1):
         times = {}

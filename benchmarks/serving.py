@@ -137,6 +137,7 @@ def run_round(subject: Subject, folder: Path, calls: int) -> dict[str, Any]:
         clients = {name: FewshotClient(target, model=subject.version.parent.name) for name, target in targets.items()}
         pid = process_listening(folder / "serve.log")
         over = {name: lambda client=client: ask(client, subject) for name, client in clients.items()}
+        clients["grpc"].card()  # a client connects and asks what the model expects before it sends pictures
         first = seconds_of(over["grpc"])
         adapted = clients["grpc"].adapt(*subject.task[:2], steps=STEPS)
         second = {"predict grpc": lambda: clients["grpc"].predict(adapted, subject.task[2])}

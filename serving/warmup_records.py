@@ -23,7 +23,7 @@ Call = Callable[..., dict[str, tf.Tensor]]
 
 
 def warm_up_requests(card: Card, signatures: Mapping[str, Call]) -> list[tuple[str, dict[str, Any]]]:
-    """Return one request a signature, on noise: two classes, one step."""
+    """Return one request a signature and one for the default, on noise: two classes, as many steps as are usual."""
     rng = np.random.default_rng(0)
     size = (card.size.rows, card.size.columns)
     scale = np.array([band.scale for band in card.bands])
@@ -39,7 +39,7 @@ def warm_up_requests(card: Card, signatures: Mapping[str, Call]) -> list[tuple[s
         "support_y": labels,
         "support_weight": np.ones(4, np.float32),
         "query_x": pictures[:2],
-        "steps": np.int32(min(card.steps, 1)),
+        "steps": np.int32(card.steps),
         "document": CARD_NAME.encode(),
     }
     if "adapt_and_predict_encoded" in card.signatures:
@@ -47,7 +47,9 @@ def warm_up_requests(card: Card, signatures: Mapping[str, Call]) -> list[tuple[s
         known |= {"support_bytes": np.array(files, object), "query_bytes": np.array(files[:2], object)}
     adapted = signatures["adapt"](**{key: tf.constant(known[key]) for key in ("support_x", "support_y", "steps")})
     known["adapted"] = adapted["adapted"].numpy()
-    return [(name, {key: known[key] for key in note.inputs}) for name, note in card.signatures.items()]
+    # The default is the same graph under names of its own, which servers prepare apart.
+    notes = {**card.signatures, "serving_default": card.signatures["adapt_and_predict"]}
+    return [(name, {key: known[key] for key in note.inputs}) for name, note in notes.items()]
 
 
 def write_warm_up(path: Path, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

@@ -167,11 +167,7 @@ class WindowStore:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sen12ms")
         self._reader = RasterReader()
         numbers = {part: [band.name for band in manifest.bands if band.part == part] for part in PARTS if part != "lc"}
-        # For each part, which of its bands to read, and where they go.
-        self._taken = {
-            part: [(numbers[part].index(band.name), place) for place, band in enumerate(bands) if band.part == part]
-            for part in numbers
-        }
+        self._taken = {part: _Taken(part, names, bands) for part, names in numbers.items()}
         self._records: Records | None = None
         if prepared.records:
             paths = [prepared.folder / f"{index.name}.arrayrecord" for index in prepared.regions if len(index)]
@@ -199,14 +195,21 @@ class WindowStore:
             RasterError: if a file cannot be read.
         """
         numbers = np.asarray(indices, np.int64)
-        images = np.zeros([len(numbers), self._prepared.window, self._prepared.window, len(self._bands)], np.float32)
-        for part, taken in self._taken.items():
-            if taken:
-                places = [place for _, place in taken]
-                images[..., places] = self._read_part(numbers, part, [number for number, _ in taken])
-        images *= np.array([band.scale for band in self._bands], np.float32)
-        images += np.array([band.offset for band in self._bands], np.float32)
-        return _averaged(np.nan_to_num(images, nan=0.0, posinf=0.0, neginf=0.0), self._size)
+        images = np.empty([len(numbers), self._prepared.window, self._prepared.window, len(self._bands)], np.float32)
+        records = None if self._records is None else self._records.read(numbers)
+
+        def fill(at: int) -> None:
+            for part, bands in self._taken.items():
+                if bands.places.size:
+                    stored = (
+                        self._read_file(int(numbers[at]), part, bands.numbers)
+                        if records is None
+                        else records[at][part][..., bands.numbers]
+                    )
+                    bands.fill(images[at], stored)
+
+        list(self._threads.map(fill, range(len(numbers))))
+        return _averaged(images, self._size)
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Return the labels of windows `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
@@ -217,17 +220,14 @@ class WindowStore:
             RasterError: if a file cannot be read.
         """
         numbers = np.asarray(indices, np.int64)
-        pixels = self._read_part(numbers, "lc", [0])[..., 0]
+        if self._records is not None:
+            pixels = self._records.read(numbers)["lc"][..., 0]
+        else:
+            found = self._threads.map(lambda number: self._read_file(number, "lc", [0]), numbers.tolist())
+            pixels = np.stack(list(found))[..., 0]
         labels = self._table.indices(pixels, where=f"{self._prepared.tree}")
         step = self._prepared.window // self._size
         return np.ascontiguousarray(labels[:, step // 2 :: step, step // 2 :: step])
-
-    def _read_part(self, numbers: npt.NDArray[np.int64], part: str, bands: list[int]) -> npt.NDArray[Any]:
-        """Return bands of one part of windows [n] as stored, [n, window, window, bands]."""
-        if self._records is not None:
-            return self._records.read(numbers)[part][..., bands]
-        found = list(self._threads.map(lambda number: self._read_file(number, part, bands), numbers.tolist()))
-        return np.stack(found)
 
     def _read_file(self, number: int, part: str, bands: list[int]) -> npt.NDArray[Any]:
         """Read bands of one window from its GeoTIFF."""
@@ -237,6 +237,35 @@ class WindowStore:
         row, column = (window * place for place in divmod(int(index.squares[at]), IMAGE // window))
         numbers, place = [band + 1 for band in bands], Window(row, column, window, window)
         return self._reader.read(path, place, bands=numbers, alpha=False)[0]
+
+
+class _Taken:
+    """Which bands of one part to read, and where in an image they go."""
+
+    def __init__(self, part: str, names: Sequence[str], bands: Sequence[Band]) -> None:
+        """Find the bands of a part among those that are wanted.
+
+        Args:
+            part: Its name.
+            names: Its bands, in the order in which they are stored.
+            bands: Of an image.
+        """
+        own = [(place, band) for place, band in enumerate(bands) if band.part == part]
+        self.places = np.array([place for place, _ in own], np.int64)
+        self.numbers = [names.index(band.name) for _, band in own]
+        self._all = len(own) == len(bands)
+        self._scale = np.array([band.scale for _, band in own], np.float32)
+        self._offset = np.array([band.offset for _, band in own], np.float32)
+
+    def fill(self, image: FloatArray, stored: npt.NDArray[Any]) -> None:
+        """Write stored values [H, W, own bands] to an image [H, W, bands] in the bands' units; 0 where not finite."""
+        values = np.multiply(stored, self._scale, out=image if self._all else None, dtype=np.float32)
+        if self._offset.any():
+            values += self._offset
+        if stored.dtype.kind == "f":
+            np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if not self._all:
+            image[..., self.places] = values
 
 
 def _averaged(images: FloatArray, size: int) -> FloatArray:

@@ -112,7 +112,7 @@ def words(kind: Any) -> str:
     if is_dataclass(kind):
         return f"a table with {', '.join(f.name for f in fields(kind))}"
     if origin is Literal:
-        return f"one of {', '.join(map(repr, options))}"
+        return f"one of {', '.join(map(repr, options))}" if len(options) > 1 else repr(options[0])
     if origin is tuple:
         length = "" if options[-1] is Ellipsis else f" of {len(options)}"
         return f"a list{length}, each item {words(options[0])}"

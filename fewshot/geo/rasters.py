@@ -21,7 +21,8 @@ from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as _RasterioWindow
 
-from fewshot.errors import DataNotFoundError, RasterError
+from fewshot.errors import RasterError
+from fewshot.geo.names import require_file
 from fewshot.geo.windows import Window
 
 Pixels = npt.NDArray[Any]
@@ -240,11 +241,10 @@ def without_warnings() -> Iterator[None]:
 
 def _open_raster(path: Path) -> Any:
     """Open a raster to read."""
-    if not str(path).startswith("/vsi") and not Path(path).exists():
-        raise DataNotFoundError(f"there is no raster {path}")
+    name = require_file(path, "raster")
     try:
         with without_warnings():
-            return rasterio.open(path)
+            return rasterio.open(name)
     except (RasterioError, OSError) as error:
         raise RasterError(f"{path} cannot be read as a raster: {error}") from error
 
@@ -349,10 +349,12 @@ def _read(
         resampling=Resampling.average,
         masked=masked,
     )
-    valid = ~np.ma.getmaskarray(found)
-    values = np.ma.filled(found, 0)
+    # [bands, H, W] -> [H, W, bands]
+    values = np.ascontiguousarray(np.moveaxis(np.ma.filled(found, 0), 0, -1))
+    valid = np.ones(values.shape, np.bool_)
+    if masked:
+        np.logical_not(np.moveaxis(np.ma.getmaskarray(found), 0, -1), out=valid)
     if np.issubdtype(values.dtype, np.floating):
         valid &= np.isfinite(values)
-        values = np.where(valid, values, 0).astype(values.dtype)
-    # [bands, H, W] -> [H, W, bands]
-    return np.ascontiguousarray(np.moveaxis(values, 0, -1)), np.ascontiguousarray(np.moveaxis(valid, 0, -1))
+        values[~valid] = 0
+    return values, valid

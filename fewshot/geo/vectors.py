@@ -12,7 +12,8 @@ import pyogrio
 import pyogrio.errors
 import shapely
 
-from fewshot.errors import DamagedDataError, DataNotFoundError, RasterError, RecipeError
+from fewshot.errors import DamagedDataError, RasterError, RecipeError
+from fewshot.geo.names import gdal_name, require_file
 from fewshot.geo.rasters import Grid
 from fewshot.geo.windows import IntArray
 
@@ -55,7 +56,7 @@ def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
         RecipeError: if the field is not there, or none is named and it is not clear which is meant.
     """
     field = _field(path, field)
-    frame = _guarded(path, lambda: pyogrio.read_dataframe(path, columns=[field], read_geometry=False))
+    frame = _guarded(path, lambda: pyogrio.read_dataframe(gdal_name(path), columns=[field], read_geometry=False))
     return tuple(sorted((_plain(value) for value in frame[field].dropna().unique()), key=str))
 
 
@@ -75,7 +76,9 @@ def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: st
         RecipeError: if the field is not there, or none is named and it is not clear which is meant.
     """
     field = _field(path, field)
-    frame = _guarded(path, lambda: pyogrio.read_dataframe(path, columns=[field], force_2d=True, on_invalid="ignore"))
+    frame = _guarded(
+        path, lambda: pyogrio.read_dataframe(gdal_name(path), columns=[field], force_2d=True, on_invalid="ignore")
+    )
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise DamagedDataError(f"{path} is a table without geometries; expected points, lines or polygons")
     if frame.crs is None:
@@ -97,13 +100,12 @@ def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: st
 
 def _field(path: Path, field: str | None) -> str:
     """Return the field that is meant."""
-    if not str(path).startswith("/vsi") and not Path(path).exists():
-        raise DataNotFoundError(f"there is no vector file {path}")
-    layers = _guarded(path, lambda: pyogrio.list_layers(path))
+    source = require_file(path, "vector file")
+    layers = _guarded(path, lambda: pyogrio.list_layers(source))
     if len(layers) != 1:
         names = ", ".join(map(str, layers[:, 0])) or "none"
         raise DamagedDataError(f"{path} has the layers {names}; expected one. Copy the one you mean to its own file.")
-    fields = [str(name) for name in _guarded(path, lambda: pyogrio.read_info(path))["fields"]]
+    fields = [str(name) for name in _guarded(path, lambda: pyogrio.read_info(source))["fields"]]
     has = f"{path} has the fields {', '.join(fields) or 'none'}"
     if field is not None and field not in fields:
         raise RecipeError(f"{has}; expected {field!r}. Name the one that holds the class (or the area's name).")

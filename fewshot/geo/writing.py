@@ -157,8 +157,9 @@ def write_cog(source: Path, to: Path, *, classes: bool) -> None:
     # Neither a predictor nor a higher level makes classes or probabilities much smaller; both take twice the time.
     options = {"compress": "deflate", "level": 1, "blocksize": BLOCK, "bigtiff": "if_safer", "num_threads": "all_cpus"}
     try:
-        # Memory that GDAL may hold blocks in, whatever the size of the file.
-        with rasterio.Env(GDAL_CACHEMAX=256):
+        # Memory that GDAL may hold blocks in, whatever the size of the file; and overviews are compressed once, in
+        # the file itself, not a first time in the one that GDAL makes on the way.
+        with rasterio.Env(GDAL_CACHEMAX=256, COG_TMP_COMPRESSION="NONE"):
             rasterio.shutil.copy(
                 source, to, driver="COG", overview_resampling="mode" if classes else "average", **options
             )

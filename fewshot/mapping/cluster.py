@@ -26,13 +26,16 @@ _PREDICTING = threading.Lock()  # one group at a time in each process; others ar
 def local_workers(count: int) -> Iterator[Client]:
     """Start worker processes on this machine, which share its cores, and stop them in the end.
 
+    Where the environment already says how many threads TensorFlow takes, each worker takes as many.
+
     Raises:
         RecipeError: if the count is less than one.
     """
     if count < 1:
         raise RecipeError(f"expected at least one worker, received {count}")
     threads = str(max(1, (os.cpu_count() or 1) // count))
-    env = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    usual = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    env = {name: os.environ.get(name, value) for name, value in usual.items()}
     with (
         # A worker that was killed is started again by its nanny, and must not wait long for it.
         dask.config.set({"distributed.scheduler.worker-ttl": "60s"}),
