@@ -475,12 +475,21 @@ def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for it.")
 @kind_errors
 def demo(out: Path) -> None:
-    """Train, evaluate and serve on data the program makes itself, in about three minutes."""
-    from fewshot.training.demo import run_demo
+    """Train, evaluate, serve and map on data the program makes itself, in four to five minutes."""
+    from fewshot.mapping.demo import demo_map
+    from fewshot.training.demo import run_demo, train_mapper
     from serving.demo import demo_serving
+    from serving.export import export
+    from serving.predictor import LocalPredictor
 
     run_demo(out)
     demo_serving(out)
+    click.echo("4. Mapping: a simulated region that no model has seen, from a few labelled points")
+    version = export(train_mapper(out), out / "models")
+    report, picture = demo_map(LocalPredictor(version), out)
+    for line in report.lines():
+        click.echo(line)
+    click.echo(f"Map: {report.files[-1]}\nPicture: {picture}")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,12 @@ ROWS = (
     Row("fewshot/tasks/augment.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
     Row("fewshot/mapping", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy",)),
     Row("fewshot/mapping/cluster.py", rooms=("fewshot.errors",), packages=("dask", "distributed")),
+    Row(
+        "fewshot/mapping/demo.py",
+        rooms=("fewshot.data", "fewshot.geo", "fewshot.errors"),
+        packages=("geopandas", "numpy", "rasterio"),
+        lazily=("matplotlib",),
+    ),
     Row("fewshot/mapping/picture.py", rooms=("fewshot.geo",), packages=("numpy",), lazily=("matplotlib",)),
     Row(
         "fewshot/training",

@@ -14,6 +14,9 @@ import tensorflow as tf
 from matplotlib.figure import SubFigure
 from rich.console import Console
 
+from fewshot.data.earth_files import write_earth
+from fewshot.data.sen12ms import PREPARED
+from fewshot.data.sen12ms_index import prepare
 from fewshot.meta import MetaLearner
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import SineTasks
@@ -27,6 +30,20 @@ from fewshot.training.run import RunFolder
 from fewshot.training.train import train
 
 SINE_SETTINGS = ("training.updates=3000", "training.validate_every=1500", "training.meta_rate=5e-3")
+
+MAPPER_SETTINGS = (
+    'data.bands=["B2", "B3", "B4", "B8", "B11"]',
+    "data.train=8",
+    "data.validation=1",
+    "data.test=0",
+    "tasks.shots=4",
+    "tasks.points=10",
+    "learner.steps=2",
+    "training.updates=240",
+    "training.validate_every=120",
+    "training.validation_tasks=16",
+)
+"""What the demo changes of `synthetic-segmentation`: five bands, points in place of whole windows, a minute."""
 
 
 def run_demo(out: Path) -> Path:
@@ -50,6 +67,21 @@ def run_demo(out: Path) -> Path:
     picture = draw_demo(sine, land, cover, out / "demo.png")
     console.print(f"Report: {report}\nPicture: {picture}", soft_wrap=True)
     return picture
+
+
+def train_mapper(out: Path) -> Path:
+    """Train a segmentation model on a small simulated Earth; return its run folder.
+
+    Five bands, and ten labelled points of each class in each support window, which is what users have to map with.
+    """
+    earth, run = out / "earth", out / "mapper"
+    shutil.rmtree(run, ignore_errors=True)
+    with datasets.progress_bar("Simulating 12 regions", "files") as show:
+        write_earth(earth, regions=12, patches_per_region=4, progress=show)
+    prepare(earth, earth / PREPARED.format(window=32), window=32, records=True)
+    recipe = read_recipe("synthetic-segmentation", learner="proto-maml", settings=MAPPER_SETTINGS)
+    train(recipe, [earth], run, verbose=2)
+    return run
 
 
 def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
