@@ -49,13 +49,12 @@ def conv4(
         )
     x = inputs = keras.Input(tuple(input_shape), name="images")
     for block in range(1, blocks + 1):
-        strides = 2 if downsample == "stride" else 1
+        strides, pool = (2, 1) if downsample == "stride" else (1, 2)
         x = keras.layers.Conv2D(
             filters, 3, strides, padding="same", use_bias=normalization == "none", name=f"conv{block}"
         )(x)
-        x = make_normalization(normalization, name=f"norm{block}")(x)
-        if downsample == "pool":  # max and ReLU commute; pooling first leaves a quarter of the pixels to the ReLU
-            x = keras.layers.MaxPooling2D(2, name=f"pool{block}")(x)
+        # Maximum and ReLU commute; pooling with the normalisation leaves a quarter of the pixels to what follows.
+        x = make_normalization(normalization, name=f"norm{block}", pool=pool)(x)
         x = keras.layers.ReLU(name=f"relu{block}")(x)
     readout_layer = keras.layers.Flatten if readout == "flatten" else keras.layers.GlobalAveragePooling2D
     return keras.Model(inputs, readout_layer(name="features")(x), name="conv4")

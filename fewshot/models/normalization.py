@@ -26,14 +26,16 @@ from fewshot.errors import RecipeError
 class Normalization(keras.layers.Layer):
     """Scale and shift `(x - mean) / sqrt(variance + epsilon)`; subclasses say where the statistics come from.
 
-    Inputs are `[n, ..., channels]`; outputs have the same shape. The affine terms `gamma` and `beta`, `[channels]`,
-    are the only trainable weights. Statistics are taken in float32 or better whatever the compute dtype.
+    Inputs are `[n, ..., channels]`. The affine terms `gamma` and `beta`, `[channels]`, are the only trainable weights.
+    Statistics are taken in float32 or better whatever the compute dtype. With `pool`, squares of pixels `[n, H, W,
+    channels]` are max-pooled in between: the statistics are those of all pixels, and scaling the few that are left
+    gives the same as pooling after it, in fewer passes over `x`.
     """
 
-    def __init__(self, *, epsilon: float = 1e-3, **kwargs: Any) -> None:
-        """Make the layer; `epsilon` is added to the variance."""
+    def __init__(self, *, epsilon: float = 1e-3, pool: int = 1, **kwargs: Any) -> None:
+        """Make the layer; `epsilon` is added to the variance, `pool` is the side of a pooled square in pixels."""
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        self.epsilon, self.pool = epsilon, pool
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the affine terms."""
@@ -42,77 +44,74 @@ class Normalization(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=(channels,), initializer="zeros")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
+        """Return the input's shape, pooled."""
+        if self.pool == 1:
+            return input_shape
+        samples, *sides, channels = input_shape
+        return (samples, *(side and side // self.pool for side in sides), channels)
 
-    def axes(self, rank: int) -> list[int]:
-        """Return the axes that statistics are taken over, for kinds that normalise with their input's own."""
+    def statistics(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the mean and the variance to normalise `x` with, of shapes that broadcast against it."""
         raise NotImplementedError
-
-    def normalize(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Return `x` normalised, scaled and shifted."""
-        return _own_statistics(x, gamma, beta, axes=self.axes(x.shape.rank), epsilon=self.epsilon)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
         """Normalise `inputs`; `training=True` marks the pass over a support set."""
         x = tf.cast(inputs, "float32") if inputs.dtype in (tf.float16, tf.bfloat16) else inputs
         gamma, beta = tf.cast(self.gamma, x.dtype), tf.cast(self.beta, x.dtype)
-        return tf.cast(self.normalize(x, gamma, beta, training=bool(training)), inputs.dtype)
+        mean, variance = self.statistics(x, training=bool(training))
+        scale = gamma * tf.math.rsqrt(variance + self.epsilon)
+        if self.pool > 1:
+            # The greatest pixel is the greatest after scaling too, but the least one where gamma is negative.
+            sign = tf.where(gamma < 0, -tf.ones_like(gamma), tf.ones_like(gamma))
+            x = sign * tf.nn.max_pool2d(sign * x, self.pool, self.pool, "VALID")
+        return tf.cast(x * scale + (beta - mean * scale), inputs.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return what is needed to make the layer again."""
-        return {**super().get_config(), "epsilon": self.epsilon}
+        return {**super().get_config(), "epsilon": self.epsilon, "pool": self.pool}
 
 
 def _moments(x: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance over `axes`, kept as axes of length 1, with every gradient intact."""
-    mean = tf.reduce_mean(x, axes, keepdims=True)
-    return mean, tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=True)
+    """Mean and variance over `axes`, kept as axes of length 1, with every gradient intact.
 
-
-def _own_statistics(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, axes: list[int], epsilon: float) -> tf.Tensor:
-    """Normalise `x` by its own mean and variance over `axes`.
-
-    The first derivative is written out (Ioffe and Szegedy 2015, sec. 3), which spares TensorFlow half the passes over
-    `x`; the second derivative is TensorFlow's own, taken through the formula below.
+    The first derivative is written out, which spares TensorFlow half the passes over `x`; the second derivative is
+    TensorFlow's own, taken through the formula below.
     """
 
     @tf.custom_gradient
-    def normalized(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def moments(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Any]:
         mean = tf.reduce_mean(x, axes, keepdims=True)
-        centered = x - mean
-        root = tf.math.rsqrt(tf.reduce_mean(centered**2, axes, keepdims=True) + epsilon)
-        unit = centered * root
-        outer = list(range(x.shape.rank - 1))
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=True)
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            scaled = upstream * gamma
-            along = tf.reduce_mean(scaled * unit, axes, keepdims=True)
-            x_gradient = root * (scaled - tf.reduce_mean(scaled, axes, keepdims=True) - unit * along)
-            return x_gradient, tf.reduce_sum(upstream * unit, outer), tf.reduce_sum(upstream, outer)
+        def gradient(of_mean: tf.Tensor, of_variance: tf.Tensor) -> tf.Tensor:
+            count = tf.cast(tf.size(x) // tf.size(mean), x.dtype)
+            slope = 2 * of_variance / count
+            return x * slope + (of_mean / count - mean * slope)
 
-        return unit * gamma + beta, gradient
+        return (mean, variance), gradient
 
-    return normalized(x, gamma, beta)
+    return moments(x)
 
 
 class BatchNormalization(Normalization):
     """Statistics of whatever batch the input arrives in, always (MAML's own choice; transductive for queries)."""
 
-    def axes(self, rank: int) -> list[int]:
-        """Return every axis but the channels."""
-        return list(range(rank - 1))
+    def statistics(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the mean and the variance of each channel, over all but the channels."""
+        del training
+        return _moments(x, list(range(x.shape.rank - 1)))
 
 
 class InstanceNormalization(Normalization):
     """Statistics of one image, each channel on its own (Ulyanov et al. 2016); of vectors, over their features."""
 
-    def axes(self, rank: int) -> list[int]:
-        """Return the pixel axes."""
-        return list(range(1, rank - 1)) or [1]
+    def statistics(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the mean and the variance of each image."""
+        del training
+        return _moments(x, _own_axes(x))
 
 
-class SupportNormalization(BatchNormalization):
+class SupportNormalization(Normalization):
     """Statistics of the support set: measured and kept when `training`, used when not.
 
     The kept values are non-trainable weights, so `stateless_call` hands them back and gradients flow through them.
@@ -125,17 +124,11 @@ class SupportNormalization(BatchNormalization):
         self.mean = self.add_weight(name="mean", shape=(channels,), initializer="zeros", trainable=False)
         self.variance = self.add_weight(name="variance", shape=(channels,), initializer="ones", trainable=False)
 
-    def normalize(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Normalise by the support set's statistics, which are `x`'s own when `training`."""
-        if training:
-            self.keep(x)
-            return super().normalize(x, gamma, beta, training=training)
-        scale = gamma * tf.math.rsqrt(tf.cast(self.variance, x.dtype) + self.epsilon)
-        return x * scale + (beta - tf.cast(self.mean, x.dtype) * scale)
-
-    def keep(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Measure and keep the statistics of a support set; return mean and variance."""
-        mean, variance = _moments(x, self.axes(x.shape.rank))
+    def statistics(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the support set's statistics, which are `x`'s own, and kept, when `training`."""
+        if not training:
+            return tf.cast(self.mean, x.dtype), tf.cast(self.variance, x.dtype)
+        mean, variance = _moments(x, list(range(x.shape.rank - 1)))
         self.mean.assign(tf.reshape(mean, [-1]))
         self.variance.assign(tf.reshape(variance, [-1]))
         return mean, variance
@@ -155,21 +148,17 @@ class TaskNormalization(SupportNormalization):
         self.share_offset = self.add_weight(name="share_offset", shape=(), initializer="zeros")
         self.images = self.add_weight(name="images", shape=(), initializer="ones", trainable=False)
 
-    def normalize(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Normalise by the blend of the support set's statistics and each image's own."""
+    def statistics(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the blend of the support set's statistics and each image's own."""
+        support_mean, support_variance = super().statistics(x, training=training)
         if training:
-            support_mean, support_variance = self.keep(x)
             self.images.assign(tf.cast(tf.shape(x)[0], self.images.dtype))
-        else:
-            support_mean, support_variance = tf.cast(self.mean, x.dtype), tf.cast(self.variance, x.dtype)
         count = tf.cast(self.images, x.dtype)
         share = tf.sigmoid(tf.cast(self.share_scale, x.dtype) * count + tf.cast(self.share_offset, x.dtype))
-        own_mean, own_variance = _moments(x, list(range(1, x.shape.rank - 1)) or [1])
+        own_mean, own_variance = _moments(x, _own_axes(x))
         mean = share * support_mean + (1 - share) * own_mean
         variance = share * (support_variance + (support_mean - mean) ** 2)
-        variance += (1 - share) * (own_variance + (own_mean - mean) ** 2)
-        scale = gamma * tf.math.rsqrt(variance + self.epsilon)
-        return x * scale + (beta - mean * scale)
+        return mean, variance + (1 - share) * (own_variance + (own_mean - mean) ** 2)
 
 
 class GroupNormalization(Normalization):
@@ -180,19 +169,26 @@ class GroupNormalization(Normalization):
         super().__init__(**kwargs)
         self.groups = groups
 
-    def normalize(self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, training: bool) -> tf.Tensor:
-        """Normalise each group of each image; the groups become an axis of their own meanwhile."""
+    def statistics(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the mean and the variance of each group of each image, repeated for each of its channels."""
+        del training
         channels = x.shape[-1]
         most = max(min(self.groups, channels // 2), 1)  # a group of one channel of a vector would always be zero
         groups = next(g for g in range(most, 0, -1) if channels % g == 0)
-        apart = tf.reshape(x, [tf.shape(x)[0], -1, groups, channels // groups])
-        one, zero = tf.ones([channels // groups], x.dtype), tf.zeros([channels // groups], x.dtype)
-        unit = _own_statistics(apart, one, zero, axes=[1, 3], epsilon=self.epsilon)
-        return tf.reshape(unit, tf.shape(x)) * gamma + beta
+        # [n, ..., channels] -> [n, pixels, groups, channels of a group] -> [n, 1, groups, 1] -> [n, 1, ..., channels]
+        found = _moments(tf.reshape(x, [tf.shape(x)[0], -1, groups, channels // groups]), [1, 3])
+        shape = [-1, *[1] * (x.shape.rank - 2), channels]
+        mean, variance = (tf.reshape(tf.repeat(part, channels // groups, axis=2), shape) for part in found)
+        return mean, variance
 
     def get_config(self) -> dict[str, Any]:
         """Return what is needed to make the layer again."""
         return {**super().get_config(), "groups": self.groups}
+
+
+def _own_axes(x: tf.Tensor) -> list[int]:
+    """Return the axes of one image's pixels; of vectors, that of their features."""
+    return list(range(1, x.shape.rank - 1)) or [1]
 
 
 _KINDS: dict[str, type[Normalization]] = {
@@ -210,14 +206,19 @@ def is_transductive(layer: keras.layers.Layer) -> bool:
     return type(layer) is BatchNormalization or isinstance(layer, keras.layers.BatchNormalization)
 
 
-def make_normalization(kind: str, name: str | None = None) -> keras.layers.Layer:
+def make_normalization(kind: str, name: str | None = None, *, pool: int = 1) -> keras.layers.Layer:
     """Make one normalisation layer of the given kind.
+
+    Args:
+        kind: One of `NORMALIZATIONS`.
+        name: Of the layer.
+        pool: Side of the squares of pixels that are max-pooled too, whatever the kind; 1 for none.
 
     Raises:
         RecipeError: if the kind is unknown.
     """
     if kind == "none":
-        return keras.layers.Identity(name=name)
+        return keras.layers.Identity(name=name) if pool == 1 else keras.layers.MaxPooling2D(pool, name=name)
     if kind not in _KINDS:
         raise RecipeError(f"Unknown normalization {kind!r}; expected one of {', '.join(NORMALIZATIONS)}.")
-    return _KINDS[kind](name=name)
+    return _KINDS[kind](name=name, pool=pool)

@@ -82,3 +82,17 @@ def test_only_batch_statistics_are_transductive() -> None:
 def test_an_unknown_kind_names_the_known_ones() -> None:
     with pytest.raises(RecipeError, match="expected one of batch, support, task, instance, group, none"):
         make_normalization("layer")
+
+
+@pytest.mark.parametrize("kind", [*NORMALIZATIONS])
+def test_pooling_with_the_layer_is_pooling_after_it(kind: str) -> None:
+    apart, together = make_normalization(kind), make_normalization(kind, pool=2)
+    for layer in (apart, together):
+        layer(X, training=True)
+        if kind != "none":
+            layer.gamma.assign([1.0, -0.5, 0.0, 2.0, -1.0, 0.3])  # the least pixel counts where it is negative
+            layer.beta.assign(np.linspace(-1, 1, 6))
+    for training in (True, False):
+        expected = keras.layers.MaxPooling2D(2)(apart(X, training=training))
+        np.testing.assert_allclose(together(X, training=training), expected, rtol=1e-5, atol=1e-5)
+    assert together.compute_output_shape((None, 4, 4, 6)) == (None, 2, 2, 6)
