@@ -347,6 +347,52 @@ def serve(folder: Path | None, **given: Any) -> None:
     run_server(read_flags(folder, given))
 
 
+@main.command()
+@click.option("--model", type=click.Path(path_type=Path), help="Folder of an exported model: DIR/NAME.")
+@click.option("--server", metavar="URL", help="A served model: host:port/NAME, or http://host:port/NAME.")
+@click.option("--support", type=click.Path(path_type=Path), help="Folder with a folder of pictures for each class.")
+@click.option("--query", required=True, type=click.Path(path_type=Path), help="Pictures to classify, or one.")
+@click.option("--steps", type=click.IntRange(0), help="Inner steps; the model's own number if not given.")
+@click.option("--save-adapted", type=click.Path(path_type=Path), help="Keep the adapted model in this file, .npz.")
+@click.option("--adapted", type=click.Path(path_type=Path), help="Use a model adapted before, in place of --support.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with all probabilities.")
+@click.option("--report", type=click.Path(path_type=Path), help="Draw the pictures with their classes there.")
+@kind_errors
+def predict(
+    model: Path | None,
+    server: str | None,
+    as_json: bool,  # noqa: FBT001 (click passes options by name)
+    report: Path | None,
+    **asked: Any,
+) -> None:
+    """Adapt a model to labelled pictures, whose folders are the classes, and classify others."""
+    from fewshot.mapping.pictures import PictureRequest, classify_pictures, draw_pictures
+    from serving.predictor import open_predictor
+
+    request = PictureRequest(**asked)
+    with open_predictor(one_target(model, server)) as predictor:
+        found = classify_pictures(predictor, request)
+        if as_json:
+            click.echo(json.dumps(found.plain(), indent=1))
+        else:
+            for line in found.lines():
+                click.echo(line)
+        if report is not None:
+            drawn = draw_pictures(found, predictor.card(), report / "predictions.png")
+            click.echo(f"Picture: {drawn}", err=as_json)
+
+
+def one_target(model: Path | None, server: str | None) -> str:
+    """Return where a model is: a folder or an address.
+
+    Raises:
+        click.UsageError: if neither or both are named.
+    """
+    if (model is None) == (server is None):
+        raise click.UsageError("a model is needed: give one of --model and --server.")
+    return server or str(Path(model or "").resolve())
+
+
 def map_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that `map` and `map-many` share."""
     file = click.Path(path_type=Path)
@@ -460,9 +506,7 @@ def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     from fewshot.mapping.model import ModelSource
     from serving.predictor import open_predictor
 
-    if (asked["model"] is None) == (asked["server"] is None):
-        raise click.UsageError("a map needs a model: give one of --model and --server.")
-    target = asked["server"] or str(asked["model"].resolve())
+    target = one_target(asked["model"], asked["server"])
     workers, scheduler = asked["workers"], asked["scheduler"]
     with open_predictor(target) as predictor:
         with open_engine(

@@ -77,6 +77,12 @@ ROWS = (
         packages=("geopandas", "numpy", "rasterio"),
         lazily=("matplotlib",),
     ),
+    Row(
+        "fewshot/mapping/pictures.py",
+        rooms=("fewshot.data", "fewshot.geo", "fewshot.errors"),
+        packages=("numpy",),
+        lazily=("matplotlib",),
+    ),
     Row("fewshot/mapping/picture.py", rooms=("fewshot.geo",), packages=("numpy",), lazily=("matplotlib",)),
     Row(
         "fewshot/training",

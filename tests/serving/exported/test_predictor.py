@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, DivergedError, ShapeError
 from serving.card import Card
 from serving.predictor import LocalPredictor, Predictor, newest_version, open_predictor, refusal
@@ -145,3 +148,22 @@ def test_a_damaged_model_is_named(trained: Any, tmp_path: Path) -> None:
     (broken / "saved_model.pb").write_bytes(b"\x00\x01 no protobuf")
     with pytest.raises(ArtifactError, match="cannot be loaded"):
         LocalPredictor(broken)
+
+
+def test_the_command_classifies_pictures(pictures: Any, pictures_folder: Path, tmp_path: Path) -> None:
+    places = ["--support", str(pictures_folder / "hill"), "--query", str(pictures_folder / "valley")]
+    kept = tmp_path / "kept.npz"
+    model = ["predict", "--model", str(pictures.folder.parent)]
+    first = CliRunner().invoke(cli.main, [*model, *places, "--json", "--save-adapted", str(kept)])
+    assert first.exit_code == 0, first.output
+    found = json.loads(first.stdout)
+    assert found["classes"] == ["barley", "maize", "oats"]
+    assert len(found["predictions"]) == 24 and 0 <= found["accuracy"] <= 1
+    again = CliRunner().invoke(
+        cli.main, [*model, *places[2:], "--adapted", str(kept), "--report", str(tmp_path / "report")]
+    )
+    assert again.exit_code == 0, again.output
+    assert f"{100 * found['accuracy']:.1f} % of 24 pictures" in again.output
+    assert (tmp_path / "report" / "predictions.png").exists()
+    neither = CliRunner().invoke(cli.main, ["predict", *places])
+    assert neither.exit_code == 2 and "give one of --model and --server" in neither.output
