@@ -133,11 +133,12 @@ def blend(job: Job, group: int, valid: BoolArray, answers: Answers) -> Parts:
     sums = np.zeros((*valid.shape, len(job.values)), np.float32)
     if layout.per_pixel:
         height, width = layout.rows.size, layout.columns.size
+        inside = np.s_[layout.before : layout.before + height, layout.before : layout.before + width]
         windows = (window for call in answers.calls for window in call)
         for (i, j), window in zip(answers.wanted.tolist(), windows, strict=True):
             weights = row_weights[i][:, np.newaxis] * column_weights[j]
             here = np.s_[rows[i] : rows[i] + height, columns[j] : columns[j] + width]
-            sums[here] += weights[..., np.newaxis] * window[:height, :width]
+            sums[here] += weights[..., np.newaxis] * window[inside]
     else:
         given = np.zeros((len(rows), len(columns), len(job.values)), np.float32)
         if answers.calls:

@@ -183,19 +183,25 @@ def plan_windows(card: Card, scene: tuple[int, int], plan: WindowPlan, *, classe
 
 
 def _pixel_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes: int) -> Layout:
-    """Windows that overlap, with an answer for each of their pixels."""
+    """Windows that overlap, with an answer for each of their pixels.
+
+    A quarter of the overlap is read around each window and its answers are not used: at the edge of a picture the
+    network sees zeros where there is ground. At the edge of the scene that margin is mirrored.
+    """
     if plan.stride is not None:
         raise RecipeError("the model answers for every pixel, a stride is for patch models; leave --stride out")
     step = card.size.multiple_of
     size = plan.size or (min(card.size.largest, _WINDOW) // step * step if card.size.free else card.size.rows)
     _require_size(card, size)
-    if plan.size is None and card.size.free:  # a small scene needs no larger picture than itself
-        size = min(size, max(-(-max(scene) // step) * step, -(-card.size.smallest // step) * step))
+    if plan.size is None and card.size.free:  # a small scene needs no larger picture than itself and a margin
+        size = min(size, max(-(-(max(scene) + size // 16) // step) * step, -(-card.size.smallest // step) * step))
     overlap = size // 8 if plan.overlap is None else plan.overlap
     if not 0 <= overlap <= size // 2:
         raise RecipeError(f"windows of {size} pixels overlap by 0 to {size // 2} pixels; received {overlap}")
-    grid = WindowGrid(*scene, size, overlap)
-    return Layout(grid, size, 0, _per_group(card, classes, size - overlap, overlap), stride=1, per_pixel=True)
+    margin = overlap // 4
+    stride, overlap = size - overlap, overlap - 2 * margin
+    grid = WindowGrid(*scene, size - 2 * margin, overlap)
+    return Layout(grid, size, margin, _per_group(card, classes, stride, overlap), stride=1, per_pixel=True)
 
 
 def _patch_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes: int) -> Layout:
