@@ -14,9 +14,10 @@ from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12, unet
 
 TOLERANCE = 1e-6
-STEPS = (1e-6, 1e-7)
+STEPS = (1e-6, 1e-7, 1e-5)
 """A ReLU, a max or a clip now and then changes its branch between the two ends of a difference, which is then wrong
-however right the gradient: so a shorter difference may answer instead. A wrong gradient agrees with neither."""
+however right the gradient: so a shorter difference may answer instead. Where a slope is tiny, the rounding of the loss
+is what differs, and a longer one may answer. A wrong gradient agrees with none."""
 IMAGES = {
     "conv4-pool": (8, 8, 2),
     "conv4-stride": (8, 8, 2),
