@@ -39,8 +39,8 @@ MAPPER_SETTINGS = (
     "tasks.shots=4",
     "tasks.points=10",
     "learner.steps=2",
-    "training.updates=240",
-    "training.validate_every=120",
+    "training.updates=160",
+    "training.validate_every=80",
     "training.validation_tasks=16",
 )
 """What the demo changes of `synthetic-segmentation`: five bands, points in place of whole windows, a minute."""
