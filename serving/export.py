@@ -31,6 +31,7 @@ from fewshot.data.manifest import Manifest, read_manifest
 from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, RecipeError
 from fewshot.meta import MetaLearner
+from fewshot.models import Normalization
 from fewshot.training import datasets, measure
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder
@@ -270,7 +271,7 @@ def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
     rows, columns = int(trained[0]), int(trained[1])
     if not reads_any_size(body):
         return InputSize(rows, columns, smallest=min(rows, columns), largest=max(rows, columns))
-    halved = math.prod(layer.strides[0] for layer in body.layers if isinstance(layer, keras.layers.MaxPooling2D))
+    halved = math.prod(pooled_side(layer) for layer in body.layers)
     largest = max(LARGEST_SIDE, 4 * rows, 4 * columns)
     per_pixel = len(body.output_shape) == 4  # these join what they halved, so that it must halve evenly
     return InputSize(
@@ -281,6 +282,13 @@ def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
         largest=largest - largest % halved,
         multiple_of=halved if per_pixel else 1,
     )
+
+
+def pooled_side(layer: keras.layers.Layer) -> int:
+    """Return how many pixels along a side a layer pools into one."""
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return int(layer.strides[0])
+    return layer.pool if isinstance(layer, Normalization) else 1
 
 
 def reads_any_size(body: keras.Model) -> bool:

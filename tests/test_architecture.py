@@ -103,7 +103,7 @@ ROWS = (
     Row("serving/metrics.py", packages=("prometheus_client",)),
     Row(
         "serving/export.py",
-        rooms=("fewshot.training", "fewshot.data", "fewshot.meta", "fewshot.geo", "fewshot.errors"),
+        rooms=tuple(f"fewshot.{room}" for room in ("training", "data", "meta", "models", "geo", "errors")),
         packages=TENSORS,
     ),
     Row(

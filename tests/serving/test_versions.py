@@ -38,9 +38,11 @@ def base(tf_models: Path, tmp_path: Path) -> Path:
 
 
 def copy_version(tf_models: Path, base: Path, name: str) -> Path:
-    shutil.copytree(tf_models / "saved_model_half_plus_two_2_versions" / "00000123", base / name)
-    (base / name).chmod(0o755)
-    return base / name
+    # Under another name first: a server that looks meanwhile would find half a version.
+    half = base / f".half-{name}"
+    shutil.copytree(tf_models / "saved_model_half_plus_two_2_versions" / "00000123", half)
+    half.chmod(0o755)
+    return half.rename(base / name)
 
 
 @pytest.fixture
