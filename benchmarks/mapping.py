@@ -165,7 +165,7 @@ def warm_up(predictor: Any, job: Any) -> None:
     """Let TensorFlow choose its kernels before the clock starts."""
     import numpy as np
 
-    from fewshot.mapping.blocks import Vector
+    from fewshot.mapping.groups import Vector
 
     side, bands = job.layout.picture, len(predictor.card().bands)
     for count in (1, 4):
@@ -193,7 +193,8 @@ class Recorder:
 
 def time_bare(predictor: Any, job: Any) -> float:
     """Time the network on the calls of every group, one group's in memory at a time."""
-    from fewshot.mapping.blocks import Vector, predict_group
+    from fewshot.mapping.blend import predict_group
+    from fewshot.mapping.groups import Vector
 
     seconds, adapted = 0.0, Vector(job.vector)
     for group in range(len(job.layout)):
@@ -211,7 +212,7 @@ def time_plain(predictor: Any, job: Any, folder: Path) -> float:
     import numpy as np
     import rasterio
 
-    from fewshot.mapping.blocks import Vector
+    from fewshot.mapping.groups import Vector
 
     began, adapted = time.perf_counter(), Vector(job.vector)
     with rasterio.open(folder / "scene.tif") as raster:

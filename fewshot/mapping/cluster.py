@@ -12,7 +12,8 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError
-from fewshot.mapping.blocks import Job, Parts, blend, predict_windows, read_group
+from fewshot.mapping.blend import Parts, blend
+from fewshot.mapping.groups import Job, predict_windows, read_group
 from fewshot.mapping.model import ModelSource, Predictor
 from fewshot.mapping.pipeline import Engine, Save
 

@@ -15,6 +15,12 @@ _EMPTY = (208, 208, 208)
 _INK = "#333333"
 
 
+def prepare_drawing() -> None:
+    """Import what drawing takes, which is slow, while something else is waited for."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
 def draw_map(path: Path, summary: Summary, grid: Grid, table: ClassTable, values: Sequence[int], *, title: str) -> None:
     """Draw a map.
 

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.mapping.blocks import Answers, Job, Parts, blend, predict_windows, read_group
+from fewshot.mapping.blend import Parts, blend
+from fewshot.mapping.groups import Answers, Job, predict_windows, read_group
 from fewshot.mapping.model import Predictor
 
 Save = Callable[[int, Parts], None]
@@ -34,15 +35,15 @@ def run_here(predictor: Predictor) -> Engine:
         def finish(group: int, valid: npt.NDArray[np.bool_], answers: Answers) -> None:
             save(group, blend(job, group, valid, answers))
 
-        with ThreadPoolExecutor(1, "read") as readers, ThreadPoolExecutor(1, "write") as writers:
-            reads = deque((group, readers.submit(read_group, job, group)) for group in islice(waiting, AHEAD))
+        with ThreadPoolExecutor(1, "read and write") as beside:
+            reads = deque((group, beside.submit(read_group, job, group)) for group in islice(waiting, AHEAD))
             writes: deque[Future[None]] = deque()
             while reads:
                 group, read = reads.popleft()
                 pixels, valid = read.result()
-                reads.extend((number, readers.submit(read_group, job, number)) for number in islice(waiting, 1))
+                reads.extend((number, beside.submit(read_group, job, number)) for number in islice(waiting, 1))
                 answers = predict_windows(job, group, pixels, valid, predictor)
-                writes.append(writers.submit(finish, group, valid, answers))
+                writes.append(beside.submit(finish, group, valid, answers))
                 while len(writes) > AHEAD:
                     writes.popleft().result()
             while writes:

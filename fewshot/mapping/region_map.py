@@ -12,7 +12,9 @@ import numpy as np
 from fewshot.errors import ArtifactError, FewshotError
 from fewshot.mapping.accuracy import Accuracy, assess
 from fewshot.mapping.adapting import Learned, learn
-from fewshot.mapping.blocks import Block, Job, Parts, assemble
+from fewshot.mapping.arrivals import Arrivals
+from fewshot.mapping.blend import Block, Parts, assemble
+from fewshot.mapping.groups import Job
 from fewshot.mapping.layout import plan_windows
 from fewshot.mapping.model import AdaptedModel, Card, Predictor
 from fewshot.mapping.outputs import (
@@ -27,7 +29,7 @@ from fewshot.mapping.outputs import (
     write_rasters,
     write_style,
 )
-from fewshot.mapping.picture import draw_map
+from fewshot.mapping.picture import draw_map, prepare_drawing
 from fewshot.mapping.pipeline import Engine
 from fewshot.mapping.report import MapReport, describe_map, map_tags, scene_notes
 from fewshot.mapping.request import MapRequest
@@ -71,14 +73,23 @@ def map_region(
         work.claim(describe_job(job, learned.model))
         validation = make_validation(scene, card, request, learned)
 
-        # Every window is predicted once; finished groups of windows are kept on the disk.
-        predict_all(job, engine, work, progress)
-
-        # Groups are put together to rasters, and compared with labels that the model was not shown.
         made = names.in_folder(work.path)
         labels = "" if learned.examples is None else f" from {len(learned.examples)} labelled places"
         title = request.title or f"Land cover{labels}"
-        summary = write_map(job, made, work, learned, validation, map_tags(job, card), title)
+
+        # Every window is predicted once; finished groups of windows are kept on the disk. Behind, another thread puts
+        # them together to rasters, and compares these with labels that the model was not shown.
+        arrivals = Arrivals(work.finished())
+
+        def assembled() -> Iterator[Block]:
+            return (assemble(job, group, work.load) for group in arrivals.in_order(len(job.layout)))
+
+        def write() -> Summary:
+            return write_map(job, assembled(), made, learned, validation, map_tags(job, card), title)
+
+        with arrivals.followed_by(write) as writing:
+            predict_all(job, engine, work, arrivals, progress)
+        summary = writing.result()
         accuracy, notes = judge(validation, summary, learned)
         notes = (*learned.notes, *scene_notes(scene), *notes)
 
@@ -137,20 +148,17 @@ def describe_job(job: Job, model: AdaptedModel) -> dict[str, Any]:
     }
 
 
-def predict_all(job: Job, engine: Engine, work: WorkFolder, progress: Progress | None) -> None:
+def predict_all(job: Job, engine: Engine, work: WorkFolder, arrivals: Arrivals, progress: Progress | None) -> None:
     """Predict the groups that are not finished yet."""
-    finished = work.finished()
     show = progress or (lambda done, total: None)
-    done = len(finished)
-    show(done, len(job.layout))
+    show(len(arrivals), len(job.layout))
 
     def save(group: int, parts: Parts) -> None:
-        nonlocal done
         work.save(group, parts)
-        done += 1
-        show(done, len(job.layout))
+        arrivals.add(group)
+        show(len(arrivals), len(job.layout))
 
-    engine(job, [group for group in range(len(job.layout)) if group not in finished], save)
+    engine(job, [group for group in range(len(job.layout)) if group not in arrivals], save)
 
 
 def make_validation(scene: Scene, card: Card, request: MapRequest, learned: Learned) -> Validation | None:
@@ -168,26 +176,23 @@ def make_validation(scene: Scene, card: Card, request: MapRequest, learned: Lear
 
 def write_map(  # noqa: PLR0913  what the files of a map are made of
     job: Job,
+    blocks: Iterator[Block],
     made: Outputs,
-    work: WorkFolder,
     learned: Learned,
     validation: Validation | None,
     tags: dict[str, str],
     title: str,
 ) -> Summary:
-    """Put the groups together, and write rasters, names, style and picture to the work folder.
+    """Write rasters, names, style and picture to the work folder.
 
     Raises:
         RasterError: if a file cannot be written, or the map has no pixel with data.
     """
+    prepare_drawing()
     table, grid = learned.model.table, job.scene.grid
     index = np.full(256, -1, np.int16)
     index[list(job.values)] = np.arange(len(job.values))
     summary = start_summary(grid, len(job.values), job.nodata)
-
-    def finished() -> Iterator[Block]:
-        for group in range(len(job.layout)):
-            yield assemble(job, group, work.load)
 
     def look(block: Block) -> None:
         summarise(summary, block, index, grid)
@@ -201,7 +206,7 @@ def write_map(  # noqa: PLR0913  what the files of a map are made of
     styles = raster_styles(made, table, job.values, job.nodata, tags)
     if not job.all_probabilities:
         del styles[made.probabilities]
-    write_rasters(finished(), made, grid, styles, look, draw)
+    write_rasters(blocks, made, grid, styles, look, draw)
     write_names(made.names, table, job.values)
     write_style(made.style, table, job.values)
     return summary

@@ -14,7 +14,7 @@ import numpy as np
 from fewshot.geo.landcover import ClassTable
 from fewshot.mapping.accuracy import Accuracy
 from fewshot.mapping.adapting import Learned
-from fewshot.mapping.blocks import Job
+from fewshot.mapping.groups import Job
 from fewshot.mapping.model import Card
 from fewshot.mapping.outputs import Summary
 from fewshot.mapping.picture import pixel_sides

@@ -62,10 +62,8 @@ class Scene:
         inside = intersection(window, whole)
         if inside is None:
             raise RasterError(f"{window} lies outside of {self.info.path}, {whole.height}x{whole.width} pixels")
-        values, valid = read_bands(self._reader, self.info, self.match, inside)
-        if any(self._stored.offset):
-            values -= np.array(self._stored.offset, np.float32)
-        values /= np.array(self._stored.scale, np.float32)
+        stored = list(zip(self._stored.scale, self._stored.offset, strict=True))
+        values, valid = read_bands(self._reader, self.info, self.match, inside, stored=stored)
         if self._stored.whole:
             values = np.clip(np.round(values), 0, 255)
         before = (inside.row - window.row, inside.column - window.column)

@@ -10,7 +10,7 @@ from fewshot.geo.labels import RasterLabels, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.windows import Window
-from fewshot.mapping.blocks import Block
+from fewshot.mapping.blend import Block
 from fewshot.mapping.examples import Examples, LabelPlan, find_examples
 from fewshot.mapping.scene import Scene
 

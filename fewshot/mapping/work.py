@@ -19,7 +19,7 @@ import numpy as np
 
 from fewshot.errors import ArtifactError, DamagedDataError
 from fewshot.files import UNFINISHED, remove_unfinished, write_whole
-from fewshot.mapping.blocks import Parts
+from fewshot.mapping.blend import Parts
 
 
 class WorkFolder:

@@ -19,8 +19,8 @@ from fewshot.errors import (
     RasterError,
     RecipeError,
 )
-from fewshot.mapping.blocks import Job
 from fewshot.mapping.examples import LabelPlan
+from fewshot.mapping.groups import Job
 from fewshot.mapping.layout import WindowPlan
 from fewshot.mapping.pipeline import Save, run_here
 from fewshot.mapping.scene import open_scene

@@ -8,7 +8,8 @@ import rasterio
 from fewshot.errors import RecipeError
 from fewshot.geo.windows import Window
 from fewshot.mapping import layout as layouts
-from fewshot.mapping.blocks import Job, assemble, predict_group
+from fewshot.mapping.blend import LEVELS, assemble, predict_group
+from fewshot.mapping.groups import Job
 from fewshot.mapping.layout import Layout, WindowPlan, plan_windows
 from fewshot.mapping.scene import open_scene
 from tests.mapping.conftest import Case, read, run, values_of
@@ -90,8 +91,8 @@ def test_a_map_does_not_depend_on_the_windows(
     assert np.array_equal(found, read(tmp_path / "whole.tif"))
     with rasterio.open(tmp_path / "map_probabilities.tif") as one:
         with rasterio.open(tmp_path / "whole_probabilities.tif") as two:
-            np.testing.assert_allclose(one.read(), two.read(), atol=2e-4)
-            assert np.nansum(np.abs(np.nansum(one.read(), axis=0)[has_data] - 1) > 3e-4) == 0
+            np.testing.assert_allclose(one.read(), two.read(), atol=2 / LEVELS)
+            assert np.nansum(np.abs(np.nansum(one.read(), axis=0)[has_data] - 1) > 4 / LEVELS) == 0
 
 
 @pytest.mark.parametrize(("card", "plan"), PLANS)
@@ -109,9 +110,9 @@ def test_a_constant_scene_gives_a_constant_map(
     )
     run(request, model)
     assert len(np.unique(read(tmp_path / "map.tif"))) == 1
-    assert np.ptp(read(tmp_path / "map_confidence.tif")) <= 1.01e-4
+    assert np.ptp(read(tmp_path / "map_confidence.tif")) <= 1.01 / LEVELS
     with rasterio.open(tmp_path / "map_probabilities.tif") as raster:
-        assert np.ptp(raster.read(), axis=(1, 2)).max() <= 1.01e-4
+        assert np.ptp(raster.read(), axis=(1, 2)).max() <= 1.01 / LEVELS
 
 
 def test_blending_hides_what_a_network_does_not_know_at_the_edges_of_its_windows(case: Case, tmp_path: Path) -> None:
