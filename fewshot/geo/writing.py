@@ -154,8 +154,8 @@ def write_cog(source: Path, to: Path, *, classes: bool) -> None:
     Raises:
         RasterError: if it cannot be written.
     """
-    # A higher level takes twice the time and makes files little smaller. A predictor puts like bytes of neighbouring
-    # floating-point numbers together, which helps where these are multiples of a power of two; it does not help classes.
+    # A higher level takes twice the time and makes files little smaller. A predictor puts like bytes of neighbours
+    # together, which helps floating-point numbers that are multiples of a power of two, and does not help classes.
     options = {"compress": "deflate", "level": 1, "blocksize": BLOCK, "bigtiff": "if_safer", "num_threads": "all_cpus"}
     options |= {} if classes else {"predictor": "yes"}
     try:
