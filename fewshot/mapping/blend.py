@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fewshot.errors import ArtifactError
 from fewshot.geo.windows import Window
 from fewshot.mapping.groups import Answers, BoolArray, FloatArray, IntArray, Job, predict_windows, read_group
 from fewshot.mapping.layout import SEGMENTS, Axis, Layout, Segments, starts_within
@@ -110,7 +111,12 @@ def blend(job: Job, group: int, valid: BoolArray, answers: Answers) -> Parts:
         group: Its number.
         valid: As `read_group` gives it.
         answers: Of its windows.
+
+    Raises:
+        ArtifactError: if probabilities are not numbers.
     """
+    if not all(np.isfinite(call).all() for call in answers.calls):
+        raise ArtifactError("the model answers probabilities that are not numbers; adapt it again, with less steps")
     down, across = sides(job.layout, group)
     sums = _zeros((*valid.shape, len(job.values)))
     made = _blank(job, valid.shape)

@@ -15,7 +15,7 @@ from fewshot.errors import ArtifactError, FewshotError, RecipeError
 from fewshot.mapping.blend import Parts, blend
 from fewshot.mapping.groups import Job, predict_windows, read_group
 from fewshot.mapping.model import ModelSource, Predictor
-from fewshot.mapping.pipeline import Engine, Save
+from fewshot.mapping.pipeline import Engine, Save, short_turns
 
 IN_FLIGHT = 2
 """Groups that each worker has at a time: one is read while the other is predicted."""
@@ -36,6 +36,8 @@ def local_workers(count: int) -> Iterator[Client]:
         raise RecipeError(f"expected at least one worker, received {count}")
     threads = str(max(1, (os.cpu_count() or 1) // count))
     usual = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    # What `keep_freed_memory` does, said before the process starts.
+    usual |= {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
     env = {name: os.environ.get(name, value) for name, value in usual.items()}
     with (
         # A worker that was killed is started again by its nanny, and must not wait long for it.
@@ -109,10 +111,11 @@ def _same(job: Job) -> Job:
 def _predict(job: Job, group: int, source: ModelSource) -> Parts | str:
     """Predict a group in a worker; return what is wrong where that is for the user to mend."""
     try:
-        pixels, valid = read_group(job, group)
-        with _PREDICTING:
-            answers = predict_windows(job, group, pixels, valid, _model(source))
-        return blend(job, group, valid, answers)
+        with short_turns():
+            pixels, valid = read_group(job, group)
+            with _PREDICTING:
+                answers = predict_windows(job, group, pixels, valid, _model(source))
+            return blend(job, group, valid, answers)
     except FewshotError as error:
         return str(error)
 
