@@ -188,7 +188,8 @@ class Recorder:
 
         self.calls.append(query_x)
         shape = query_x.shape[:3] if self._per_pixel else query_x.shape[:1]
-        return SimpleNamespace(probabilities=np.full((*shape, self._classes), 1 / self._classes, np.float32))
+        equal = np.full((*shape, self._classes), 1 / self._classes, np.float32)
+        return SimpleNamespace(probabilities=equal, class_index=np.zeros(shape, np.int32))
 
 
 def time_bare(predictor: Any, job: Any) -> float:

@@ -242,7 +242,7 @@ class LocalPredictor(Predictor):
             raise ArtifactError(f"{self.folder} has no signature {signature}.") from None
         except self._tf.errors.InvalidArgumentError as error:
             raise refusal(error.message) from None
-        return {key: value.numpy() for key, value in outputs.items()}
+        return {key: np.asarray(value) for key, value in outputs.items()}
 
 
 def open_predictor(target: str | Path, *, timeout: float = 60.0) -> Predictor:

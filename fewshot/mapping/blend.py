@@ -115,14 +115,15 @@ def blend(job: Job, group: int, valid: BoolArray, answers: Answers) -> Parts:
     Raises:
         ArtifactError: if probabilities are not numbers.
     """
-    if not all(np.isfinite(call).all() for call in answers.calls):
+    if not all(np.isfinite(call).all() for call in answers.probabilities):
         raise ArtifactError("the model answers probabilities that are not numbers; adapt it again, with less steps")
     down, across = sides(job.layout, group)
     sums = _zeros((*valid.shape, len(job.values)))
     made = _blank(job, valid.shape)
     if job.layout.per_pixel:
-        for rows, columns, window in _add_windows(job.layout, answers, down, across, sums):
-            _put(made, rows, columns, finish(job, window, valid[rows, columns]))
+        _add_windows(job.layout, answers, down, across, sums)
+        for rows, columns, pixels in _alone(job, answers, down, across, valid):
+            _put(made, rows, columns, pixels)
         shared = [
             *((rows, across.segments.body) for rows in down.shared_in_body()),
             *((rows, columns) for rows in down.alone_in_group() for columns in across.shared_in_body()),
@@ -146,20 +147,16 @@ def _zeros(shape: tuple[int, ...]) -> FloatArray:
     return sums
 
 
-def _add_windows(
-    layout: Layout, answers: Answers, down: Side, across: Side, sums: FloatArray
-) -> Iterator[tuple[slice, slice, FloatArray]]:
-    """Add to the sums what windows share with others; yield what they do not, with its rows and columns."""
+def _add_windows(layout: Layout, answers: Answers, down: Side, across: Side, sums: FloatArray) -> None:
+    """Add to the sums what windows share with others."""
     # A row of pixels with all their classes is one line: weighting it is several times faster than pixel by pixel.
     count = sums.shape[2]
     lines, weights = sums.reshape(len(sums), -1), np.repeat(across.weights, count, axis=1)
     inside = np.s_[layout.before : layout.before + down.size, layout.before : layout.before + across.size]
-    windows = (window[inside] for call in answers.calls for window in call)
+    windows = (window[inside] for call in answers.probabilities for window in call)
     for (i, j), window in zip(answers.wanted.tolist(), windows, strict=True):
         top, left = int(down.starts[i]), int(across.starts[j])
-        rows, columns = down.alone[i], across.alone[j]
-        if rows.stop == rows.start or columns.stop == columns.start:
-            rows = columns = slice(0, 0)
+        rows, columns = _alone_in_window(down, across, i, j)
         here = lines[top : top + down.size, left * count : (left + across.size) * count]
         rest, right = slice(rows.stop, down.size), slice(columns.stop, across.size)
         every, before = slice(0, across.size), slice(0, columns.start)
@@ -167,19 +164,45 @@ def _add_windows(
             wide = slice(part.start * count, part.stop * count)
             weight = down.weights[i][some, np.newaxis] * weights[j][wide]
             here[some, wide] += weight * window[some, part].reshape(weight.shape)
-        if rows.stop:
-            yield (
-                slice(top + rows.start, top + rows.stop),
-                slice(left + columns.start, left + columns.stop),
-                window[rows, columns],
+
+
+def _alone_in_window(down: Side, across: Side, i: int, j: int) -> tuple[slice, slice]:
+    """Return rows and columns of a window that no other one reaches, counted from its first pixel."""
+    rows, columns = down.alone[i], across.alone[j]
+    if rows.stop == rows.start or columns.stop == columns.start:
+        return slice(0, 0), slice(0, 0)
+    return rows, columns
+
+
+def _alone(
+    job: Job, answers: Answers, down: Side, across: Side, valid: BoolArray
+) -> Iterator[tuple[slice, slice, dict[str, npt.NDArray[Any]]]]:
+    """Yield what one window alone reaches as it is kept, with its rows and columns in the group."""
+    before, classes = job.layout.before, len(job.values)
+    wanted = iter(answers.wanted.tolist())
+    for call, greatest in zip(answers.probabilities, answers.greatest, strict=True):
+        # The model has said which class is the greatest: looking its probability up is ten times faster than searching.
+        chosen = call.reshape(-1).take(np.arange(greatest.size) * classes + greatest.ravel()).reshape(greatest.shape)
+        for number in range(len(call)):
+            i, j = next(wanted)
+            rows, columns = _alone_in_window(down, across, i, j)
+            if not rows.stop:
+                continue
+            inside = (
+                slice(before + rows.start, before + rows.stop),
+                slice(before + columns.start, before + columns.stop),
             )
+            top, left = int(down.starts[i]), int(across.starts[j])
+            here = (slice(top + rows.start, top + rows.stop), slice(left + columns.start, left + columns.stop))
+            window = call[number][inside]
+            yield *here, _kept(job, greatest[number][inside], chosen[number][inside], window, valid[here])
 
 
 def _spread(answers: Answers, down: Side, across: Side, sums: FloatArray) -> None:
     """Blend one answer a window over the windows' pixels, first down, then across."""
     given = np.zeros((len(down.starts), len(across.starts), sums.shape[2]), np.float32)
-    if answers.calls:
-        given[tuple(answers.wanted.T)] = np.concatenate(answers.calls)
+    if answers.probabilities:
+        given[tuple(answers.wanted.T)] = np.concatenate(answers.probabilities)
     lines = np.zeros((sums.shape[0], *given.shape[1:]), np.float32)
     for first, weight, line in zip(down.starts.tolist(), down.weights, given, strict=True):
         lines[first : first + down.size] += weight[:, np.newaxis, np.newaxis] * line
@@ -215,8 +238,14 @@ def _put(into: Mapping[str, npt.NDArray[Any]], rows: slice, columns: slice, pixe
 
 def finish(job: Job, sums: FloatArray, valid: BoolArray) -> dict[str, npt.NDArray[Any]]:
     """Turn summed probabilities [H, W, classes] into classes, confidence and, where asked for, probabilities."""
+    return _kept(job, *_greatest(sums), sums, valid)
+
+
+def _kept(
+    job: Job, index: npt.NDArray[np.integer], greatest: FloatArray, sums: FloatArray, valid: BoolArray
+) -> dict[str, npt.NDArray[Any]]:
+    """Return classes, confidence and, where asked for, probabilities as they are kept."""
     values = np.array(job.values, np.uint8)
-    index, greatest = _greatest(sums)
     levels = np.where(valid, np.round(np.minimum(greatest, 1) * LEVELS), 0).astype(np.uint16)
     found = {"classes": np.where(valid, values[index], np.uint8(job.nodata)), "confidence": levels}
     if job.all_probabilities:

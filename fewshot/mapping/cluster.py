@@ -36,8 +36,6 @@ def local_workers(count: int) -> Iterator[Client]:
         raise RecipeError(f"expected at least one worker, received {count}")
     threads = str(max(1, (os.cpu_count() or 1) // count))
     usual = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    # What `keep_freed_memory` does, said before the process starts.
-    usual |= {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
     env = {name: os.environ.get(name, value) for name, value in usual.items()}
     with (
         # A worker that was killed is started again by its nanny, and must not wait long for it.

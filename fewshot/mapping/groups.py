@@ -50,11 +50,13 @@ class Answers:
 
     Attributes:
         wanted: [m, 2] row and column in the group of each window with data; the others are not predicted.
-        calls: Probabilities [n, H, W, classes] or [n, classes] of each call, together of the m windows.
+        probabilities: [n, H, W, classes] or [n, classes] of each call, together of the m windows.
+        greatest: Class of the greatest of them, [n, H, W] or [n].
     """
 
     wanted: IntArray
-    calls: tuple[FloatArray, ...]
+    probabilities: tuple[FloatArray, ...]
+    greatest: tuple[npt.NDArray[np.int32], ...]
 
 
 def read_group(job: Job, group: int) -> tuple[FloatArray, BoolArray]:
@@ -86,8 +88,8 @@ def predict_windows(job: Job, group: int, pixels: FloatArray, valid: BoolArray, 
     layout, (row, column) = job.layout, job.layout.place(group)
     rows, columns = starts_within(layout.rows, row), starts_within(layout.columns, column)
     wanted = np.argwhere(_any_in(valid, rows, columns, (layout.rows.size, layout.columns.size)))
-    calls = _answers(job, pixels, rows[wanted[:, 0]], columns[wanted[:, 1]], predictor)
-    return Answers(wanted, tuple(calls))
+    calls = list(_answers(job, pixels, rows[wanted[:, 0]], columns[wanted[:, 1]], predictor))
+    return Answers(wanted, tuple(found for found, _ in calls), tuple(greatest for _, greatest in calls))
 
 
 def _any_in(valid: BoolArray, rows: IntArray, columns: IntArray, size: tuple[int, int]) -> BoolArray:
@@ -103,20 +105,23 @@ def _any_in(valid: BoolArray, rows: IntArray, columns: IntArray, size: tuple[int
 
 def _answers(
     job: Job, pixels: FloatArray, rows: IntArray, columns: IntArray, predictor: Predictor
-) -> Iterator[FloatArray]:
-    """Yield the probabilities of several windows at a time, as many as one call of the network takes."""
+) -> Iterator[tuple[FloatArray, npt.NDArray[np.int32]]]:
+    """Yield what the model says of several windows at a time, as many as one call of the network takes."""
     side, bands = job.layout.picture, pixels.shape[2]
     views = np.lib.stride_tricks.sliding_window_view(pixels, (side, side, bands))[:, :, 0]
     at_once = max(1, CALL_BYTES // (4 * side * side * bands))
     adapted = Vector(job.vector)
     for first in range(0, len(rows), at_once):
         pictures = views[rows[first : first + at_once], columns[first : first + at_once]]
-        found = np.asarray(predictor.predict(adapted, pictures).probabilities, np.float32)
-        if found.shape[0] != len(pictures) or found.shape[-1] != len(job.values):
+        answer = predictor.predict(adapted, pictures)
+        found, greatest = np.asarray(answer.probabilities, np.float32), np.asarray(answer.class_index, np.int32)
+        classes = len(job.values)
+        if len(found) != len(pictures) or found.shape[-1] != classes or greatest.shape != found.shape[:-1]:
             raise ShapeError(
-                f"the model answers {list(found.shape)} for {len(pictures)} windows and {len(job.values)} classes"
+                f"the model answers {list(found.shape)} and {list(greatest.shape)} for {len(pictures)} windows and "
+                f"{classes} classes"
             )
-        yield found
+        yield found, greatest
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,10 +98,12 @@ class Card(Protocol):
 
 
 class Answer(Protocol):
-    """What a model answers: [m, classes] or [m, H, W, classes] float32."""
+    """What a model answers: [m, classes] or [m, H, W, classes] float32, and the greatest, the first of equals."""
 
     @property
     def probabilities(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+    @property
+    def class_index(self) -> npt.NDArray[np.integer]: ...  # noqa: D102
 
 
 class Adapted(Protocol):

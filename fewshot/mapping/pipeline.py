@@ -1,6 +1,5 @@
 """Maps in this process: while one group is predicted, another thread reads the next, and blends and writes the last."""
 
-import ctypes
 import sys
 import threading
 from collections import deque
@@ -19,8 +18,6 @@ from fewshot.mapping.model import Predictor
 
 Save = Callable[[int, Parts], None]
 """Keeps a finished group."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 AHEAD = 2
 """Groups that are read, and groups that are written, while one is predicted: what bounds the memory."""
@@ -64,22 +61,8 @@ class _Turns:
 short_turns = _Turns().short
 
 
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory that large arrays leave, for the next ones of their size.
-
-    It would return it and ask for it again, page by page, with every group and every call, and meanwhile each thread
-    that asks for memory waits: a twentieth of a map's time. Where the library is not glibc, nothing happens.
-    """
-    change = getattr(ctypes.CDLL(None), "mallopt", None)
-    if change is not None:
-        change(_M_TRIM_THRESHOLD, 2**31 - 1)
-        if not change(_M_MMAP_THRESHOLD, 1 << 30):
-            change(_M_MMAP_THRESHOLD, 32 << 20)  # the most that older versions take
-
-
 def run_here(predictor: Predictor) -> Engine:
     """Return an engine that predicts in this process."""
-    keep_freed_memory()
 
     def run(job: Job, groups: Sequence[int], save: Save) -> None:
         waiting = iter(groups)

@@ -85,6 +85,7 @@ class FakeAdapted:
 @dataclass(frozen=True)
 class FakeAnswer:
     probabilities: np.ndarray
+    class_index: np.ndarray
 
 
 @dataclass
@@ -132,7 +133,8 @@ class FakePredictor:
         strength = np.exp(-50 * (distance - distance.min(axis=-1, keepdims=True)))
         if self.edges:  # as a network that sees zeros beyond its window
             strength[:, :2] = strength[:, -2:] = strength[:, :, :2] = strength[:, :, -2:] = 1.0
-        return FakeAnswer((strength / strength.sum(axis=-1, keepdims=True)).astype(np.float32))
+        probabilities = (strength / strength.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return FakeAnswer(probabilities, probabilities.argmax(axis=-1))
 
     def read(self, values: Any) -> np.ndarray:
         scale = np.array([band.scale for band in self.described.bands], np.float32)
