@@ -247,7 +247,7 @@ def test_nothing_but_the_lightest_files_is_read_to_import_the_earth_wing() -> No
         ("fewshot/data/omniglot.py", "import tensorflow_datasets as tfds", "tensorflow_datasets"),
         ("fewshot/data/sine.py", "def f():\n    import tensorflow_datasets", "tensorflow_datasets"),
         ("fewshot/tasks/sampler.py", "import tensorflow as tf", "tensorflow"),
-        ("fewshot/mapping/blocks.py", "import importlib\nimportlib.import_module('keras')", "keras"),
+        ("fewshot/mapping/groups.py", "import importlib\nimportlib.import_module('keras')", "keras"),
         ("fewshot/meta/adapt.py", "import cli", "cli"),
         ("fewshot/errors.py", "import numpy", "numpy"),
         ("serving/client.py", "from fewshot.training import build", "fewshot.training.build"),

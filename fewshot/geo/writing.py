@@ -23,6 +23,9 @@ from fewshot.geo.windows import Window
 BLOCK = 512
 """Rows and columns that a written file stores together."""
 
+CACHE_MB = 256
+"""Most memory in which GDAL holds blocks of large rasters; its own choice is a twentieth of the machine's."""
+
 
 def write_raster(  # noqa: PLR0913  what a GeoTIFF says of itself
     path: Path,
@@ -129,7 +132,7 @@ def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[Blo
         **{"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "BIGTIFF": "IF_SAFER", "SPARSE_OK": True},
     }
     try:
-        with rasterio.open(path, "w", **profile) as raster:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), rasterio.open(path, "w", **profile) as raster:
             raster.descriptions = style.names
             raster.update_tags(**style.tags)
             if style.colours:
@@ -159,9 +162,8 @@ def write_cog(source: Path, to: Path, *, classes: bool) -> None:
     options = {"compress": "deflate", "level": 1, "blocksize": BLOCK, "bigtiff": "if_safer", "num_threads": "all_cpus"}
     options |= {} if classes else {"predictor": "yes"}
     try:
-        # Memory that GDAL may hold blocks in, whatever the size of the file; and overviews are compressed once, in
-        # the file itself, not a first time in the one that GDAL makes on the way.
-        with rasterio.Env(GDAL_CACHEMAX=256, COG_TMP_COMPRESSION="NONE"):
+        # Overviews are compressed once, in the file itself, not a first time in the one that GDAL makes on the way.
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, COG_TMP_COMPRESSION="NONE"):
             rasterio.shutil.copy(
                 source, to, driver="COG", overview_resampling="mode" if classes else "average", **options
             )

@@ -12,6 +12,7 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError
+from fewshot.geo.writing import CACHE_MB
 from fewshot.mapping.blend import Parts, blend
 from fewshot.mapping.groups import Job, predict_windows, read_group
 from fewshot.mapping.model import ModelSource, Predictor
@@ -36,6 +37,7 @@ def local_workers(count: int) -> Iterator[Client]:
         raise RecipeError(f"expected at least one worker, received {count}")
     threads = str(max(1, (os.cpu_count() or 1) // count))
     usual = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    usual |= {"GDAL_CACHEMAX": str(CACHE_MB)}
     env = {name: os.environ.get(name, value) for name, value in usual.items()}
     with (
         # A worker that was killed is started again by its nanny, and must not wait long for it.
