@@ -119,10 +119,13 @@ class GrpcTransport(Transport):
     def __init__(self, address: Address, message_bytes: int) -> None:
         """Open a channel; nothing is sent yet."""
         import grpc
-        import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-        self._grpc, self._tf, self._requests, self._address = grpc, tf, predict_pb2.PredictRequest, address
+        from serving import tensors
+        from serving.status import StatusError
+
+        self._grpc, self._tensors, self._unreadable = grpc, tensors, StatusError
+        self._requests, self._address = predict_pb2.PredictRequest, address
         limits = [("grpc.max_send_message_length", message_bytes), ("grpc.max_receive_message_length", message_bytes)]
         self._channel = grpc.insecure_channel(address.server, options=limits)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
@@ -134,12 +137,15 @@ class GrpcTransport(Transport):
         if self._address.version is not None:
             request.model_spec.version.value = self._address.version
         for key, value in inputs.items():
-            request.inputs[key].CopyFrom(self._tf.make_tensor_proto(value))
+            self._tensors.write_content(request.inputs[key], np.asarray(value))
         try:
             response = self._stub.Predict(request, timeout=timeout)
         except self._grpc.RpcError as error:
             raise StatusProblem(error.code().name, error.details() or "") from None
-        return {key: self._tf.make_ndarray(proto) for key, proto in response.outputs.items()}
+        try:
+            return {key: self._tensors.decode(proto, key) for key, proto in response.outputs.items()}
+        except self._unreadable as error:
+            raise StatusProblem("UNKNOWN", f"the answer cannot be read: {error}") from None
 
     def close(self) -> None:
         """Close the channel."""

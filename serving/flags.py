@@ -64,7 +64,7 @@ FLAGS = (
     ),
     Flag("tensorflow_intra_op_parallelism", 0, "Threads within an operation; 0 for TensorFlow's choice."),
     Flag("tensorflow_inter_op_parallelism", 0, "Operations at a time; 0 for TensorFlow's choice."),
-    Flag("max_concurrent", 0, "Requests computed at a time; 0 for one a processor."),
+    Flag("max_concurrent", 0, "Requests computed at a time; 0 for two a processor."),
     Flag("max_queue", 64, "Requests that may wait; more are refused (RESOURCE_EXHAUSTED, 429)."),
     Flag("max_request_bytes", 256 << 20, "Largest request; 0 for no limit."),
     Flag("drain_seconds", 30.0, "After SIGTERM, let running requests finish for so long."),

@@ -214,7 +214,8 @@ async def _serve(options: ServeOptions) -> None:
 def _limits(options: ServeOptions) -> Limits:
     largest = options.max_request_bytes or sys.maxsize
     return Limits(
-        workers=options.max_concurrent or cores(),
+        # A request is read, or its answer written, while others are computed.
+        workers=options.max_concurrent or 2 * cores(),
         queue=options.max_queue,
         request_bytes=largest,
         pending_bytes=max(4 * largest, 1 << 30),
