@@ -70,7 +70,7 @@ ROWS = (
     Row("fewshot/tasks/stream.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
     Row("fewshot/tasks/augment.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
     Row("fewshot/mapping", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy",)),
-    Row("fewshot/mapping/cluster.py", rooms=("fewshot.errors",), packages=("dask", "distributed")),
+    Row("fewshot/mapping/cluster.py", rooms=("fewshot.geo", "fewshot.errors"), packages=("dask", "distributed")),
     Row(
         "fewshot/mapping/demo.py",
         rooms=("fewshot.data", "fewshot.geo", "fewshot.errors"),
