@@ -60,7 +60,7 @@ def run_demo(out: Path) -> Path:
 
     console.print("[bold]2. Land cover (simulated)[/bold]: two labelled patches a class in a region never seen")
     train(read_recipe("demo"), [], land, verbose=2)
-    cover = evaluate(land, [], Request(tasks=200, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.25)
+    cover = evaluate(land, [], Request(tasks=120, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.15)
     print_report(cover)
 
     report = write_report(cover, out / "report")
