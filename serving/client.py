@@ -163,7 +163,8 @@ class RestTransport(Transport):
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """POST to :predict; a lone output comes without its name, and gets the name "" here."""
-        body = json.dumps({"signature_name": signature, "inputs": {key: _plain(v) for key, v in inputs.items()}})
+        written = ", ".join(f"{json.dumps(key)}: {json_text(np.asarray(value))}" for key, value in inputs.items())
+        body = f'{{"signature_name": {json.dumps(signature)}, "inputs": {{{written}}}}}'
         try:
             response = self._client.post(
                 self._path, content=body, headers={"Content-Type": "application/json"}, timeout=timeout
@@ -306,10 +307,16 @@ def encode_pictures(pictures: Array) -> Array:
     return files
 
 
-def _plain(value: Any) -> Any:
-    """Return an array as JSON takes it; bytes as TF Serving's b64 objects, text as text."""
-    if value.dtype != object:
-        return value.tolist()
-    if not value.ndim:
-        return value.item().decode()
-    return [{"b64": base64.b64encode(item).decode()} for item in value]
+def json_text(value: Array) -> str:
+    """Return an array as JSON: numbers nested like its axes, bytes as TF Serving's b64 objects, text as text."""
+    if value.dtype == object:
+        files = [{"b64": base64.b64encode(item).decode()} for item in np.atleast_1d(value)]
+        return json.dumps(files if value.ndim else value.item().decode())
+    if not value.size:
+        return json.dumps(value.tolist())
+    # Lists in lists would be thousands of objects at a time, which set off Python's search for garbage: half a second
+    # where TensorFlow is loaded.
+    texts = json.dumps(value.ravel().tolist())[1:-1].split(", ")
+    for size in reversed(value.shape):
+        texts = [f"[{', '.join(texts[first : first + size])}]" for first in range(0, len(texts), size)]
+    return texts[0]
