@@ -28,6 +28,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def at_once() -> int:
+    """Return how many requests are computed at a time: one is read, or its answer written, while another computes."""
+    return 2 * cores()
+
+
 @dataclass(frozen=True)
 class Limits:
     """What the server takes on.
@@ -39,7 +44,7 @@ class Limits:
         pending_bytes: Of all REST bodies held at a time.
     """
 
-    workers: int = field(default_factory=cores)
+    workers: int = field(default_factory=at_once)
     queue: int = 64
     request_bytes: int = 256 << 20
     pending_bytes: int = 1 << 30

@@ -58,7 +58,7 @@ class Adapted:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model answers.
+    """What a model answers; its arrays may be read-only.
 
     Attributes:
         probabilities: [m, classes] or [m, H, W, classes] float32.

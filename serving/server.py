@@ -26,7 +26,7 @@ from serving.flags import ServeOptions, channel_arguments
 from serving.folders import ServerConfig, read_text_proto, single_model_config
 from serving.grpc_api import build_server
 from serving.handlers import Handlers
-from serving.limits import Admission, Limits, cores
+from serving.limits import Admission, Limits, at_once
 from serving.messages import MonitoringConfig
 from serving.metrics import Metrics
 from serving.rest_api import METRICS_PATH, RestApi, RestOptions
@@ -214,8 +214,7 @@ async def _serve(options: ServeOptions) -> None:
 def _limits(options: ServeOptions) -> Limits:
     largest = options.max_request_bytes or sys.maxsize
     return Limits(
-        # A request is read, or its answer written, while others are computed.
-        workers=options.max_concurrent or 2 * cores(),
+        workers=options.max_concurrent or at_once(),
         queue=options.max_queue,
         request_bytes=largest,
         pending_bytes=max(4 * largest, 1 << 30),

@@ -121,6 +121,8 @@ def _answers(
                 f"the model answers {list(found.shape)} and {list(greatest.shape)} for {len(pictures)} windows and "
                 f"{classes} classes"
             )
+        if greatest.size and not 0 <= greatest.min() <= greatest.max() < classes:
+            raise ShapeError(f"the model answers with class {greatest.min()} to {greatest.max()} of {classes}")
         yield found, greatest
 
 

@@ -42,7 +42,7 @@ class _Turns:
         """Give a waiting thread the interpreter after a tenth of a millisecond, not after five.
 
         Reading and blending keep it in small pieces all the time, and the thread that feeds the network would wait for
-        it several times a call: a tenth of a map's time.
+        it several times a call.
         """
         with self._lock:
             if not self._users:

@@ -1,19 +1,22 @@
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 
-from fewshot.errors import RecipeError
+from fewshot.errors import RecipeError, ShapeError
 from fewshot.geo.windows import Window
 from fewshot.mapping import layout as layouts
 from fewshot.mapping.blend import LEVELS, assemble, predict_group
 from fewshot.mapping.groups import Job
 from fewshot.mapping.layout import Layout, WindowPlan, plan_windows
+from fewshot.mapping.pipeline import short_turns
 from fewshot.mapping.scene import open_scene
 from tests.mapping.conftest import Case, read, run, values_of
-from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, write_scene
+from tests.mapping.fakes import PATCH, PIXEL, FakeAnswer, FakePredictor, write_scene
 
 PLANS = (
     (PIXEL, WindowPlan(size=16, overlap=0)),
@@ -146,6 +149,37 @@ def test_groups_in_any_order_give_the_same_bits(case: Case, small_groups: None) 
         first, second = (assemble(job, group, parts.__getitem__) for parts in (one, two))  # type: ignore[arg-type]
         for name in ("classes", "confidence", "probabilities"):
             assert np.array_equal(getattr(first, name), getattr(second, name))
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "index", "said"),
+    [
+        (np.full((1, 24, 24, 2), 0.5), np.zeros((1, 24, 24)), "3 classes"),
+        (np.full((1, 24, 24, 3), 0.5), np.zeros((1, 24, 23)), "3 classes"),
+        (np.full((1, 24, 24, 3), 0.5), np.full((1, 24, 24), 3), "class 3 to 3 of 3"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(
+    case: Case, small_groups: None, probabilities: np.ndarray, index: np.ndarray, said: str
+) -> None:
+    class Wrong(FakePredictor):
+        def predict(self, adapted: Any, query_x: Any) -> FakeAnswer:
+            count = len(query_x)
+            return FakeAnswer(np.repeat(probabilities, count, axis=0), np.repeat(index, count, axis=0))
+
+    layout = plan_windows(PIXEL, case.truth.shape, WindowPlan(size=16, overlap=4), classes=3)
+    job = Job(open_scene([case.scene], PIXEL), layout, np.zeros(7, np.float32), (1, 2, 3), 0, all_probabilities=False)
+    with pytest.raises(ShapeError, match=said):
+        predict_group(job, 0, Wrong())
+
+
+def test_turns_are_as_they_were_when_the_last_map_is_made() -> None:
+    usual = sys.getswitchinterval()
+    with short_turns():
+        with short_turns():
+            pass
+        assert sys.getswitchinterval() < usual
+    assert sys.getswitchinterval() == usual
 
 
 def test_every_window_with_data_is_predicted_once_and_no_other(

@@ -18,6 +18,7 @@ CODE = """
 import json, sys, time
 from pathlib import Path
 began = time.monotonic()
+from benchmarks.mapping import peak_memory
 from fewshot.errors import ArtifactError
 from fewshot.mapping.examples import LabelPlan
 from fewshot.mapping.pipeline import run_here
@@ -38,10 +39,7 @@ try:
     map_region(model, run_here(model), request, progress=stop)
 except ArtifactError as error:
     assert "finished blocks are kept" in str(error), error
-# Of this process alone: what `getrusage` knows counts the parent's before the start too.
-lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-peak = int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-print(json.dumps({"first": times[1][0], "blocks": times[-1][1], "total": times[-1][2], "peak_mb": peak / 1024}))
+print(json.dumps({"first": times[1][0], "blocks": times[-1][1], "total": times[-1][2], "peak_mb": peak_memory()}))
 """
 
 
