@@ -21,6 +21,7 @@ _HOMES = {
     "Task": "fewshot.tasks.task",
     "TaskError": "fewshot.errors",
     "TaskSpec": "fewshot.tasks.task",
+    "Views": "fewshot.meta",
     "adapt": "fewshot.meta",
     "conv4": "fewshot.models",
     "evaluate": "fewshot.training.evaluate",

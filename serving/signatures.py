@@ -74,6 +74,7 @@ class Adaptation:
     def _adapt(self, support: Support, classes: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the adapted vector and the support loss `[2]` before and after."""
         learner, start = self.learner, self.learner.start()
+        support = learner.views.of_support(support)
         parameters = learner.start_parameters(start, support, classes)
         inner = replace(learner.inner, steps=steps)
         adapted = adapt(learner.network, parameters, start.rates, support, inner, state=start.state)
@@ -118,8 +119,9 @@ class Adaptation:
 
     def answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
         """Return probabilities `[m, ..., classes]` and the index of the greatest `[m, ...]`."""
-        outputs, _ = self.learner.network.stateless_call(parameters, state, query_x, training=False)
-        probabilities = tf.nn.softmax(tf.cast(outputs, tf.float32))
+        views = self.learner.views
+        outputs, _ = self.learner.network.stateless_call(parameters, state, views.of(query_x), training=False)
+        probabilities = tf.nn.softmax(views.joined(tf.cast(outputs, tf.float32)))
         return {
             "probabilities": probabilities,
             "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int32),

@@ -42,8 +42,9 @@ ROWS = (
     Row("fewshot/errors.py"),
     Row("fewshot/files.py"),
     Row("fewshot/__init__.py", rooms=tuple(f"fewshot.{room}" for room in (*ROOMS, "errors"))),
+    Row("fewshot/warp.py", packages=("tensorflow",)),
     Row("fewshot/models", rooms=("fewshot.errors",), packages=TENSORS),
-    Row("fewshot/meta", rooms=("fewshot.models", "fewshot.errors"), packages=TENSORS),
+    Row("fewshot/meta", rooms=("fewshot.models", "fewshot.warp", "fewshot.errors"), packages=TENSORS),
     Row("fewshot/geo", rooms=("fewshot.errors",), packages=("numpy",)),
     Row("fewshot/geo/labels.py", rooms=("fewshot.errors",), packages=("numpy", "shapely")),
     Row("fewshot/geo/points.py", rooms=("fewshot.errors",), packages=("numpy", "shapely")),
@@ -68,7 +69,11 @@ ROWS = (
     ),
     Row("fewshot/tasks", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy",)),
     Row("fewshot/tasks/stream.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
-    Row("fewshot/tasks/augment.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
+    Row(
+        "fewshot/tasks/augment.py",
+        rooms=("fewshot.data", "fewshot.warp", "fewshot.errors"),
+        packages=("numpy", "tensorflow"),
+    ),
     Row("fewshot/mapping", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy",)),
     Row("fewshot/mapping/cluster.py", rooms=("fewshot.geo", "fewshot.errors"), packages=("dask", "distributed")),
     Row(

@@ -3,5 +3,6 @@
 from fewshot.meta.adapt import Adapted, InnerLoop, Support, adapt, support_loss
 from fewshot.meta.learner import MetaLearner
 from fewshot.meta.rates import InnerRates
+from fewshot.meta.views import Views
 
-__all__ = ["Adapted", "InnerLoop", "InnerRates", "MetaLearner", "Support", "adapt", "support_loss"]
+__all__ = ["Adapted", "InnerLoop", "InnerRates", "MetaLearner", "Support", "Views", "adapt", "support_loss"]

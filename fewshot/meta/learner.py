@@ -17,6 +17,7 @@ import tensorflow as tf
 from fewshot.errors import RecipeError, ShapeError
 from fewshot.meta.adapt import InnerLoop, Parameters, Support, adapt, divergence_as_error, require_finite
 from fewshot.meta.rates import ADAPTS, InnerRates
+from fewshot.meta.views import Views
 from fewshot.models import Head, Normalization
 from fewshot.models.normalization import is_transductive
 
@@ -70,9 +71,10 @@ class MetaLearner(keras.Model):
 
     Attributes:
         transductive: Whether one query's prediction depends on the other queries.
+        views: How often each example is seen outside training.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of a learner
         self,
         body: keras.Model,
         head: Head | None,
@@ -81,6 +83,7 @@ class MetaLearner(keras.Model):
         *,
         adapts: str = "all",
         evaluation_steps: int | None = None,
+        views: Views | None = None,
         **kwargs: Any,
     ) -> None:
         """Join a network, a head and a way of adapting.
@@ -92,15 +95,19 @@ class MetaLearner(keras.Model):
             inner: Steps, loss, order and clipping of the inner loop.
             adapts: `all`, `head`, or `no_normalization` (everything but affine terms of normalisation).
             evaluation_steps: Inner steps outside training; as many as in training if None.
+            views: What outside training is made of each example, to adapt to and to predict; itself alone if None.
             **kwargs: Passed to `keras.Model`.
 
         Raises:
-            RecipeError: if `adapts` is unknown, or asks for the head of a network without one.
+            RecipeError: if `adapts` is unknown, or asks for the head of a network without one, or examples have no
+                views.
         """
         super().__init__(**kwargs)
         self.body, self.head, self.inner_rates = body, head, rates
         self.inner, self.adapts = inner, adapts
         self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
+        self.views = views or Views()
+        self.views.require_fit(body.input_shape[1:], body.output_shape[1:])
         layers = list(body._flatten_layers())
         self.transductive = any(is_transductive(layer) for layer in layers)
         shapes = [tuple(variable.shape) for variable in body.trainable_variables]
@@ -123,14 +130,19 @@ class MetaLearner(keras.Model):
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
         """Return query logits `[tasks, m, ..., classes]` after the inner steps of training, or of evaluation."""
-        return self.predict_after(inputs, [self.inner.steps if training else self.evaluation_steps])[0]
+        if training:
+            return self.predict_after(inputs, [self.inner.steps], views=Views())[0]
+        return self.predict_after(inputs, [self.evaluation_steps])[0]
 
-    def predict_after(self, inputs: Sequence[tf.Tensor], steps: Sequence[int]) -> tf.Tensor:
+    def predict_after(
+        self, inputs: Sequence[tf.Tensor], steps: Sequence[int], *, views: Views | None = None
+    ) -> tf.Tensor:
         """Return query logits `[len(steps), tasks, m, ..., classes]` after each of these numbers of inner steps.
 
         Args:
             inputs: (support_x, support_y, query_x) or with support_weight as the fourth.
             steps: Ascending numbers of steps; one adaptation passes through them all.
+            views: Of each example; the learner's own if None.
 
         Raises:
             ShapeError: if the inputs differ in their number of tasks.
@@ -142,10 +154,12 @@ class MetaLearner(keras.Model):
             support_y = tf.cast(support_y, tf.int32)  # Keras may hand over whole numbers as floats
         start = self.start()
         classes = self._classes(support_y)
-        steps = tuple(steps)
+        steps, views = tuple(steps), views or self.views
 
         def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            return self._task(start, Support(task[0], task[1], *task[3:]), task[2], classes, steps)
+            support = views.of_support(Support(task[0], task[1], *task[3:]))
+            outputs, losses = self._task(start, support, views.of(task[2]), classes, steps)
+            return tf.stack([views.joined(logits) for logits in tf.unstack(outputs)]), losses
 
         outputs, losses = over_tasks(one, [support_x, support_y, query_x, *weight])
         require_finite(losses)

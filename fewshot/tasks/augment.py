@@ -9,9 +9,14 @@ import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.tasks.task import TaskBatch
+from fewshot.warp import Fill, affine_transforms, displace, warp
 
 Per = Literal["none", "image", "task"]
-Fill = Literal["constant", "reflect", "wrap", "nearest"]
+
+BENT_POINTS = 5
+"""Points along each side whose shifts bend an image."""
+CHANGES = 8
+"""Seeds drawn for a meta-batch, one for each kind of change."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Augmentation:
         shear: Greatest angle, degrees.
         scale: Greatest relative change of size, each axis on its own: 0.2 is from 0.8 to 1.2.
         shift: Greatest shift as a share of the side.
+        elastic: Standard deviation of smooth bending as a share of the side: 0.03 bends an image of 36 pixels by one.
         fill: What comes in from outside: "constant" is 0 (Omniglot's paper), "reflect" suits land cover.
         brightness: Greatest value added to all bands.
         contrast: Greatest relative change of the distance from the image's mean.
@@ -42,6 +48,7 @@ class Augmentation:
     shear: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
+    elastic: float = 0.0
     fill: Fill = "constant"
     brightness: float = 0.0
     contrast: float = 0.0
@@ -57,7 +64,8 @@ class Augmentation:
         Raises:
             RecipeError: if one is out of range.
         """
-        greatest = {"rotation": 180.0, "shear": 60.0, "scale": 0.9, "shift": 1.0, "erase": 1.0, "band_dropout": 0.9}
+        greatest = {"rotation": 180.0, "shear": 60.0, "scale": 0.9, "shift": 1.0, "elastic": 0.5}
+        greatest |= {"erase": 1.0, "band_dropout": 0.9}
         for name in (*greatest, "brightness", "contrast", "gain", "noise"):
             value, limit = getattr(self, name), greatest.get(name, math.inf)
             if not 0 <= value <= limit:
@@ -104,11 +112,13 @@ def make_augment(augmentation: Augmentation) -> Callable[[TaskBatch, Any], TaskB
 
 def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
     """Apply in turn what is wanted to images [tasks, n, H, W, bands]."""
-    seeds = tf.unstack(tf.random.split(seed, 7))
+    seeds = tf.unstack(tf.random.split(seed, CHANGES))
     if wanted.turns != "none":
         images = quarter_turns(images, seeds[0], per=wanted.turns)
     if wanted.flips != "none":
         images = flips(images, seeds[1], per=wanted.flips)
+    if wanted.elastic:
+        images = bend(images, seeds[7], elastic=wanted.elastic)
     if wanted.moves:
         images = affine(images, seeds[2], wanted)
     if wanted.recolours:
@@ -125,12 +135,14 @@ def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) ->
 
 def _move_labels(labels: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
     """Move the labels of pixels [tasks, n, H, W] as the same seed moves their images; -1 comes in from outside."""
-    seeds = tf.unstack(tf.random.split(seed, 7))
+    seeds = tf.unstack(tf.random.split(seed, CHANGES))
     labels = labels[..., tf.newaxis]
     if wanted.turns != "none":
         labels = quarter_turns(labels, seeds[0], per=wanted.turns)
     if wanted.flips != "none":
         labels = flips(labels, seeds[1], per=wanted.flips)
+    if wanted.elastic:
+        labels = bend(labels, seeds[7], elastic=wanted.elastic)
     if wanted.moves:
         labels = affine(labels, seeds[2], wanted)
     return labels[..., 0]
@@ -176,29 +188,30 @@ def affine(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tenso
         seed: [2] int64.
         wanted: The greatest rotation, shear, scale and shift, and the fill.
     """
-    shape = tf.shape(images)
-    count, rows, columns = shape[0] * shape[1], images.shape[2], images.shape[3]
+    shape, (rows, columns, bands) = tf.shape(images), images.shape[2:]
     limits = [math.radians(wanted.rotation), math.radians(wanted.shear), wanted.scale, wanted.scale]
-    limits += [wanted.shift * columns, wanted.shift * rows]
-    drawn = tf.random.stateless_uniform([count, 6], seed, -1.0, 1.0) * tf.constant(limits)
-    angle, shear, scale_x, scale_y, shift_x, shift_y = tf.unstack(drawn, axis=1)
-    cosine, sine, slope = tf.cos(angle), tf.sin(angle), tf.tan(shear)
-    # Maps output to input places, so the size is divided by: rotation @ [[1, slope], [0, 1]] @ diag(1/sx, 1/sy).
-    a, b = cosine / (1.0 + scale_x), (cosine * slope - sine) / (1.0 + scale_y)
-    c, d = sine / (1.0 + scale_x), (sine * slope + cosine) / (1.0 + scale_y)
-    middle_x, middle_y = (columns - 1) / 2, (rows - 1) / 2
-    offset_x = middle_x + shift_x - a * middle_x - b * middle_y
-    offset_y = middle_y + shift_y - c * middle_x - d * middle_y
-    zero = tf.zeros_like(a)
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.reshape(images, [count, *images.shape[2:]]),
-        transforms=tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1),
-        output_shape=[rows, columns],
-        fill_value=-1.0 if images.dtype.is_integer else 0.0,
-        interpolation="NEAREST" if images.dtype.is_integer else "BILINEAR",
-        fill_mode=wanted.fill.upper(),
-    )
+    limits += [wanted.shift, wanted.shift]
+    drawn = tf.random.stateless_uniform([shape[0] * shape[1], 6], seed, -1.0, 1.0) * tf.constant(limits)
+    transforms = affine_transforms(drawn, rows, columns)
+    moved = warp(tf.reshape(images, [-1, rows, columns, bands]), transforms, wanted.fill)
     return tf.ensure_shape(tf.reshape(moved, shape), images.shape)
+
+
+def bend(images: tf.Tensor, seed: tf.Tensor, *, elastic: float) -> tf.Tensor:
+    """Bend every image smoothly, as handwriting differs from hand to hand (Simard et al. 2003).
+
+    Args:
+        images: [tasks, n, H, W, bands] float, or [tasks, n, H, W, 1] int labels, -1 where ignored.
+        seed: [2] int64.
+        elastic: Standard deviation of the shift of a point, as a share of the side; `BENT_POINTS` points along each
+            side are shifted, and the pixels between them follow smoothly.
+    """
+    shape, (rows, columns, bands) = tf.shape(images), images.shape[2:]
+    points = [shape[0] * shape[1], BENT_POINTS, BENT_POINTS, 2]
+    shifts = tf.random.stateless_normal(points, seed) * (elastic * tf.constant([rows, columns], tf.float32))
+    shifts = tf.image.resize(shifts, [rows, columns], "bicubic")
+    bent = displace(tf.reshape(images, [-1, rows, columns, bands]), shifts)
+    return tf.ensure_shape(tf.reshape(bent, shape), images.shape)
 
 
 def recolour(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:

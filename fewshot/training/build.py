@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
 from fewshot.models import conv4, make_head, mlp, resnet12, unet
 from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy
 from fewshot.training.recipe import LearnerTable, NetworkTable, TasksTable, TrainingTable
@@ -67,7 +67,9 @@ def describe_problem(tasks: TasksTable, region_set: RegionSet | None) -> Problem
     return Problem(region_set.store.shape, outputs, pixels=tasks.target == "pixels")
 
 
-def build_learner(network: NetworkTable, learner: LearnerTable, problem: Problem) -> MetaLearner:
+def build_learner(
+    network: NetworkTable, learner: LearnerTable, problem: Problem, views: Views | None = None
+) -> MetaLearner:
     """Build the meta-learner, its weights freshly initialised."""
     return MetaLearner(
         build_body(network, problem),
@@ -83,6 +85,7 @@ def build_learner(network: NetworkTable, learner: LearnerTable, problem: Problem
         ),
         adapts=learner.adapts,
         evaluation_steps=learner.evaluation_steps or None,
+        views=views,
     )
 
 

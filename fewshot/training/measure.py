@@ -108,7 +108,7 @@ def load_run(folder: RunFolder, region_set: RegionSet | None) -> tuple[Recipe, M
     if not weights.exists():
         raise ArtifactError(f"{folder.path} has no best.weights.h5 yet: training did not reach its first validation.")
     problem = build.describe_problem(recipe.tasks, region_set)
-    learner = build.build_learner(recipe.network, recipe.learner, problem)
+    learner = build.build_learner(recipe.network, recipe.learner, problem, recipe.views)
     learner.load_weights(weights, skip_mismatch=False)
     return recipe, learner
 

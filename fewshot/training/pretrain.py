@@ -202,7 +202,7 @@ def prototypical_network(recipe: Recipe, parts: dict[str, RegionSet], cache: Pat
     recipe = replace(recipe, learner=learner_table, tasks=replace(recipe.tasks, labels="task"))
     train = parts["train"]
     problem = build.describe_problem(recipe.tasks, train)
-    learner = build.build_learner(recipe.network, recipe.learner, problem)
+    learner = build.build_learner(recipe.network, recipe.learner, problem, recipe.views)
     if cache.exists():
         learner.load_weights(cache)
         return learner

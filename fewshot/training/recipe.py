@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from fewshot.data.tables import make_table, nearest
 from fewshot.errors import RecipeError
+from fewshot.meta import Views
 from fewshot.tasks.augment import Augmentation
 
 Table = dict[str, Any]
@@ -219,6 +220,7 @@ class Recipe:
     network: NetworkTable = field(default_factory=NetworkTable)
     learner: LearnerTable = field(default_factory=LearnerTable)
     training: TrainingTable = field(default_factory=TrainingTable)
+    views: Views = field(default_factory=Views)
 
     def as_tables(self) -> Table:
         """Return the recipe as plain tables, as JSON writes them."""

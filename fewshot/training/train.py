@@ -78,7 +78,7 @@ def train(
 
     # Learner: network, head and rates, compiled; resumed weights replace the fresh ones.
     problem = build.describe_problem(recipe.tasks, training_set)
-    learner = build.build_learner(recipe.network, recipe.learner, problem)
+    learner = build.build_learner(recipe.network, recipe.learner, problem, recipe.views)
     compile_learner(learner, recipe, problem)
     if state.checkpoint:
         learner.load_weights(out / state.checkpoint)
