@@ -37,6 +37,12 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048, help="rows and columns of the scene, a multiple of 256")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kind", choices=("pixel", "patch"), default="pixel", help="of the model")
+    parser.add_argument(
+        "--like",
+        choices=("synthetic-segmentation", "sen12ms-segmentation"),
+        default="synthetic-segmentation",
+        help="recipe whose network and windows a model of pixels has",
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -45,15 +51,15 @@ def main() -> None:
         print(json.dumps(measure(options.contender, options.folder)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder), options.side, options.kind)
+        prepare(Path(folder), options.side, options.kind, options.like)
         rounds = [run_round(Path(folder)) for _ in range(options.rounds)]
-    figures = summarise(rounds, options.side, options.kind)
+    figures = summarise(rounds, options.side, options.like if options.kind == "pixel" else options.kind)
     print_figures(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def prepare(folder: Path, side: int, kind: str) -> None:
+def prepare(folder: Path, side: int, kind: str, like: str) -> None:
     """Write a simulated scene, train a model for a moment and export it, and adapt it to some labels."""
     import numpy as np
     from rasterio import Affine
@@ -68,11 +74,14 @@ def prepare(folder: Path, side: int, kind: str) -> None:
     from serving.export import export
     from serving.predictor import LocalPredictor
 
-    write_earth(folder / "earth", regions=4, patches_per_region=1)
+    write_earth(folder / "earth", regions=4, patches_per_region=2)
     common = [f"data.bands={list(BANDS)}", "data.train=2", "data.validation=1", "data.test=0", "training.updates=20"]
     common += ["tasks.disjoint_sources=false", "training.validation_tasks=2", "training.validate_every=20"]
     name = {"pixel": "synthetic-segmentation", "patch": "synthetic-patch"}[kind]
-    settings = [*common, *(["tasks.ways=3", "tasks.shots=1"] if kind == "patch" else [])]
+    wanted = read_recipe(like)
+    settings = [f"network.widths={list(wanted.network.widths)}", f"data.window={wanted.data.window}"]
+    settings += ["tasks.queries=2", "tasks.validation_queries=2"]
+    settings = [*common, "tasks.shots=1", *(["tasks.ways=3"] if kind == "patch" else settings)]
     train(read_recipe(name, learner="proto-maml", settings=settings), [folder / "earth"], folder / "run", verbose=0)
     model = export(folder / "run", folder / "models")
     tile = simulate_region(5, size=min(side, 1024), bands=BANDS, radar=False)

@@ -117,4 +117,5 @@ class Views:
         if self.count == 1:
             return logits
         views = tf.reshape(tf.nn.log_softmax(logits), [-1, self.count, tf.shape(logits)[-1]])
-        return tf.ensure_shape(tf.reduce_mean(views, axis=1), [None, logits.shape[-1]])
+        queries = None if logits.shape[0] is None else logits.shape[0] // self.count
+        return tf.ensure_shape(tf.reduce_mean(views, axis=1), [queries, logits.shape[-1]])

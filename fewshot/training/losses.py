@@ -52,5 +52,6 @@ class LabelledAccuracy(keras.metrics.Mean):
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> None:
         """Count labels [...] and logits [..., classes]; negative labels are ignored."""
         labels = tf.cast(y_true, tf.int32)
-        right = tf.cast(tf.argmax(y_pred, axis=-1, output_type=tf.int32) == labels, "float32")
+        # Not `==`, which forgets the rank where a number of queries is unknown.
+        right = tf.cast(tf.equal(tf.argmax(y_pred, axis=-1, output_type=tf.int32), labels), "float32")
         super().update_state(right, tf.cast(labels >= 0, "float32"))

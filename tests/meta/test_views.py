@@ -10,6 +10,7 @@ import tensorflow as tf
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Support, Views
 from fewshot.models import conv4, make_head
+from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy
 
 FEW = Views(3, rotation=20.0, shift=0.1, fill="constant")
 
@@ -76,6 +77,18 @@ def test_a_query_s_answer_does_not_depend_on_the_others(task: tuple) -> None:
     together = make(FEW)(task).numpy()
     alone = make(FEW)((support_x, support_y, query_x[:, 2:3])).numpy()
     np.testing.assert_allclose(together[:, 2:3], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_keras_trains_and_validates_with_views(task: tuple, known: bool) -> None:
+    data = tf.data.Dataset.from_tensors((task, np.zeros((2, 4), np.int32)))
+    if not known:
+        data = data.unbatch().batch(2)  # the number of tasks is not known to the graph
+    learner = make(FEW)
+    learner.compile(optimizer="sgd", loss=TaskCrossEntropy(), metrics=[LabelledAccuracy(name="accuracy")])
+    history = learner.fit(data, validation_data=data, epochs=2, verbose=0).history
+    expected = np.mean(np.argmax(learner.predict_after(task, [2])[0], axis=-1) == 0)
+    assert history["val_accuracy"][-1] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
