@@ -353,9 +353,9 @@ def graph_of(folder: Path) -> Any:
     return saved.meta_graphs[0]
 
 
-def test_the_graph_holds_nothing_that_a_server_cannot_run(trained: Any, pictures: Any) -> None:
-    for exported in (trained, pictures):
-        graph = graph_of(exported.folder).graph_def
+def test_the_graph_holds_nothing_that_a_server_cannot_run(trained: Any, pictures: Any, seeing: Any) -> None:
+    for model in (trained, pictures, seeing):
+        graph = graph_of(model.folder).graph_def
         functions = {function.signature.name: function for function in graph.library.function}
         restoring = {name for name in functions if "restore" in name}
         operations = {("", node.op) for node in graph.node}
@@ -366,11 +366,11 @@ def test_the_graph_holds_nothing_that_a_server_cannot_run(trained: Any, pictures
         attributes = {key for function in functions.values() for key in function.attr}
         attributes |= {key for function in functions.values() for node in function.node_def for key in node.attr}
         assert not [key for key in attributes if "xla" in key.lower() or "jit" in key.lower()]
-        stored = tf.train.list_variables(str(exported.folder / "variables" / "variables"))
+        stored = tf.train.list_variables(str(model.folder / "variables" / "variables"))
         numbers = sum(int(np.prod(shape)) for name, shape in stored if not name.startswith("_"))
-        state = sum(int(np.prod(value.shape)) for value in exported.learner.start().state)
-        base = state if exported.card.outputs else 0
-        assert numbers == sum(int(np.prod(weight.shape)) for weight in exported.learner.weights) + base
+        state = sum(int(np.prod(value.shape)) for value in model.learner.start().state)
+        base = state if model.card.outputs else 0
+        assert numbers == sum(int(np.prod(weight.shape)) for weight in model.learner.weights) + base
 
 
 def test_a_session_gives_the_same_answers(trained: Any, signatures: Signatures) -> None:
