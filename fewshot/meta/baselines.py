@@ -13,6 +13,7 @@ import tensorflow as tf
 from fewshot.meta.adapt import InnerLoop
 from fewshot.meta.learner import MetaLearner
 from fewshot.meta.rates import InnerRates
+from fewshot.meta.views import Views
 from fewshot.models import FixedHead, Head, SharedHead
 
 FINE_TUNING_STEPS = 20
@@ -27,6 +28,7 @@ def fine_tuner(
     steps: int = FINE_TUNING_STEPS,
     regression_outputs: int = 0,
     head: Head | None = None,
+    views: Views | None = None,
 ) -> MetaLearner:
     """Return a learner that fine-tunes `body` on the support set, all parameters at one rate.
 
@@ -36,11 +38,12 @@ def fine_tuner(
         steps: Of gradient descent.
         regression_outputs: Number of targets where numbers are predicted; 0 for classes.
         head: Where the output layer starts; a common start for every class if None.
+        views: Of each example, as the learner has them that this is compared with.
     """
     if head is None:
         head = FixedHead(regression_outputs, name="head") if regression_outputs else SharedHead(name="head")
     inner = InnerLoop(steps=steps, loss="squared_error" if regression_outputs else "cross_entropy")
-    return MetaLearner(body, head, InnerRates("constant", initial=rate), inner)
+    return MetaLearner(body, head, InnerRates("constant", initial=rate), inner, views=views)
 
 
 def nearest_neighbour(support_x: tf.Tensor, support_y: tf.Tensor, query_x: tf.Tensor, classes: int) -> tf.Tensor:

@@ -62,6 +62,7 @@ def common_report(recipe: Recipe, chosen: TestTasks, outcome: Outcome, learner: 
         "curve": curve(outcome, "accuracy"),
         "by_region": measure.by_region(chosen, outcome),
         "transductive": learner.transductive,
+        "views": learner.views.count,
         "skipped": list(chosen.region_set.skipped),
         "baselines": {},
     }

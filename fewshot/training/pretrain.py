@@ -176,8 +176,9 @@ def choose_rate(
 
     def tuned(rate: float) -> MetaLearner:
         if head is None:
-            return fine_tuner(body, rate=rate, regression_outputs=1 if validation is None else 0)
-        return fine_tuner(body, rate=rate, head=head())
+            outputs = 1 if validation is None else 0
+            return fine_tuner(body, rate=rate, regression_outputs=outputs, views=recipe.views)
+        return fine_tuner(body, rate=rate, head=head(), views=recipe.views)
 
     def score(rate: float) -> float:
         predict = learner_predict(tuned(rate), [FINE_TUNING_STEPS])

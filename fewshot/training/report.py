@@ -142,6 +142,8 @@ def notes(report: Report) -> list[str]:
     found = [f"± is the half width of a 95 % interval over {report['tasks']} tasks."]
     if report["transductive"]:
         found.append(TRANSDUCTIVE_NOTE)
+    if report.get("views", 1) > 1:
+        found.append(f"Every learner saw each support example and each query in {report['views']} views.")
     if report.get("skipped"):
         found.append(f"{len(report['skipped'])} remarks on the data, the first: {report['skipped'][0]}")
     sign = -1 if main_figure(report) == "loss" else 1

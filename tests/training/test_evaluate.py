@@ -48,7 +48,7 @@ def sen12ms_run(sen12ms_root: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_report_holds_what_it_promises(demo_run: Path, tmp_path: Path) -> None:
     report = evaluate(demo_run, [], Request(tasks=21, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.05)
     assert report["tasks"] == 21 == len(report["per_task"])
-    assert (report["ways"], report["shots"], report["transductive"]) == (4, 2, False)
+    assert (report["ways"], report["shots"], report["transductive"], report["views"]) == (4, 2, False, 1)
     assert report["curve"]["steps"] == [0, 1, 2, 3]
     assert report["accuracy"]["mean"] == pytest.approx(np.mean(report["per_task"]))
     assert report["accuracy"]["mean"] == report["curve"]["accuracy"][2]
@@ -164,4 +164,6 @@ def test_the_official_runs_are_evaluated_exactly(all_runs: Path, omniglot_root: 
     train(read_recipe("omniglot-challenge-minimal", settings=settings), paths, tmp_path / "run", verbose=0)
     report = evaluate(tmp_path / "run", [all_runs], Request())
     assert (report["fixed_tasks"], report["tasks"], report["ways"], report["shots"]) == (True, 2, 20, 1)
+    assert report["views"] == 8
+    assert "each query in 8 views" in write_report(report, tmp_path / "report").read_text()
     assert report["accuracy"]["mean"] > 0.95
