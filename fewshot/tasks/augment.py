@@ -31,6 +31,7 @@ class Augmentation:
         scale: Greatest relative change of size, each axis on its own: 0.2 is from 0.8 to 1.2.
         shift: Greatest shift as a share of the side.
         elastic: Standard deviation of smooth bending as a share of the side: 0.03 bends an image of 36 pixels by one.
+            Edges repeat outside, whatever the fill.
         fill: What comes in from outside: "constant" is 0 (Omniglot's paper), "reflect" suits land cover.
         brightness: Greatest value added to all bands.
         contrast: Greatest relative change of the distance from the image's mean.

@@ -15,9 +15,9 @@ from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy
 FEW = Views(3, rotation=20.0, shift=0.1, fill="constant")
 
 
-def make(views: Views | None = None, normalization: str = "support", **network: object) -> MetaLearner:
+def make(views: Views | None = None) -> MetaLearner:
     keras.utils.set_random_seed(0)
-    body = conv4((8, 8, 1), filters=4, blocks=2, normalization=normalization, **network)  # type: ignore[arg-type]
+    body = conv4((8, 8, 1), filters=4, blocks=2, normalization="support")
     rates = InnerRates("constant", initial=0.3, steps=2)
     return MetaLearner(body, make_head("prototype"), rates, InnerLoop(steps=2), views=views)
 

@@ -61,6 +61,7 @@ def test_nothing_asked_for_is_no_function() -> None:
         {"turns": "image"},
         {"rotation": 20.0},
         {"shift": 0.2},
+        {"elastic": 0.1},
         {"brightness": 0.2},
         {"gain": 0.2},
         {"contrast": 0.3},
@@ -246,3 +247,12 @@ def test_dropped_bands_are_zero_in_all_images_of_a_task(batch: TaskBatch) -> Non
     assert not gone[0].all(axis=1).any()
     kept = ~gone[0][:, None, None, None, :]
     np.testing.assert_array_equal(changed.support_x, np.where(kept, batch.support_x, 0))
+
+
+def test_labels_of_pixels_bend_with_their_images() -> None:
+    augment = make_augment(Augmentation(elastic=0.05))
+    assert augment is not None
+    before, after = labelled(40), augment(labelled(40), seed(6))
+    labels, levels = after.query_y.numpy(), 2 * after.query_x.numpy()[..., 0]
+    assert np.mean(labels != before.query_y.numpy()) > 0.02
+    assert np.mean(np.round(levels) == labels) > 0.9

@@ -171,3 +171,10 @@ def transductive(make_pictures_run: Callable[..., Path], tmp_path_factory: pytes
     run = make_pictures_run('network.normalization="batch"', "learner.evaluation_steps=5")
     options = Options(transductive=True, limits=Limits(steps=3, examples=9))
     return exported(run, tmp_path_factory.mktemp("models"), options)
+
+
+@pytest.fixture(scope="session")
+def seeing(make_pictures_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A learner that sees each example in eight views."""
+    views = ("views.count=8", "views.turns=true", "views.flips=true", "views.shift=0.1")
+    return exported(make_pictures_run(*views), tmp_path_factory.mktemp("models"))

@@ -14,13 +14,12 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head, unet
 from serving.contract import describe_signatures
 from serving.export import describe_size
 from serving.predictor import LocalPredictor
 from serving.signatures import adapted_layout, make_module
-from tests.serving.exported.conftest import exported
 
 Signatures = Any
 
@@ -69,29 +68,6 @@ def test_a_fixed_head_answers_with_its_own_classes_at_any_size(pictures: Any, pi
     np.testing.assert_allclose(
         answer["probabilities"], pictures.probabilities(support_x, labels, larger, steps=2), atol=1e-5
     )
-
-
-@pytest.fixture(scope="module")
-def seeing(make_pictures_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A learner that sees each example in eight views."""
-    views = ("views.count=8", "views.turns=true", "views.flips=true", "views.shift=0.1")
-    return exported(make_pictures_run(*views), tmp_path_factory.mktemp("models"))
-
-
-def test_views_of_examples_are_the_learners(seeing: Any) -> None:
-    signatures = LocalPredictor(seeing.folder)._model.signatures
-    task = seeing.task((1, 2, 3))
-    answer = run(signatures["adapt_and_predict"], **request(task))
-    np.testing.assert_allclose(answer["probabilities"], seeing.probabilities(*task, steps=2), atol=1e-5)
-    weight = np.array([1, 2, 0.5, 1, 1, 0], np.float32)
-    weighted = run(signatures["adapt_and_predict_weighted"], **request(task), support_weight=weight)
-    expected = seeing.probabilities(*task, weight, steps=2)
-    np.testing.assert_allclose(weighted["probabilities"], expected, atol=1e-5)
-    once = run(signatures["adapt"], support_x=task[0], support_y=task[1], steps=np.int32(2))
-    later = run(signatures["predict"], adapted=once["adapted"], query_x=task[2])
-    np.testing.assert_allclose(later["probabilities"], answer["probabilities"], atol=1e-6)
-    seeing.learner.views = Views()
-    assert np.abs(seeing.probabilities(*task, steps=2) - answer["probabilities"]).max() > 1e-3
 
 
 def test_adapting_once_and_predicting_is_the_same(trained: Any, signatures: Signatures) -> None:
