@@ -39,6 +39,13 @@ def main() -> None:
     """Few-shot land-cover mapping: meta-train on many regions, adapt to a new one with a few labelled examples."""
 
 
+after_training_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Change views.* or learner.evaluation_steps of the run; repeatable.",
+)
 data_option = click.option(
     "--data",
     "paths",
@@ -92,6 +99,7 @@ def train(  # noqa: PLR0913 (one parameter an option)
 @click.option("--steps", default="0,1,2,5,10", show_default=True, help="Inner steps of the curve.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the drawn tasks.")
 @click.option("--bands", help="Bands the test regions have, such as B2,B3,B4,B8; the others are missing there.")
+@after_training_option
 @click.option("--task-list", type=click.Path(path_type=Path), help="Evaluate on a frozen task list (JSON).")
 @click.option("--save-tasks", type=click.Path(path_type=Path), help="Write the tasks as a frozen list, to use again.")
 @click.option("--baselines", is_flag=True, help="Put the plain baselines beside the run, on the same tasks.")
@@ -131,6 +139,7 @@ def evaluate(
 @click.option("--name", help="Of the model; that of the run folder if not given.")
 @click.option("--version", type=click.IntRange(1), help="A whole number; the next free one if not given.")
 @data_option
+@after_training_option
 @click.option("--evaluation", type=click.Path(path_type=Path), help="What `evaluate --json` wrote, for the card.")
 @click.option("--max-steps", default=50, show_default=True, type=click.IntRange(0), help="Inner steps of a request.")
 @click.option("--max-support", default=512, show_default=True, type=click.IntRange(2), help="Its support pictures.")

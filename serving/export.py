@@ -45,15 +45,6 @@ LARGEST_SIDE = 256
 BASE_PICTURES = 64
 """Training pictures whose statistics `predict_base` normalises with, where the network keeps any."""
 
-MANIFESTS = {
-    "omniglot": "omniglot",
-    "omniglot_tfds": "omniglot",
-    "task_archives": "sen12ms-tasks",
-    "sen12ms": "sen12ms",
-    "deepglobe": "deepglobe",
-}
-"""The manifest of each source that has one."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -66,6 +57,7 @@ class Options:
         limits: The most that one request may ask for.
         evaluation: What `fewshot evaluate --json` wrote; one in the run folder if None.
         transductive: Export a run whose answers depend on the other queries of a request.
+        settings: Changes of the run's recipe, as `change_after_training` takes them.
     """
 
     name: str | None = None
@@ -74,6 +66,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     evaluation: Path | None = None
     transductive: bool = False
+    settings: tuple[str, ...] = ()
 
 
 def export(run: Path, to: Path, options: Options | None = None) -> Path:
@@ -89,12 +82,12 @@ def export(run: Path, to: Path, options: Options | None = None) -> Path:
 
     Raises:
         ArtifactError: if the run is untrained or damaged, is transductive without leave, or the version exists.
-        RecipeError: if the run does not classify.
+        RecipeError: if the run does not classify, or a setting cannot be changed any more.
         DataNotFoundError: if the data of the run is not where it was, and not named.
     """
     options = options or Options()
     folder = RunFolder(run)
-    recipe = folder.recipe()
+    recipe = folder.recipe(options.settings)
     if recipe.data.source == "sine":
         raise RecipeError(f"{run} fits sine waves; only runs that classify pictures can be exported.")
     name = model_name(options.name, run)
@@ -102,7 +95,7 @@ def export(run: Path, to: Path, options: Options | None = None) -> Path:
 
     # The run: its data tells the size of a picture and the classes; its weights the rest.
     regions = training_regions(folder, recipe, options.data)
-    learner = load_learner(folder, regions)
+    learner = load_learner(folder, regions, options.settings)
     if learner.transductive and not options.transductive:
         raise ArtifactError(
             f"{run} is transductive ({recipe.network.normalization} normalisation): an answer would depend on the "
@@ -185,14 +178,14 @@ def training_regions(folder: RunFolder, recipe: Recipe, paths: Sequence[Path]) -
     return datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)["train"]
 
 
-def load_learner(folder: RunFolder, regions: RegionSet) -> MetaLearner:
+def load_learner(folder: RunFolder, regions: RegionSet, settings: Sequence[str]) -> MetaLearner:
     """Load the run's best weights.
 
     Raises:
         ArtifactError: if they are missing, damaged, not finite or do not fit the recipe and its data.
     """
     try:
-        _, learner = measure.load_run(folder, regions)
+        _, learner = measure.load_run(folder, regions, settings)
     except ArtifactError:
         raise
     except (OSError, ValueError, KeyError) as error:
@@ -209,7 +202,7 @@ def make_card(
     recipe: Recipe, regions: RegionSet, learner: MetaLearner, limits: Limits, accuracy: Accuracy | None
 ) -> Card:
     """Describe a run, its signatures apart."""
-    manifest = read_manifest(MANIFESTS[recipe.data.source]) if recipe.data.source in MANIFESTS else None
+    manifest = read_manifest(regions.manifest) if regions.manifest else None
     bands, value_type = describe_bands(recipe, regions, manifest)
     outputs = learner.head.outputs if learner.head else None
     rates = np.concatenate([np.ravel(rate) for rate in learner.inner_rates.values() if rate is not None])
@@ -244,7 +237,7 @@ def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None
     """Return the bands as clients send them, and the type of their values.
 
     Raises:
-        ArtifactError: if the data's manifest does not describe the bands that the network reads.
+        ArtifactError: if the data does not describe the bands that the network reads.
     """
     count, source = regions.store.shape[-1], recipe.data.source
     if source in ("omniglot", "omniglot_tfds"):  # the network reads ink, pictures hold black ink on white
@@ -252,15 +245,15 @@ def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None
     if source == "class_folders":
         names = {1: ("grey",), 3: ("red", "green", "blue")}.get(count) or [f"band {i + 1}" for i in range(count)]
         return tuple(Band(name, 1 / 255, 0.0, "brightness 0-1", "uint8, 0-255") for name in names), "uint8"
-    if manifest is None:
+    if source == "synthetic":
         unit = "simulated reflectance"
         return tuple(Band(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count)), "float32"
-    named = {band.name: band for band in manifest.bands}
-    wanted = [named[name] for name in recipe.data.bands if name in named] or list(manifest.bands)
+    # Stores of some bands of many, or of a user's own, name them; the others have all bands of their data.
+    wanted = tuple(getattr(regions.store, "bands", ())) or (manifest.bands if manifest else ())
     if len(wanted) != count:
         raise ArtifactError(
-            f"The network reads {count} bands, but the manifest {manifest.name} describes "
-            f"{', '.join(band.name for band in wanted)}. Name the bands of the recipe in data.bands."
+            f"The network reads {count} bands, but {regions.name} describes {len(wanted)} "
+            f"({', '.join(band.name for band in wanted)}); name the data of the run with --data."
         )
     bands = [Band(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength) for band in wanted]
     return tuple(bands), "uint8" if all(band.stored == "uint8" for band in wanted) else "float32"
@@ -302,8 +295,9 @@ def reads_any_size(body: keras.Model) -> bool:
 
 
 def describe_classes(regions: RegionSet, manifest: Manifest | None) -> tuple[ClassEntry, ...]:
-    """Return the global classes, with their manifest's colours."""
-    known = manifest.classes if manifest else ()
+    """Return the global classes, with the colours of their manifest or of the user's own table."""
+    own = getattr(regions.store, "class_table", None)
+    known = manifest.classes if manifest else own.classes if own else ()
     colours = {entry.name: f"#{bytes(entry.colour).hex()}" for entry in known if entry.colour}
     return tuple(ClassEntry(name, colours.get(name)) for name in regions.classes)
 
@@ -312,10 +306,10 @@ def describe_data(recipe: Recipe, regions: RegionSet, manifest: Manifest | None)
     """Return where the training data comes from, and its licence."""
     if manifest is not None:
         return DataSource(manifest.title, manifest.licence, manifest.citation, manifest.homepage, manifest.simulated)
-    name = regions.name.removesuffix("/train")
+    name = regions.name.partition("/")[0]  # not the part of it that trains
     if recipe.data.source == "synthetic":
         return DataSource(name, "Apache-2.0, as the program that makes it", simulated=True)
-    return DataSource(name, "not known to the program: that of your own pictures")
+    return DataSource(name, "not known to the program: that of your own data")
 
 
 def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> Accuracy | None:
@@ -323,27 +317,31 @@ def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> Accur
 
     Args:
         folder: Of the run; without a path its JSON files are looked through, the newest first.
-        recipe: Of the run; evaluations of another are left alone.
+        recipe: Of the run; evaluations of another, or with other views or steps, are left alone.
         path: What `fewshot evaluate --json` wrote.
 
     Raises:
         ArtifactError: if the file that was named is no evaluation of this run.
     """
+    wanted = (
+        *(recipe.name, recipe.learner_name),
+        *(recipe.views.count, recipe.learner.evaluation_steps or recipe.learner.steps),
+    )
     candidates = [path] if path else sorted(folder.path.glob("*.json"), key=lambda file: -file.stat().st_mtime)
     for candidate in candidates:
         try:
             report = json.loads(candidate.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if isinstance(report, Mapping) and (report.get("recipe"), report.get("learner")) == (
-            recipe.name,
-            recipe.learner_name,
+        if isinstance(report, Mapping) and wanted == (
+            *(report.get("recipe"), report.get("learner")),
+            *(report.get("views", 1), report.get("steps")),
         ):
             return _accuracy(report)
     if path:
         raise ArtifactError(
-            f"{path} is not an evaluation of {recipe.name} ({recipe.learner_name}). `fewshot evaluate {folder.path} "
-            "--json FILE` writes one."
+            f"{path} is not an evaluation of {recipe.name} ({recipe.learner_name}) with views.count = {wanted[2]} and "
+            f"{wanted[3]} inner steps. `fewshot evaluate {folder.path} --json FILE` writes one; --set changes both."
         )
     return None
 

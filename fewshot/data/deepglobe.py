@@ -75,7 +75,7 @@ def read_deepglobe(root: Path, *, size: int = 0, on_damaged: OnDamaged = "raise"
         Region(path.name.removesuffix("_sat.jpg"), names, np.arange(cells) + cells * number, none, np.arange(cells))
         for number, (path, _) in enumerate(kept)
     )
-    return RegionSet("DeepGlobe", store, regions, names, skipped=tuple(log.skipped))
+    return RegionSet("DeepGlobe", store, regions, names, skipped=tuple(log.skipped), manifest="deepglobe")
 
 
 def _mask_of(path: Path) -> Path:

@@ -96,7 +96,7 @@ def _by_alphabet(
         class_names, labels = np.unique(class_of[images], return_inverse=True)
         names = tuple(class_names.tolist())
         regions.append(Region(alphabet, names, images, labels.astype(np.int64), source_of[images]))
-    return RegionSet("omniglot", store, tuple(regions), tuple(order), skipped=tuple(skipped))
+    return RegionSet("omniglot", store, tuple(regions), tuple(order), skipped=tuple(skipped), manifest="omniglot")
 
 
 def with_rotations(region_set: RegionSet) -> RegionSet:
@@ -205,7 +205,8 @@ def read_runs(path: Path, *, size: int = 28) -> RegionSet:
         regions.append(region)
         tasks.append(task)
     classes = tuple(name for region in regions for name in region.class_names)
-    return RegionSet("omniglot-runs", ArrayStore(names, pixels), tuple(regions), classes, tuple(tasks))
+    store = ArrayStore(names, pixels)
+    return RegionSet("omniglot-runs", store, tuple(regions), classes, tuple(tasks), manifest="omniglot")
 
 
 def _run(run: str, text: str, index: dict[str, int], path: Path) -> tuple[Region, Task]:

@@ -105,7 +105,8 @@ def read_task_archives(paths: Sequence[Path], *, size: int | None = None, on_dam
     regions = _regions_of([entries[name] for name in names])
     extra = sorted({name for region in regions for name in region.class_names} - set(IGBP_CLASSES))
     store = ArrayStore(names, pixels)
-    return RegionSet("sen12ms-tasks", store, regions, (*IGBP_CLASSES, *extra), tasks, tuple(log.skipped))
+    classes = (*IGBP_CLASSES, *extra)
+    return RegionSet("sen12ms-tasks", store, regions, classes, tasks, tuple(log.skipped), manifest="sen12ms-tasks")
 
 
 def _entries(archive: Archive, log: DamageLog) -> list[_Entry]:

@@ -91,6 +91,7 @@ class Prepared:
         regions: In a fixed order.
         skipped: What was left out, in words.
         records: Whether the pixels were written to records.
+        simulated: Whether the tree was a simulated one.
     """
 
     folder: Path
@@ -99,6 +100,7 @@ class Prepared:
     regions: tuple[RegionIndex, ...]
     skipped: tuple[str, ...] = ()
     records: bool = False
+    simulated: bool = False
 
     @staticmethod
     def is_one(folder: Path) -> bool:
@@ -127,14 +129,15 @@ class Prepared:
             )
         regions = tuple(RegionIndex.load(folder / f"{name}.npz") for name in head["regions"])
         tree = Path(os.path.normpath(folder / head["tree"]))
-        return cls(folder, tree, window, regions, tuple(head["skipped"]), bool(head["records"]))
+        simulated = bool(head.get("simulated", False))  # not kept from the first
+        return cls(folder, tree, window, regions, tuple(head["skipped"]), bool(head["records"]), simulated)
 
     def finish(self) -> None:
         """Write the head, which makes the folder a finished preparation."""
         head = {
             **{"format": FORMAT, "version": VERSION, "window": self.window, "records": self.records},
             **{"tree": os.path.relpath(self.tree, self.folder), "regions": [index.name for index in self.regions]},
-            "skipped": list(self.skipped),
+            **{"skipped": list(self.skipped), "simulated": self.simulated},
         }
         write_whole(self.folder / HEAD, lambda path: path.write_text(json.dumps(head, indent=1) + "\n", "utf-8"))
 

@@ -145,6 +145,11 @@ class RotatedStore:
         """Rows, columns and bands of every image."""
         return self._base.shape
 
+    @property
+    def bands(self) -> Sequence[Any]:
+        """The bands, in order, where the store of the images names them."""
+        return tuple(getattr(self._base, "bands", ()))
+
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, turned counter-clockwise."""
         turns, base_indices = np.divmod(np.asarray(indices, np.int64), len(self._base.names))
@@ -247,6 +252,7 @@ class RegionSet:
         classes: All class names in a fixed order; a global label is an index in it.
         fixed_tasks: Tasks that the source itself defines.
         skipped: Damaged members and the tasks lost with them, where the reader was told to skip.
+        manifest: Name of the manifest that describes the data; empty where none does.
     """
 
     name: str
@@ -255,6 +261,7 @@ class RegionSet:
     classes: tuple[str, ...]
     fixed_tasks: tuple[Task, ...] = ()
     skipped: tuple[str, ...] = ()
+    manifest: str = ""
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -15,10 +15,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fewshot.data.manifest import Band as StoredBand
 from fewshot.data.region import FloatArray, IntArray, Region, RegionSet
 from fewshot.data.scene_patches import THREADS, OpenScene, Patches, PatchLayout, SceneReport, cut_patches
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo.bands import Band, match_bands
+from fewshot.geo.bands import Band, match_bands, scaling
 from fewshot.geo.labels import open_labels, require_georeference
 from fewshot.geo.landcover import ClassTable, Labels, class_table
 from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster, overlaps, same_grid
@@ -103,6 +104,22 @@ class SceneStore:
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and bands of every patch."""
         return self._size, self._size, len(self._scenes[0].match.bands)
+
+    @property
+    def bands(self) -> tuple[StoredBand, ...]:
+        """The bands, in order, each with what a number of the first scene that has it is worth."""
+        return tuple(self._stored(place) for place in range(len(self._scenes[0].match.bands)))
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes of the labels."""
+        return self._scenes[0].layer.table
+
+    def _stored(self, place: int) -> StoredBand:
+        scene = next((scene for scene in self._scenes if scene.match.present[place]), self._scenes[0])
+        band, number = scene.match.bands[place], scene.match.numbers[place]
+        scale, offset = (band.scale, band.offset) if number is None else scaling(band, scene.info, number)
+        return StoredBand(band.name, band.wavelength, scale, offset, band.unit, band.nodata, stored=scene.info.dtype)
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the patches `indices` [n] as [n, H, W, bands] float32; 0 where not valid and for missing bands.

@@ -21,7 +21,16 @@ from fewshot.data.images import OnDamaged
 from fewshot.data.manifest import Band, Manifest, read_manifest
 from fewshot.data.prepared import Prepared, Records, RegionIndex, record_type
 from fewshot.data.region import FloatArray, Region, RegionSet
-from fewshot.data.sen12ms_index import IMAGE, PARTS, THREADS, Progress, RegionFolder, find_regions, index_region
+from fewshot.data.sen12ms_index import (
+    IMAGE,
+    PARTS,
+    THREADS,
+    Progress,
+    RegionFolder,
+    find_regions,
+    index_region,
+    is_simulated,
+)
 from fewshot.errors import RecipeError
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.windows import Window
@@ -88,20 +97,22 @@ def read_sen12ms(
     manifest = read_manifest("sen12ms")
     bands = choose_bands(manifest, cut.bands)
     prepared = open_prepared(root, cut.window, on_damaged=on_damaged, progress=progress)
-    name = "SIMULATED Earth" if is_simulated(prepared.tree) else "SEN12MS"
+    # The tree may be gone; what was prepared before that was kept knows it from the tree alone.
+    simulated = prepared.simulated or is_simulated(prepared.tree)
     regions, first = [], 0
     for index in prepared.regions:
         region = _region(index, first, cut.purity, manifest.class_table.names)
         regions += [region] if len(region.images) else []
         first += len(index)
     store = WindowStore(prepared, bands, manifest, cut.size or cut.window)
-    return RegionSet(name, store, tuple(regions), manifest.class_table.names, skipped=prepared.skipped)
-
-
-def is_simulated(tree: Path) -> bool:
-    """Whether a tree's README says that it is simulated."""
-    readme = tree / "README.txt"
-    return readme.is_file() and readme.read_text("utf-8", errors="replace").startswith("SIMULATED")
+    return RegionSet(
+        "SIMULATED Earth" if simulated else "SEN12MS",
+        store,
+        tuple(regions),
+        manifest.class_table.names,
+        skipped=prepared.skipped,
+        manifest="synthetic" if simulated else "sen12ms",
+    )
 
 
 def choose_bands(manifest: Manifest, names: Sequence[str]) -> tuple[Band, ...]:

@@ -125,9 +125,15 @@ def prepare(  # noqa: PLR0913  what can be chosen of a preparation
         indices.append(index)
     if progress is not None:
         progress(len(folders), len(folders))
-    prepared = Prepared(to, root.resolve(), window, tuple(indices), tuple(skipped), records)
+    prepared = Prepared(to, root.resolve(), window, tuple(indices), tuple(skipped), records, is_simulated(root))
     prepared.finish()
     return prepared
+
+
+def is_simulated(tree: Path) -> bool:
+    """Whether a tree's README says that it is simulated."""
+    readme = tree / "README.txt"
+    return readme.is_file() and readme.read_text("utf-8", errors="replace").startswith("SIMULATED")
 
 
 def index_region(

@@ -91,8 +91,9 @@ def deal_places(region_set: RegionSet, groups: Sequence[Sequence[str]], sizes: S
             taken += left.pop(0)
         if len(taken) < size:
             raise TaskError(
-                f"{region_set.name} has {sum(map(len, groups))} places, too few for a split into "
-                f"{' + '.join(map(str, sizes))}. Name more data, or smaller sizes."
+                f"{region_set.name} has {sum(map(len, groups))} places (regions that share ground are one; it has "
+                f"{len(region_set.regions)} regions), too few for a split into {' + '.join(map(str, sizes))}. Name "
+                "more data, or smaller numbers with --set data.train, data.validation and data.test."
             )
         parts.append(region_set.subset(taken, name=f"{region_set.name}/places{number}"))
     return tuple(parts)

@@ -10,7 +10,7 @@ from fewshot.data.region import RegionSet, Task
 from fewshot.data.sine import SineSpec, draw_sines
 from fewshot.errors import ShapeError, TaskError
 from fewshot.tasks.sampler import AnySpec, make_sampler
-from fewshot.tasks.task import Labels, PixelTaskSpec, TaskBatch, gather
+from fewshot.tasks.task import Labels, TaskBatch, gather
 
 
 class TaskSource(Protocol):
@@ -22,11 +22,7 @@ class TaskSource(Protocol):
 
 
 class RegionTasks:
-    """New tasks, drawn from the images of the regions.
-
-    In tasks of labelled pixels that are to be told apart by the support alone (labels "task"), queries of classes that
-    the support does not show are ignored.
-    """
+    """New tasks, drawn from the images of the regions."""
 
     def __init__(self, region_set: RegionSet, spec: AnySpec) -> None:
         """Prepare to draw.
@@ -40,12 +36,7 @@ class RegionTasks:
     def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
         """Draw `tasks` tasks."""
         drawn = [self._sampler.sample(rng) for _ in range(tasks)]
-        spec = self._sampler.spec
-        batch = gather(self._set, drawn, labels=spec.labels)
-        if isinstance(spec, PixelTaskSpec) and spec.labels == "task":
-            shown = [np.isin(query, np.unique(support)) for support, query in zip(batch[1], batch[3], strict=True)]
-            batch = batch._replace(query_y=np.where(np.stack(shown), batch.query_y, -1))
-        return batch
+        return gather(self._set, drawn, labels=self._sampler.spec.labels)
 
 
 class FixedTasks:

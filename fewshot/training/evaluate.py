@@ -40,7 +40,7 @@ def evaluate(
         FewshotError: if run, data or request are not as expected, or the adaptation diverges.
     """
     folder = RunFolder(run)
-    recipe = folder.recipe()
+    recipe = folder.recipe(request.settings)
     if recipe.data.source == "sine":
         return evaluate_sines(folder, recipe, request, baselines=baselines, minutes=baseline_minutes)
 
@@ -111,7 +111,7 @@ def load_for(folder: RunFolder, recipe: Recipe, region_set: RegionSet, request: 
     Raises:
         RecipeError: if its head is fixed to another number of classes.
     """
-    _, learner = measure.load_run(folder, region_set)
+    _, learner = measure.load_run(folder, region_set, request.settings)
     own, ways = recipe.tasks.ways, request.ways or recipe.tasks.ways
     if learner.head is not None and learner.head.outputs is not None and recipe.tasks.labels == "task" and ways != own:
         raise RecipeError(
@@ -123,7 +123,7 @@ def load_for(folder: RunFolder, recipe: Recipe, region_set: RegionSet, request: 
 
 def evaluate_sines(folder: RunFolder, recipe: Recipe, request: Request, *, baselines: bool, minutes: float) -> Report:
     """Evaluate a run on sine waves: mean squared error over waves, by shots and by steps."""
-    _, learner = measure.load_run(folder, None)
+    _, learner = measure.load_run(folder, None, request.settings)
     steps, at = measure.curve_steps(request, int(learner.evaluation_steps))
     trained = int(np.max(recipe.tasks.shots))
     shots, queries = request.shots or (trained,), recipe.tasks.validation_queries

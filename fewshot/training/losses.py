@@ -8,13 +8,18 @@ import keras
 import tensorflow as tf
 
 from fewshot.meta.adapt import label_weights
+from fewshot.models.heads import ABSENT
 
-RULED_OUT = -5e3
-"""Logits below this belong to classes that a head has ruled out."""
+RULED_OUT = -ABSENT / 2
+"""Logits so far below the greatest belong to classes that a head has ruled out."""
 
 
 class TaskCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of a task's queries, averaged over the labels that count; every task counts equally."""
+    """Cross-entropy of a task's queries, averaged over the labels that count; every task counts equally.
+
+    Labels of classes that the head has ruled out, because the support does not show them, do not count: no answer
+    could be right, and their loss would be that of the constant that rules them out.
+    """
 
     def __init__(self, *, label_smoothing: float = 0.0, balanced: bool = False, name: str = "cross_entropy") -> None:
         """Make the loss.
@@ -35,10 +40,10 @@ class TaskCrossEntropy(keras.losses.Loss):
             y_pred: Logits [tasks, m, classes] or [tasks, m, H, W, classes].
         """
         labels, classes = tf.cast(y_true, tf.int32), tf.shape(y_pred)[-1]
-        target = tf.one_hot(labels, classes, dtype=y_pred.dtype)  # all zero where ignored
+        possible = tf.cast(y_pred > tf.reduce_max(y_pred, axis=-1, keepdims=True) - RULED_OUT, y_pred.dtype)
+        target = possible * tf.one_hot(labels, classes, dtype=y_pred.dtype)  # all zero where a label does not count
         weight = label_weights(target, balanced=self.balanced)
         if self.label_smoothing:
-            possible = tf.cast(y_pred > RULED_OUT, y_pred.dtype)
             spread = possible / tf.reduce_sum(possible, axis=-1, keepdims=True)
             target = (1 - self.label_smoothing) * target + self.label_smoothing * spread
         losses = -tf.reduce_sum(target * tf.nn.log_softmax(y_pred), axis=-1)

@@ -48,6 +48,7 @@ class Request:
         bands: Bands that the test regions have; the others are missing there. All of them if empty.
         task_list: A frozen task list to use instead of drawing.
         save_tasks: Where to write the tasks as a frozen list.
+        settings: Changes of the run's recipe, as `change_after_training` takes them.
     """
 
     split: str = "test"
@@ -59,6 +60,7 @@ class Request:
     bands: tuple[str, ...] = ()
     task_list: Path | None = None
     save_tasks: Path | None = None
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,21 @@ class TestTasks:
     __test__ = False  # not a test class, whatever its name begins with
 
 
-def load_run(folder: RunFolder, region_set: RegionSet | None) -> tuple[Recipe, MetaLearner]:
+def load_run(
+    folder: RunFolder, region_set: RegionSet | None, settings: Sequence[str] = ()
+) -> tuple[Recipe, MetaLearner]:
     """Return a run's recipe and its learner with the best weights.
+
+    Args:
+        folder: Of the run.
+        region_set: The run's data; None for sine waves.
+        settings: As `RunFolder.recipe` takes them.
 
     Raises:
         ArtifactError: if the folder is not a run, or has no weights yet.
+        RecipeError: if a setting cannot be changed any more.
     """
-    recipe = folder.recipe()
+    recipe = folder.recipe(settings)
     weights = folder.best_weights
     if not weights.exists():
         raise ArtifactError(f"{folder.path} has no best.weights.h5 yet: training did not reach its first validation.")

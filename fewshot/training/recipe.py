@@ -293,6 +293,28 @@ def make_recipe(tables: Mapping[str, Any]) -> Recipe:
     )
 
 
+def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Change what a finished run's weights do not depend on: its views, and its inner steps outside training.
+
+    Args:
+        recipe: Of the run.
+        settings: `table.key=value` in TOML's notation.
+
+    Raises:
+        RecipeError: if a setting is another, unknown or of the wrong type.
+    """
+    tables = recipe.as_tables()
+    for setting in settings:
+        path = setting.partition("=")[0].strip()
+        if not path.startswith("views.") and path != "learner.evaluation_steps":
+            raise RecipeError(
+                f"--set {setting}: of a finished run only views.* and learner.evaluation_steps can be changed; "
+                "everything else needs a training of its own (`fewshot train ... --set`)."
+            )
+        _apply(tables, setting)
+    return make_recipe(tables)
+
+
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
     """Return `table.key: ours against theirs` for every setting in which two recipes differ."""
     found = []

@@ -16,14 +16,14 @@ Files are written under another name and renamed, and `state.json` is renamed la
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fewshot.errors import ArtifactError
 from fewshot.files import remove_unfinished, write_whole
-from fewshot.training.recipe import Recipe, differences, make_recipe
+from fewshot.training.recipe import Recipe, change_after_training, differences, make_recipe
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,17 @@ class RunFolder:
         remove_unfinished(self.path)
         return self.state()
 
-    def recipe(self) -> Recipe:
+    def recipe(self, settings: Sequence[str] = ()) -> Recipe:
         """Return the recipe the run was started with.
+
+        Args:
+            settings: Changes of what its weights do not depend on, as `change_after_training` takes them.
 
         Raises:
             ArtifactError: if this is not a run folder.
+            RecipeError: if a setting cannot be changed any more.
         """
-        return make_recipe(self.read_json("recipe.json"))
+        return change_after_training(make_recipe(self.read_json("recipe.json")), settings)
 
     def state(self) -> State:
         """Return where training stands; the beginning if nothing was saved yet."""

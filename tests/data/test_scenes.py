@@ -1,17 +1,13 @@
 import itertools
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
 import numpy as np
 import pytest
 import shapely
-from rasterio import Affine
-from rasterio.crs import CRS
 
 from fewshot.data.region import RegionSet
-from fewshot.data.scene_list import read_scene_list
 from fewshot.data.scene_patches import PatchLayout
 from fewshot.data.scenes import Areas, LabelPlan, SceneFiles, SceneSet, read_scenes
 from fewshot.data.splits import split_regions
@@ -22,42 +18,12 @@ from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.tasks.sampler import make_sampler
 from fewshot.tasks.task import PixelTaskSpec, TaskSpec, gather
+from tests.data.conftest import Write, grid_of
 
-Write = Callable[..., SceneFiles]
 BANDS = (Band("B4", scale=1e-4), Band("B3", scale=1e-4))
 TABLE = class_table("t", [{"id": n, "name": name} for n, name in enumerate(("Water", "Forest", "Urban"), start=1)])
 PLAN = LabelPlan(TABLE)
 SMALL = PatchLayout(size=8, purity=0)
-
-
-def grid_of(height: int, width: int, *, corner: tuple[float, float] = (500000, 5000000)) -> Grid:
-    return Grid(height, width, Affine(20, 0, corner[0], 0, -30, corner[1]), CRS.from_epsg(32633))
-
-
-@pytest.fixture
-def write_scene(tmp_path: Path) -> Write:
-    """Writes a scene whose first band is 100 times the class, and its class raster: squares of 8 pixels of a class."""
-
-    def write(
-        name: str,
-        *,
-        size: int = 80,
-        pixels: np.ndarray | None = None,
-        ids: np.ndarray | None = None,
-        corner: tuple[float, float] = (500000, 5000000),
-        nodata: float | None = None,
-    ) -> SceneFiles:
-        if ids is None:
-            rng = np.random.default_rng(len(name))
-            ids = rng.integers(1, 4, (-(-size // 8), -(-size // 8))).repeat(8, 0).repeat(8, 1)[:size, :size]
-        if pixels is None:
-            pixels = np.stack([ids * 100, np.arange(ids.size).reshape(ids.shape) % 9999], axis=-1).astype(np.uint16)
-        grid = grid_of(*ids.shape, corner=corner)
-        write_raster(tmp_path / f"{name}.tif", pixels, grid, names=("B4", "B3")[: pixels.shape[2]], nodata=nodata)
-        write_raster(tmp_path / f"{name}_lc.tif", ids.astype(np.uint8), grid)
-        return SceneFiles(name, tmp_path / f"{name}.tif", tmp_path / f"{name}_lc.tif")
-
-    return write
 
 
 def write_points(path: Path, places: list[tuple[float, float, str]], grid: Grid) -> Path:
@@ -358,79 +324,3 @@ def test_the_real_scene(data_root: Path) -> None:
     labels = read_labels(found, region.images[:20].tolist())
     modal = [np.bincount(each.ravel(), minlength=6).argmax() for each in labels]
     assert [found.classes[index] for index in modal] == [region.class_names[index] for index in region.labels[:20]]
-
-
-LIST = """
-label_field = "kind"
-classes = "classes.csv"
-name = "my fields"
-[[scenes]]
-scene = "scenes/*.tif"
-labels = "{name}.gpkg"
-[[bands]]
-name = "B3"
-scale = 1e-4
-[patches]
-size = 8
-purity = 0.0
-"""
-
-
-@pytest.fixture
-def listed(write_scene: Write, tmp_path: Path) -> Path:
-    """A list of two scenes with labelled points and polygons."""
-    (tmp_path / "scenes").mkdir()
-    for name, corner in (("north", (500000, 5000000)), ("south", (500000, 4990000))):
-        grid = grid_of(80, 80, corner=corner)
-        write_scene(name, corner=corner).scene.rename(tmp_path / f"scenes/{name}.tif")
-        shapes = [shapely.box(*grid.to_map(40, 0), *grid.to_map(0, 80)), shapely.Point(*grid.to_map(60.5, 30.5))]
-        frame = geopandas.GeoDataFrame({"kind": ["Wheat", "Maize"], "n": [1, 2]}, geometry=shapes, crs="EPSG:32633")
-        frame.to_file(tmp_path / f"{name}.gpkg")
-    (tmp_path / "classes.csv").write_text("id,name,colour,ignored\n1,Maize,,\n2,Wheat,#ffff00,\n3,Rye,,\n")
-    path = tmp_path / "list.toml"
-    path.write_text(LIST)
-    return path
-
-
-def test_a_list_names_everything(listed: Path) -> None:
-    found = read_scene_list(listed)
-    assert (found.name, found.region_names, found.classes) == (
-        "my fields",
-        ("north", "south"),
-        ("Maize", "Wheat", "Rye"),
-    )
-    assert found.store.shape == (8, 8, 1)
-    assert [region.class_names for region in found.regions] == [("Maize", "Wheat")] * 2
-    assert found.skipped == (
-        f"{listed.parent / 'north.gpkg'}: only one example of Maize, Wheat.",
-        f"{listed.parent / 'south.gpkg'}: only one example of Maize, Wheat.",
-    )
-
-
-def test_a_list_may_leave_bands_and_classes_to_the_files(listed: Path) -> None:
-    text = LIST.replace('classes = "classes.csv"', "scale = 1e-4").replace('[[bands]]\nname = "B3"\nscale = 1e-4\n', "")
-    listed.write_text(text)
-    found = read_scene_list(listed)
-    assert found.classes == ("Maize", "Wheat")
-    assert found.store.shape == (8, 8, 2)
-    listed.write_text(text.replace("scale = 1e-4", ""))
-    with pytest.raises(RasterError, match="north.tif has uint16 pixels, whose scale is not known"):
-        read_scene_list(listed)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ('name = "my fields"', 'nam = "x"', "unknown key nam. Did you mean 'name'"),
-        ("size = 8", 'size = "8"', "patches.size = '8': expected a whole number"),
-        ("scenes/*.tif", "scenes/*.vrt", "no file is called .*vrt"),
-        ('labels = "{name}.gpkg"', 'labels = "{name}.gpkg"\nname = "x"', "stands for several files"),
-        ("[[bands]]", "[[bands", "cannot be read"),
-    ],
-)
-def test_a_wrong_list_says_what_is_wrong(listed: Path, old: str, new: str, said: str) -> None:
-    listed.write_text(LIST.replace(old, new))
-    with pytest.raises((RecipeError, DataNotFoundError), match=said):
-        read_scene_list(listed)
-    with pytest.raises(DataNotFoundError, match="no list of scenes"):
-        read_scene_list(listed.with_name("none.toml"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewshot.data.earth_files import write_earth
 from fewshot.data.prepared import Prepared
 from fewshot.data.sen12ms import Cut, read_sen12ms
 from fewshot.data.sen12ms_index import find_regions, prepare
@@ -131,6 +132,14 @@ def test_a_preparation_for_other_windows_is_refused_with_the_remedy(tree: Path, 
     prepare(tree, tmp_path / "made", window=64)
     with pytest.raises(RecipeError, match="prepared for windows of 64 pixels; data.window is 128"):
         read_sen12ms(tmp_path / "made", Cut(window=128))
+
+
+def test_a_prepared_simulated_earth_stays_one_without_its_tree(tmp_path: Path) -> None:
+    write_earth(tmp_path / "earth", regions=1, patches_per_region=1)
+    prepare(tmp_path / "earth", tmp_path / "made", window=128, records=True)
+    shutil.rmtree(tmp_path / "earth")
+    found = read_sen12ms(tmp_path / "made")
+    assert (found.name, found.manifest) == ("SIMULATED Earth", "synthetic")
 
 
 def test_files_without_a_reference_are_places_of_their_own(tmp_path: Path) -> None:

@@ -76,6 +76,18 @@ def run(request: MapRequest, model: fakes.FakePredictor | None = None, **options
     return map_region(model, options.pop("engine", None) or run_here(model), request, **options)
 
 
+FILES = {"map.tif", "map_confidence.tif", "map.tif.aux.xml", "map.qml", "map.png", "map.json"}
+
+
+def output(folder: Path) -> Path:
+    return folder / "out" / "map.tif"
+
+
+def made_files(folder: Path) -> set[str]:
+    """Names in the folder of the map, hidden ones too."""
+    return {path.name for path in (folder / "out").iterdir()}
+
+
 def read(path: Path) -> np.ndarray:
     """Pixels [H, W] of the first band."""
     with rasterio.open(path) as raster:

@@ -66,6 +66,18 @@ def test_report_holds_what_it_promises(demo_run: Path, tmp_path: Path) -> None:
     json.dumps(report)
 
 
+def test_a_finished_run_takes_views_and_steps_but_nothing_else(demo_run: Path) -> None:
+    request = Request(tasks=4, settings=("views.count=8", "views.turns=true", "views.flips=true"))
+    report = evaluate(demo_run, [], request)
+    assert (report["views"], report["steps"]) == (8, 2)
+    plain = evaluate(demo_run, [], Request(tasks=4, settings=("learner.evaluation_steps=1",)))
+    assert (plain["views"], plain["steps"]) == (1, 1)
+    with pytest.raises(RecipeError, match=r"only views\.\* and learner\.evaluation_steps can be changed"):
+        evaluate(demo_run, [], Request(tasks=4, settings=("network.filters=9",)))
+    with pytest.raises(RecipeError, match="counts"):
+        evaluate(demo_run, [], Request(tasks=4, settings=("views.counts=8",)))
+
+
 def test_same_seed_same_figures_other_seed_others(demo_run: Path) -> None:
     first, again, other = (evaluate(demo_run, [], Request(tasks=12, seed=seed))["per_task"] for seed in (0, 0, 1))
     assert first == again

@@ -149,9 +149,9 @@ def test_a_real_scene_with_its_class_raster_trains(data_root: Path, tmp_path: Pa
         strips.append(f'[[scenes]]\nscene = "scene{number}.tif"\nlabels = "classes{number}.tif"\n')
     (tmp_path / "scenes.toml").write_text("scale = 1e-4\n" + "".join(strips) + "[patches]\nsize = 8\npurity = 0.5\n")
     settings = [
-        *("data.source=scenes", "data.split=regions", 'data.train=["scene0"]', 'data.validation=["scene1"]'),
+        *("data.split=regions", 'data.train=["scene0"]', 'data.validation=["scene1"]'),
         *('data.test=["scene2"]', "tasks.ways=2", "tasks.shots=2", "tasks.queries=2", "tasks.validation_queries=2"),
         *("network.filters=4", "network.blocks=2"),
     ]
-    report = train_and_evaluate("synthetic-patch", tmp_path / "scenes.toml", tmp_path / "run", settings)
+    report = train_and_evaluate("scenes-patch", tmp_path / "scenes.toml", tmp_path / "run", settings)
     assert list(report["by_region"]) == ["scene2"]

@@ -20,6 +20,9 @@ WANTED = {
     "omniglot-challenge-minimal",
     "sen12ms-tasks-4w2s",
     "demo",
+    "folders-patch",
+    "scenes-patch",
+    "scenes-points",
 }
 
 

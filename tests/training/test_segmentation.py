@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from sklearn import metrics
 
+from fewshot.models.heads import ruled_out
 from fewshot.training import segmentation
 from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy
 
@@ -61,6 +62,22 @@ def test_ignored_labels_change_neither_loss_nor_accuracy() -> None:
     accuracy = LabelledAccuracy()
     accuracy.update_state(some, logits)
     assert float(accuracy.result()) == pytest.approx((logits.argmax(-1) == some)[some >= 0].mean())
+
+
+def test_queries_of_classes_that_the_support_does_not_show_change_no_loss_but_are_wrong() -> None:
+    rng = np.random.default_rng(3)
+    labels, logits = rng.integers(0, 3, (2, 4, 5, 5)), rng.normal(size=(2, 4, 5, 5, 3)).astype(np.float32)
+    logits += rng.normal(scale=2e4, size=(2, 4, 5, 5, 1)).astype(np.float32)  # common to all classes: no difference
+    logits[0] += ruled_out(tf.constant([0, 2]), 3, tf.float32).numpy()
+    shown = np.where((labels == 1) & (np.arange(2) == 0)[:, None, None, None], -1, labels)
+    for loss in (TaskCrossEntropy(), TaskCrossEntropy(balanced=True), TaskCrossEntropy(label_smoothing=0.1)):
+        expected = float(loss(shown, logits))
+        assert float(loss(labels, logits)) == pytest.approx(expected, rel=1e-5)
+        assert expected < 10
+    counted, left_out = LabelledAccuracy(), LabelledAccuracy()
+    counted.update_state(labels, logits)
+    left_out.update_state(shown, logits)
+    assert float(counted.result()) < float(left_out.result())
 
 
 def test_a_balanced_loss_counts_every_class_of_a_task_equally() -> None:

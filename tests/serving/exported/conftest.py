@@ -24,6 +24,7 @@ from serving.card import Card, Limits, read_card
 from serving.export import Options, export
 from serving.predictor import LocalPredictor
 
+VIEWS = ("views.count=8", "views.turns=true", "views.flips=true", "views.shift=0.1")
 SMALL = ["network.filters=6", "network.blocks=2", "training.validation_tasks=4"]
 
 
@@ -176,5 +177,4 @@ def transductive(make_pictures_run: Callable[..., Path], tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def seeing(make_pictures_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A learner that sees each example in eight views."""
-    views = ("views.count=8", "views.turns=true", "views.flips=true", "views.shift=0.1")
-    return exported(make_pictures_run(*views), tmp_path_factory.mktemp("models"))
+    return exported(make_pictures_run(*VIEWS), tmp_path_factory.mktemp("models"))

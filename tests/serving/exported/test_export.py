@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,7 @@ from click.testing import CliRunner
 from tensorflow_serving.apis import prediction_log_pb2
 
 import cli
-from fewshot.data.manifest import read_manifest
-from fewshot.data.region import ArrayStore, RegionSet
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
-from fewshot.training.recipe import read_recipe
 from fewshot.training.run import RunFolder
 from serving import export as module
 from serving.card import read_card
@@ -108,44 +104,6 @@ def test_the_card_says_what_the_run_was(trained: Any, pictures: Any) -> None:
     assert eight_bit.size.smallest == 4
 
 
-@pytest.mark.parametrize(
-    ("source", "names", "stored", "first"),
-    [
-        ("omniglot", ("grey",), "uint8, 0 black ink, 255 white paper", (-1 / 255, 1.0)),
-        ("task_archives", ("B4", "B3", "B2"), "uint8", (1 / 255, 0.0)),
-        ("sen12ms", ("B4", "B8"), "uint16", (1e-4, 0.0)),
-        ("synthetic", ("simulated 1", "simulated 2"), "float32, 0-1", (1.0, 0.0)),
-    ],
-)
-def test_bands_are_described_by_their_source(
-    source: str, names: tuple[str, ...], stored: str, first: tuple[float, float]
-) -> None:
-    recipe = read_recipe("demo", settings=[f'data.source="{source}"'])
-    if source == "sen12ms":
-        recipe = replace(recipe, data=replace(recipe.data, bands=names))
-    store = ArrayStore(["a"], np.zeros([1, 4, 4, len(names)], np.uint8))
-    manifest = read_manifest(module.MANIFESTS[source]) if source in module.MANIFESTS else None
-    bands, value_type = module.describe_bands(recipe, RegionSet("x", store, (), ()), manifest)
-    assert tuple(band.name for band in bands) == names
-    assert {band.stored for band in bands} == {stored}
-    assert (bands[0].scale, bands[0].offset) == pytest.approx(first)
-    assert value_type == ("uint8" if stored.startswith("uint8") else "float32")
-
-
-def test_bands_that_the_manifest_does_not_describe_are_refused() -> None:
-    recipe = read_recipe("demo", settings=['data.source="task_archives"'])
-    store = ArrayStore(["a"], np.zeros([1, 4, 4, 5], np.uint8))
-    with pytest.raises(ArtifactError, match="reads 5 bands, .* describes B4, B3, B2"):
-        module.describe_bands(recipe, RegionSet("x", store, (), ()), read_manifest("sen12ms-tasks"))
-
-
-def test_classes_have_the_manifests_colours() -> None:
-    store = ArrayStore(["a"], np.zeros([1, 4, 4, 3], np.uint8))
-    regions = RegionSet("x", store, (), ("Forests", "My own class"))
-    entries = module.describe_classes(regions, read_manifest("sen12ms-tasks"))
-    assert [(entry.name, entry.colour) for entry in entries] == [("Forests", "#009900"), ("My own class", None)]
-
-
 def test_signatures_of_the_card_are_those_of_the_graph(
     trained: Any, pictures: Any, local: LocalPredictor, local_pictures: LocalPredictor
 ) -> None:
@@ -178,6 +136,9 @@ def test_the_newest_evaluation_of_the_run_is_found(broken: Path) -> None:
     assert (accuracy.mean, accuracy.ci95, accuracy.tasks) == (0.7, 0.05, 20)
     with pytest.raises(ArtifactError, match="not an evaluation of demo"):
         find_accuracy(folder, recipe, broken / "zother.json")
+    # What was measured with other views or steps says nothing of this model.
+    for settings in (["views.count=2", "views.shift=0.1"], ["learner.evaluation_steps=1"]):
+        assert find_accuracy(folder, folder.recipe(settings), None) is None
 
 
 def test_a_transductive_run_needs_leave_and_says_so(transductive: Any, tmp_path: Path) -> None:

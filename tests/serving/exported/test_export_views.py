@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from fewshot.meta import Views
+from serving.export import Options
 from serving.predictor import LocalPredictor
+from tests.serving.exported.conftest import VIEWS, exported
 from tests.serving.exported.test_export_graph import request, run
 
 
@@ -27,3 +31,16 @@ def test_views_of_examples_are_the_learners(seeing: Any) -> None:
     scaled = (task[0] * seeing.scale + seeing.offset, task[1], task[2] * seeing.scale + seeing.offset)
     alone = seeing.learner.predict_after([part[None] for part in scaled], [2], views=Views())[0, 0]
     assert np.abs(tf.nn.softmax(alone) - answer["probabilities"]).max() > 1e-3
+
+
+def test_a_run_without_views_is_exported_with_them(
+    make_pictures_run: Callable[..., Path], seeing: Any, tmp_path: Path
+) -> None:
+    plain = exported(make_pictures_run(), tmp_path, Options(settings=VIEWS))
+    assert plain.card.recipe["views"]["count"] == 8
+    task = seeing.task((1, 2, 3))
+    answers = [
+        run(LocalPredictor(one.folder)._model.signatures["adapt_and_predict"], **request(task))
+        for one in (plain, seeing)
+    ]
+    np.testing.assert_allclose(answers[0]["probabilities"], answers[1]["probabilities"], atol=1e-6)

@@ -1,0 +1,297 @@
+"""Scenes and labels as they come: odd, damaged, in other units, elsewhere; mapped, or refused with a reason."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+
+from fewshot.errors import (
+    ArtifactError,
+    DataNotFoundError,
+    FewshotError,
+    RasterError,
+    RecipeError,
+)
+from fewshot.mapping.examples import LabelPlan
+from fewshot.mapping.layout import WindowPlan
+from fewshot.mapping.scene import open_scene
+from tests.mapping import fakes
+from tests.mapping.conftest import Case, made_files, output, read, run, values_of
+from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, draw_points, grid_of, write_points, write_scene
+
+# Scenes as they come.
+
+
+@pytest.mark.parametrize("size", [(1, 60), (60, 1), (3, 5), (1, 2), (31, 33)])
+@pytest.mark.parametrize("card", [PIXEL, PATCH])
+def test_scenes_smaller_than_a_window_are_mapped(
+    make_case: Callable[..., Case], tmp_path: Path, size: tuple[int, int], card: Any
+) -> None:
+    case = make_case(*size, each=0)
+    truth = np.zeros(size, np.int64)
+    truth.flat[: truth.size // 2] = 1
+    write_scene(case.scene, fakes.SPECTRA[truth].astype(np.uint16), case.grid)
+    points = [(0, 0, "forest"), (size[0] - 1, size[1] - 1, "water")]
+    write_points(case.labels, case.grid, points)
+    windows = WindowPlan(stride=1) if card is PATCH else WindowPlan()
+    run(case.request(output(tmp_path), windows=windows), FakePredictor(card))
+    found = read(output(tmp_path))
+    assert found.shape == size and found.min() > 0
+    if card is PIXEL or max(size) > 30:
+        assert found[0, 0] == 1 and found[-1, -1] == 2
+    if card is PIXEL:
+        assert np.array_equal(found == 1, truth == 1)
+
+
+@pytest.mark.parametrize("degrees", [0, 33, 90])
+def test_rotated_scenes_with_oblong_pixels_keep_their_place(
+    make_case: Callable[..., Case], tmp_path: Path, degrees: float
+) -> None:
+    case = make_case(60, 50, degrees=degrees, pixel=(11, 47))
+    run(case.request(output(tmp_path)))
+    with rasterio.open(output(tmp_path)) as raster:
+        assert np.allclose(raster.transform, case.grid.transform, rtol=0, atol=1e-9)
+        assert (raster.read(1) == values_of(case.truth)).mean() > 0.99
+    said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))
+    assert sum(entry["area_m2"] for entry in said["classes"]) == pytest.approx(60 * 50 * 11 * 47)
+
+
+def test_scenes_across_the_antimeridian_are_mapped(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(60, 80, crs="EPSG:4326", corner=(179.6, -16), pixel=(0.01, 0.01), each=0)
+    points = [(row, column, name) for row, column, name in draw_points(case.truth, 8)]
+    assert {column > 40 for _, column, _ in points} == {True, False}
+    # Labels name longitudes beyond 180 degrees as they are: -179.9 is 180.1.
+    import geopandas
+    import shapely
+
+    rows, columns = (np.array([point[axis] for point in points]) + 0.5 for axis in (0, 1))
+    x, y = case.grid.to_map(rows, columns)
+    shapes = shapely.points(np.where(x > 180, x - 360, x), y)
+    geopandas.GeoDataFrame({"class": [p[2] for p in points]}, geometry=shapes, crs=4326).to_file(case.labels)
+    run(case.request(output(tmp_path)))
+    assert (read(output(tmp_path)) == values_of(case.truth)).mean() > 0.99
+    said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))
+    assert said["labels"]["outside"] == 0
+    degree = 111_195.0
+    expected = 60 * 80 * (0.01 * degree) ** 2 * np.cos(np.radians(16.3))
+    assert sum(entry["area_m2"] for entry in said["classes"]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_not_a_number_is_no_data(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(60, 50)
+    pixels = case.pixels.astype(np.float32)
+    pixels[10:20, 10:30, 0] = np.nan
+    pixels[40, 3, 1] = np.inf
+    write_scene(case.scene, pixels, case.grid, nodata=None)
+    run(case.request(output(tmp_path)))
+    empty = ~np.isfinite(pixels).all(axis=-1)
+    assert np.array_equal(read(output(tmp_path)) == 0, empty)
+
+
+def test_a_scene_without_a_crs(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case, bare = make_case(name="may"), make_case(name="bare", crs=None)
+    with pytest.raises(RasterError, match="names no CRS.*rio edit-info"):
+        run(bare.request(output(tmp_path), labels=LabelPlan(case.labels)))
+    run(case.request(tmp_path / "may.tif", save_adapted=tmp_path / "mine.npz"))
+    report = run(bare.request(output(tmp_path), adapted=tmp_path / "mine.npz"))
+    assert any("names no CRS, so neither does the map" in note for note in report.notes)
+    with rasterio.open(output(tmp_path)) as raster:
+        assert raster.crs is None
+
+
+def test_a_scene_without_data(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(name="may")
+    empty = write_scene(tmp_path / "empty.tif", np.zeros_like(case.pixels), case.grid)
+    with pytest.raises(RasterError, match=r"no label of .* is left that counts\. .* 24 labelled pixels lie where"):
+        run(case.request(output(tmp_path), scenes=(str(empty),)))
+    run(case.request(tmp_path / "may.tif", save_adapted=tmp_path / "mine.npz"))
+    with pytest.raises(RasterError, match="no pixel with data"):
+        run(case.request(output(tmp_path), scenes=(str(empty),), adapted=tmp_path / "mine.npz"))
+    assert made_files(tmp_path) <= {".map.tif.work"}
+
+
+@pytest.mark.parametrize(
+    ("worth", "changed", "message"),
+    [
+        (1e-4, {}, "They look like reflectance 0-1 already: say scale = 1"),
+        (1.0, {"scale": 1.0}, "They look like reflectance x 10000"),
+    ],
+)
+def test_values_in_another_unit_are_refused(
+    make_case: Callable[..., Case], tmp_path: Path, worth: float, changed: dict[str, Any], message: str
+) -> None:
+    case = make_case()
+    write_scene(case.scene, (case.pixels * worth).astype(np.float32), case.grid, nodata=None)
+    with pytest.raises(RasterError, match=message):
+        run(case.request(output(tmp_path), **changed))
+
+
+@pytest.mark.parametrize(("stated", "scale"), [(None, 1.0), (1e-3, None)])
+def test_the_scale_of_the_file_or_the_user_is_kept_to(
+    make_case: Callable[..., Case], tmp_path: Path, stated: float | None, scale: float | None
+) -> None:
+    """Reflectance 0-1 given to a model that expects 0-10,000, with its scale said."""
+    case = make_case()
+    worth = 1e-4 / (stated or 1)
+    pixels = (case.pixels * worth).astype(np.float32)
+    write_scene(case.scene, pixels, case.grid, nodata=None, **({"scale": stated} if stated else {}))
+    run(case.request(output(tmp_path), scale=scale))
+    assert (read(output(tmp_path)) == values_of(case.truth)).mean() > 0.99
+
+
+def test_bands_are_found_by_name_number_or_not_at_all(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case()
+    swapped = np.concatenate([case.pixels[..., ::-1], case.pixels[..., :1]], axis=-1)
+    write_scene(case.scene, swapped, case.grid, names=("B08", "B04", "B11"))
+    run(case.request(output(tmp_path)))
+    expected = read(output(tmp_path))
+    assert (expected == values_of(case.truth)).mean() > 0.99
+    write_scene(case.scene, swapped, case.grid, names=())
+    for bands in ((2, 1), ("nir", "B4", "x")):
+        if bands[0] == "nir":
+            with pytest.raises(RasterError, match="B8 is not among them"):
+                run(case.request(output(tmp_path), bands=bands))
+            bands = ("B8", "B4", "x")
+        run(case.request(output(tmp_path), bands=bands))
+        assert np.array_equal(read(output(tmp_path)), expected)
+    with pytest.raises(RasterError, match="has 3 bands without descriptions; expected 2"):
+        run(case.request(output(tmp_path)))
+
+
+def test_several_files_are_one_scene(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(90, 70, empty=np.s_[:20, :15])
+    run(case.request(output(tmp_path)))
+    expected = read(output(tmp_path))
+    parts = []
+    for number, here in enumerate((np.s_[:50, :40], np.s_[:50, 40:], np.s_[45:, :])):
+        row, column = here[0].start or 0, here[1].start or 0
+        height, width = case.pixels[here].shape[:2]
+        corner = case.grid.to_map(row, column)
+        grid = grid_of(height, width, corner=corner)
+        parts.append(str(write_scene(tmp_path / f"part{number}.tif", case.pixels[here], grid)))
+    run(case.request(output(tmp_path), scenes=tuple(parts)))
+    assert np.array_equal(read(output(tmp_path)), expected)
+    singles = []
+    for layer, name in enumerate(("B4", "B8")):
+        path = tmp_path / f"scene_{name}.tif"
+        singles.append(str(write_scene(path, case.pixels[..., layer], case.grid, names=())))
+    run(case.request(output(tmp_path), scenes=tuple(singles[::-1])))
+    assert np.array_equal(read(output(tmp_path)), expected)
+
+
+# Labels as they come.
+
+
+def test_labels_that_do_not_count_are_counted(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(empty=np.s_[:20, :15])
+    points: list[tuple[int, int, Any]] = [*draw_points(np.where(case.pixels.any(axis=-1), case.truth, -1), 6)]
+    twice = points[0]
+    points += [(5, 5, "town"), (500, 5, "town"), (twice[0], twice[1], "forest"), (60, 60, None), (70, 33, "lava")]
+    labels = write_points(tmp_path / "labels.gpkg", case.grid, points, crs="EPSG:4326")
+    report = run(case.request(output(tmp_path), labels=LabelPlan(labels)))
+    said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["labels"]
+    assert (said["features"], said["outside"], said["unusable"], said["on_nodata"]) == (23, 1, 1, 1)
+    assert said["contradicting"] == 1
+    assert said["only_one_example_of"] == ["lava"]
+    assert said["support"] == {"forest": 6, "lava": 1, "town": 6, "water": 5}
+    notes = " ".join(report.notes)
+    for word in ("1 of 23 features lie outside", "1 labelled pixels lie where", "different classes", "lava"):
+        assert word in notes
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "geojson", "shp"])
+def test_polygons_label_what_they_hold(make_case: Callable[..., Case], tmp_path: Path, ending: str) -> None:
+    import geopandas
+    import shapely
+
+    case = make_case(60, 60, each=0)
+    squares = [(shapely.box(12 * j + 1, 12 * i + 1, 12 * j + 11, 12 * i + 11), i, j) for i in (1, 3) for j in range(5)]
+
+    def to_map(columns_rows: np.ndarray) -> np.ndarray:
+        return np.stack(case.grid.to_map(columns_rows[:, 1], columns_rows[:, 0]), axis=1)
+
+    shapes = [shapely.transform(square, to_map) for square, _, _ in squares]
+    names = [fakes.CLASSES[case.truth[12 * i + 6, 12 * j + 6]] for _, i, j in squares]
+    labels = tmp_path / f"areas.{ending}"
+    frame = geopandas.GeoDataFrame({"kind": names}, geometry=shapes, crs=case.grid.crs)
+    (frame.to_crs(4326) if ending == "geojson" else frame).to_file(labels)
+    request = case.request(output(tmp_path), labels=LabelPlan(labels, "kind"))
+    for card, most in ((PIXEL, 200), (PATCH, 60)):
+        run(request, FakePredictor(card))
+        said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["labels"]
+        assert 10 < sum(said["support"].values()) <= most and said["features"] == 10
+    with pytest.raises(RecipeError, match="has the fields kind; expected 'colour'"):
+        run(case.request(output(tmp_path), labels=LabelPlan(labels, "colour")))
+
+
+def test_labels_of_which_nothing_is_left_are_refused(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(empty=np.s_[:20, :15])
+    away = write_points(tmp_path / "away.gpkg", case.grid, [(900, 5, "town"), (5, 900, "water")])
+    with pytest.raises(RasterError, match="none of the 2 features .* lies in"):
+        run(case.request(output(tmp_path), labels=LabelPlan(away)))
+    one = write_points(tmp_path / "one.gpkg", case.grid, [(40, 5, "town"), (50, 30, "town")])
+    with pytest.raises(RasterError, match="shows one class alone, town"):
+        run(case.request(output(tmp_path), labels=LabelPlan(one)))
+    bare = tmp_path / "bare.gpkg"
+    import geopandas
+    import shapely
+
+    geopandas.GeoDataFrame({"class": ["a"]}, geometry=[shapely.Point(5, 5)]).to_file(bare)
+    with pytest.raises(RasterError, match="names no CRS.*ogr2ogr"):
+        run(case.request(output(tmp_path), labels=LabelPlan(bare)))
+    with pytest.raises(DataNotFoundError):
+        run(case.request(output(tmp_path), labels=LabelPlan(tmp_path / "none.gpkg")))
+    assert not (tmp_path / "out").exists() or made_files(tmp_path) <= {".map.tif.work"}
+
+
+def test_labels_that_cannot_be_kept_back_are_refused(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(each=1)
+    with pytest.raises(RasterError, match="can be kept back for validation.*--validation"):
+        run(case.request(output(tmp_path), labels=LabelPlan(case.labels, holdout=0.3)))
+    with pytest.raises(RecipeError, match="--holdout"):
+        LabelPlan(case.labels, holdout=1.5)
+
+
+def test_a_transductive_model_is_refused(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="transductive"):
+        run(case.request(output(tmp_path)), FakePredictor(replace(PIXEL, transductive=True)))
+
+
+def test_a_model_takes_so_many_examples(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(each=30)
+    card = replace(PATCH, limits=fakes.FakeLimits(examples=20, classes=3))
+    report = run(case.request(output(tmp_path)), FakePredictor(card))
+    said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["labels"]["support"]
+    assert said == {"forest": 6, "town": 6, "water": 6}
+    assert any("18 of 90 labelled pixels are shown" in note for note in report.notes)
+    with pytest.raises(RasterError, match="shows 3 classes; the model takes 2"):
+        run(case.request(output(tmp_path)), FakePredictor(replace(card, limits=fakes.FakeLimits(20, 2))))
+
+
+def test_values_are_sent_as_the_card_describes_them(make_case: Callable[..., Case]) -> None:
+    """A model of 8-bit pictures is sent whole numbers 0-255; one of reflectance x 10^4 what the file holds."""
+    case = make_case()
+    sent, _ = open_scene([case.scene], PIXEL).read(open_window(case))
+    np.testing.assert_allclose(sent, case.pixels, rtol=1e-5)
+    bands = tuple(fakes.FakeBand(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
+    eight = (case.pixels // 20).astype(np.uint8)
+    write_scene(case.scene, eight, case.grid)
+    sent, valid = open_scene([case.scene], replace(PIXEL, bands=bands, value_type="uint8")).read(open_window(case))
+    assert np.array_equal(sent, eight) and valid.all()
+
+
+def open_window(case: Case) -> Any:
+    from fewshot.geo.windows import Window
+
+    return Window(0, 0, *case.truth.shape)
+
+
+def test_every_problem_is_one_of_ours(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(FewshotError, match="no raster"):
+        run(case.request(output(tmp_path), scenes=(str(tmp_path / "none.tif"),)))
