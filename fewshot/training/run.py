@@ -74,12 +74,15 @@ class RunFolder:
     def open(self, recipe: Recipe, *, resume: bool) -> State:
         """Start a new run here, or go on with the one that is here.
 
+        What a start left that ended before anything was trained, by an error in data or settings, is no run.
+
         Raises:
             ArtifactError: if there is a run and `resume` is false, or it was made with another recipe.
         """
-        exists = (self.path / "recipe.json").exists()
-        if not exists:
+        if not (self.path / "state.json").exists() and not self.best_weights.exists():
             self.path.mkdir(parents=True, exist_ok=True)
+            for left in (self.history, self.validation_tasks):
+                left.unlink(missing_ok=True)
             self.write_json("recipe.json", recipe.as_tables())
             return State()
         if not resume:

@@ -137,7 +137,7 @@ def test_places_are_dealt_out_whole(seasons: RegionSet) -> None:
     assert {r.place for r in first.regions}.isdisjoint(r.place for r in second.regions)
     assert len(first.regions) + len(second.regions) == 3
     assert [r.name for r in split_places(seasons, (1, 1), seed=1)[0].regions] == [r.name for r in first.regions]
-    with pytest.raises(TaskError, match="has 2 places, too few for a split into 2 \\+ 1"):
+    with pytest.raises(TaskError, match="has 2 places .*too few for a split into 2 \\+ 1"):
         split_places(seasons, (2, 1))
 
 

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
-from fewshot.errors import ArtifactError, DivergedError
+from fewshot.errors import ArtifactError, DivergedError, TaskError
 from fewshot.training.progress import SaveRun
 from fewshot.training.recipe import read_recipe
 from fewshot.training.run import RunFolder, State
@@ -100,6 +100,19 @@ def test_a_run_is_not_overwritten_nor_resumed_under_another_recipe(tmp_path: Pat
     with pytest.raises(ArtifactError, match="training.meta_rate: 0.003 against 0.5"):
         train(other, [], tmp_path / "run", resume=True, verbose=0)
     assert train(recipe, [], tmp_path / "run", resume=True, verbose=0) == state
+
+
+def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Path) -> None:
+    too_many = read_recipe("demo", settings=tiny(**{"tasks.shots": "10000"}))
+    with pytest.raises(TaskError):
+        train(too_many, [], tmp_path / "run", verbose=0)
+    RunFolder(tmp_path / "run").validation_tasks.write_text("those of another recipe")
+    recipe = read_recipe("demo", settings=tiny())
+    assert train(recipe, [], tmp_path / "run", verbose=0).finished
+    assert RunFolder(tmp_path / "run").recipe() == recipe
+    (tmp_path / "run" / "state.json").unlink()  # a run that somebody gave away without its checkpoint
+    with pytest.raises(ArtifactError, match="already holds a run"):
+        train(recipe, [], tmp_path / "run", verbose=0)
 
 
 def test_a_time_limit_ends_the_run_with_usable_weights(tmp_path: Path) -> None:
