@@ -1,8 +1,9 @@
 """How much does mapping cost beside the bare network, beside the plain loop a user would write, and on two workers?
 
-Run it with `python benchmarks/mapping.py`, or `--help`. Every contender is a process of its own, so that its peak
-memory is its own; rounds are interleaved (A B C, A B C, ...), so that a slow minute of the machine slows all, and
-what is compared is the median of the ratios within rounds. The network computes with one thread, everywhere.
+Run it with `python benchmarks/mapping.py`, fifty minutes on two cores, or `--help`. Every contender is a process of its
+own, so that its peak memory is its own; rounds are interleaved (A B C, A B C, ...), so that a slow minute of the machine
+slows all, and what is compared is the median of the ratios within rounds. The network computes with one thread,
+everywhere.
 
     bare     the network alone, on the very windows and calls of the map, already in memory
     plain    read the whole scene, loop over windows side by side, write the map: no blending, no confidence
@@ -34,13 +35,13 @@ THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LO
 def main() -> None:
     """Prepare a scene and a model, let each contender map it in turn, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=2048, help="rows and columns of the scene, a multiple of 256")
+    parser.add_argument("--side", type=int, default=8192, help="rows and columns of the scene, a multiple of 256")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kind", choices=("pixel", "patch"), default="pixel", help="of the model")
     parser.add_argument(
         "--like",
-        choices=("synthetic-segmentation", "sen12ms-segmentation"),
-        default="synthetic-segmentation",
+        choices=("sen12ms-segmentation", "synthetic-segmentation"),
+        default="sen12ms-segmentation",
         help="recipe whose network and windows a model of pixels has",
     )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
