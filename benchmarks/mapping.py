@@ -1,9 +1,9 @@
 """How much does mapping cost beside the bare network, beside the plain loop a user would write, and on two workers?
 
 Run it with `python benchmarks/mapping.py`, fifty minutes on two cores, or `--help`. Every contender is a process of its
-own, so that its peak memory is its own; rounds are interleaved (A B C, A B C, ...), so that a slow minute of the machine
-slows all, and what is compared is the median of the ratios within rounds. The network computes with one thread,
-everywhere.
+own, so that its peak memory is its own; rounds are interleaved (A B C, A B C, ...), so that a slow minute of the
+machine slows all, and what is compared is the median of the ratios within rounds. The network computes with one
+thread, everywhere.
 
     bare     the network alone, on the very windows and calls of the map, already in memory
     plain    read the whole scene, loop over windows side by side, write the map: no blending, no confidence

@@ -20,16 +20,13 @@ from fewshot.data.region import FloatArray, IntArray, Region, RegionSet
 from fewshot.data.scene_patches import THREADS, OpenScene, Patches, PatchLayout, SceneReport, cut_patches
 from fewshot.errors import RasterError, RecipeError
 from fewshot.geo.bands import Band, match_bands, scaling
-from fewshot.geo.labels import open_labels, require_georeference
+from fewshot.geo.labels import open_labels, read_class_numbers, require_georeference
 from fewshot.geo.landcover import ClassTable, Labels, class_table
 from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster, overlaps, same_grid
 from fewshot.geo.vectors import VECTOR_ENDINGS, areas_holding, read_features, read_values
-from fewshot.geo.windows import Window, blocks
+from fewshot.geo.windows import Window
 
 BoolArray = npt.NDArray[np.bool_]
-
-_VALUES_AT_A_TIME = 1024  # rows and columns of a label raster whose classes are looked up in one go
-_MOST_CLASSES = 256
 
 
 @dataclass(frozen=True)
@@ -242,26 +239,11 @@ def _found_classes(scenes: Sequence[SceneFiles], plan: LabelPlan, reader: Raster
         if path.suffix.lower() in VECTOR_ENDINGS:
             values = read_values(path, field=plan.field)
         else:
-            values = tuple(_raster_values(path, reader))
+            values = tuple(read_class_numbers(path, reader))
         found |= {str(value): value if isinstance(value, int) else None for value in values}
     # Numbers in their order, then names in theirs.
     order = sorted(found, key=lambda name: (found[name] is None, found[name] or 0, name))
     return class_table("of the labels", [{"name": n, **({} if found[n] is None else {"id": found[n]})} for n in order])
-
-
-def _raster_values(path: Path, reader: RasterReader) -> list[int]:
-    """Return the numbers that a class raster holds, reading it piece by piece."""
-    grid = describe_raster(path).grid
-    found: set[int] = set()
-    for window in blocks(grid.height, grid.width, _VALUES_AT_A_TIME):
-        pixels, valid = reader.read(path, window, bands=[1])
-        found.update(np.unique(pixels[valid]).tolist())
-        if len(found) > _MOST_CLASSES or any(value != int(value) for value in found):
-            raise RasterError(
-                f"{path} holds more than {_MOST_CLASSES} numbers, or broken ones, and so no classes; expected a class "
-                "raster, or a class table that says which numbers count"
-            )
-    return sorted(int(value) for value in found)
 
 
 def _places(scenes: Sequence[SceneFiles], infos: Sequence[RasterInfo]) -> list[str]:

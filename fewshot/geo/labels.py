@@ -14,10 +14,13 @@ from fewshot.errors import RasterError
 from fewshot.geo.landcover import IGNORED, ClassTable, Labels
 from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, burn, describe_raster, overlaps, same_grid
 from fewshot.geo.vectors import VECTOR_ENDINGS, Features, read_features
-from fewshot.geo.windows import IntArray, Window
+from fewshot.geo.windows import IntArray, Window, blocks
 
 CONTRADICTED = -2
 """The label of a pixel that features of different classes claim."""
+
+_AT_A_TIME = 1024  # rows and columns of a label raster that are looked through in one go
+_MOST_CLASSES = 256
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -93,6 +96,24 @@ class LabelLayer(Protocol):
         ...
 
 
+def read_class_numbers(path: Path, reader: RasterReader) -> list[int]:
+    """Return the numbers that a class raster holds, reading it piece by piece.
+
+    Raises:
+        RasterError: if it cannot be read, or holds too many numbers, or broken ones, to be a class raster.
+    """
+    grid, found = describe_raster(path).grid, set[float]()
+    for window in blocks(grid.height, grid.width, _AT_A_TIME):
+        pixels, valid = reader.read(path, window, bands=[1])
+        found.update(np.unique(pixels[valid]).tolist())
+        if len(found) > _MOST_CLASSES or any(value != int(value) for value in found):
+            raise RasterError(
+                f"{path} holds more than {_MOST_CLASSES} numbers, or broken ones, and so no classes; expected a class "
+                "raster, or a class table that says which numbers count"
+            )
+    return sorted(int(value) for value in found)
+
+
 class RasterLabels:
     """Labels of a class raster."""
 
@@ -124,6 +145,16 @@ class RasterLabels:
         """Return the labels of a window [H, W]: an index of the table, -1 where none counts."""
         pixels, valid = self._reader.read(self.path, window, bands=[1], grid=self._grid)
         return self.table.indices(pixels[..., 0], valid=valid[..., 0], where=f"{self.path}, {window}")
+
+    def require_classes(self, height: int, width: int) -> None:
+        """Read all labels of a scene of this size once, so that none without a class is met later.
+
+        Raises:
+            ManifestError: if a number stands for no class.
+            RasterError: if the raster cannot be read.
+        """
+        for window in blocks(height, width, _AT_A_TIME):
+            self.read(window)
 
     def tally(self) -> "LabelTally":
         """Return a new count of what becomes of the labels."""

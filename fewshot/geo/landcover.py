@@ -136,7 +136,10 @@ class ClassTable:
         index = {name: i for i, name in enumerate(self.names)}
         target = np.array([index.get(entry.name, IGNORED) for entry in self.classes for _ in entry.ids], np.int32)
         if not len(numbers):
-            raise ManifestError(f"class table {self.name} has no ids, so the numbers of {where} cannot be read by it")
+            raise ManifestError(
+                f"class table {self.name} has no ids, so the numbers of {where} cannot be read by it. Say in a class "
+                "table of your own (CSV: id, name, colour, ignored) which number is which class."
+            )
         numbers, target = numbers[order], target[order]
         place = np.minimum(np.searchsorted(numbers, ids), len(numbers) - 1)
         known = numbers[place] == ids

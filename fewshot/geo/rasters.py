@@ -174,7 +174,7 @@ class RasterReader:
         window = window or Window(0, 0, raster.height, raster.width)
         inside = window.row >= 0 and window.column >= 0
         if not inside or window.row + window.height > raster.height or window.column + window.width > raster.width:
-            raise RasterError(f"{path} is {raster.height}x{raster.width} pixels; {window} reaches outside")
+            raise RasterError(f"{path} is {raster.height}x{raster.width} pixels; {window} reach outside")
         try:
             return _read(raster, window, chosen, size, alpha=alpha)
         except (RasterioError, OSError) as error:

@@ -22,6 +22,11 @@ class Window(NamedTuple):
     height: int
     width: int
 
+    def __str__(self) -> str:
+        """Say which rows and columns, counted from 0, for people."""
+        rows, columns = f"{self.row}-{self.row + self.height - 1}", f"{self.column}-{self.column + self.width - 1}"
+        return f"rows {rows}, columns {columns}"
+
     @property
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns, to index an array of the whole scene."""

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.errors import ManifestError, RasterError
+from fewshot.errors import ManifestError
+from fewshot.geo.labels import read_class_numbers
 from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, Colour, LandClass, class_table
-from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.rasters import RasterReader, describe_raster
 from fewshot.geo.vectors import VECTOR_ENDINGS, read_values
-from fewshot.geo.windows import blocks
 from fewshot.mapping.model import Card
 
 _MOST = 254  # of 256 numbers of a uint8 map, one is nodata
-_READ = 1024  # rows and columns of a label raster whose numbers are looked up at a time
 
 NATURAL: tuple[tuple[str, Colour], ...] = (
     ("water river lake sea", (66, 120, 190)),
@@ -101,8 +100,7 @@ def _of_labels(path: Path, field: str | None) -> ClassTable:
     if path.suffix.lower() in VECTOR_ENDINGS:
         found = read_values(path, field=field)
     else:
-        info = describe_raster(path)
-        found, colours = _raster_values(info), dict(info.colours)
+        found, colours = read_class_numbers(path, RasterReader()), dict(describe_raster(path).colours)
     rows: list[dict[str, Any]] = []
     taken: set[Colour] = set()
     # Numbers in their order, then names in theirs.
@@ -115,20 +113,6 @@ def _of_labels(path: Path, field: str | None) -> ClassTable:
             colour = None
         rows.append({"name": str(value), **({"id": value} if number else {}), **({"colour": colour} if colour else {})})
     return class_table(f"of {path.name}", rows)
-
-
-def _raster_values(info: RasterInfo) -> list[int]:
-    """Return the numbers that a class raster holds, reading it piece by piece."""
-    reader, found = RasterReader(), set[float]()
-    for window in blocks(info.grid.height, info.grid.width, _READ):
-        pixels, valid = reader.read(info.path, window, bands=[1])
-        found.update(np.unique(pixels[valid]).tolist())
-        if len(found) > _MOST or any(value != int(value) for value in found):
-            raise RasterError(
-                f"{info.path} holds more than {_MOST} numbers, or broken ones, and so no classes; expected a class "
-                "raster, or a class table (--classes) that says which numbers count"
-            )
-    return sorted(int(value) for value in found)
 
 
 def with_classes(table: ClassTable, kept: Sequence[int]) -> ClassTable:

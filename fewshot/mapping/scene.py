@@ -61,7 +61,7 @@ class Scene:
         whole = Window(0, 0, self.grid.height, self.grid.width)
         inside = intersection(window, whole)
         if inside is None:
-            raise RasterError(f"{window} lies outside of {self.info.path}, {whole.height}x{whole.width} pixels")
+            raise RasterError(f"{window} lie outside of {self.info.path}, {whole.height}x{whole.width} pixels")
         stored = list(zip(self._stored.scale, self._stored.offset, strict=True))
         values, valid = read_bands(self._reader, self.info, self.match, inside, stored=stored)
         if self._stored.whole:

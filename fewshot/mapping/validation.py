@@ -90,12 +90,14 @@ def open_validation(
         apart: Labels within so many pixels of them do not count.
 
     Raises:
-        FewshotError: what `open_labels` raises.
+        FewshotError: what `open_labels` raises, and if a number of a raster stands for no class: now, not when the map
+            is made.
     """
     if plan.validation is None:
         return None
     layer = open_labels(RasterReader(), plan.validation, scene.info, table, label_field=plan.field)
     if isinstance(layer, RasterLabels):
+        layer.require_classes(scene.grid.height, scene.grid.width)
         return Validation(len(table.names), support, apart, layer=layer)
     found = find_examples(scene, LabelPlan(Path(plan.validation), plan.field), table, spacing=None)
     return Validation(len(table.names), support, apart, examples=found.examples)

@@ -276,7 +276,7 @@ def test_zero_is_a_class_where_the_file_names_no_nodata(tmp_path: Path, scene: R
     write_raster(tmp_path / "x.tif", np.zeros((20, 30), np.uint8), scene.grid)
     zero = ClassTable("z", (LandClass("nought", (0,)),))
     assert (read_all(open_labels(RasterReader(), tmp_path / "x.tif", scene, zero), scene.grid) == 0).all()
-    with pytest.raises(ManifestError, match=r"x.tif, Window.*: 0 \(600 pixels\) stand for no class"):
+    with pytest.raises(ManifestError, match=r"x.tif, rows .*: 0 \(600 pixels\) stand for no class"):
         read_all(open_labels(RasterReader(), tmp_path / "x.tif", scene, TABLE), scene.grid)
 
 

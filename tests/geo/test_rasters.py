@@ -55,7 +55,7 @@ def test_what_is_not_there_says_so(tmp_path: Path, make_grid: Make) -> None:
     with pytest.raises(RasterError, match="x.tif has 1 bands; band 2 was asked for"):
         reader.read(tmp_path / "x.tif", bands=[2])
     for window in (Window(0, 25, 5, 6), Window(-1, 0, 5, 5), Window(16, 0, 5, 5)):
-        with pytest.raises(RasterError, match="is 20x30 pixels; Window.*reaches outside"):
+        with pytest.raises(RasterError, match="is 20x30 pixels; rows .*reach outside"):
             reader.read(tmp_path / "x.tif", window)
 
 

@@ -15,6 +15,7 @@ from fewshot.errors import (
     ArtifactError,
     DataNotFoundError,
     FewshotError,
+    ManifestError,
     RasterError,
     RecipeError,
 )
@@ -295,3 +296,23 @@ def open_window(case: Case) -> Any:
 def test_every_problem_is_one_of_ours(case: Case, tmp_path: Path) -> None:
     with pytest.raises(FewshotError, match="no raster"):
         run(case.request(output(tmp_path), scenes=(str(tmp_path / "none.tif"),)))
+
+
+def test_a_validation_raster_that_the_classes_cannot_read_is_refused_before_anything_is_mapped(
+    make_case: Callable[..., Case], tmp_path: Path
+) -> None:
+    case = make_case()
+    truth = write_scene(tmp_path / "truth.tif", (case.truth + 1).astype(np.uint8), case.grid, names=(), nodata=0)
+    request = case.request(output(tmp_path), labels=LabelPlan(case.labels, validation=truth))
+    model = FakePredictor()
+    with pytest.raises(ManifestError, match=r"has no ids, so the numbers of .*truth\.tif, rows 0-89, .*class table of"):
+        run(request, model)
+    table = tmp_path / "classes.csv"
+    rows = [f"{number},{name}" for number, name in enumerate(fakes.CLASSES, start=1)]
+    table.write_text("\n".join(["id,name", *rows[:2]]), encoding="utf-8")
+    with pytest.raises(ManifestError):
+        run(replace(request, classes=table), model)
+    assert not model.calls
+    table.write_text("\n".join(["id,name", *rows]), encoding="utf-8")
+    report = run(replace(request, classes=table), model)
+    assert report.accuracy is not None and report.accuracy.overall > 0.99
