@@ -34,6 +34,7 @@ class Band:
         unit: Of what the network reads, such as "reflectance".
         stored: Type and range of the values that clients send, such as "uint8, 0-255".
         wavelength: Centre, in nm; None for what is not optical or not known.
+        nodata: Value that stands for no data where a file does not say; None where there is none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Band:
     unit: str = ""
     stored: str = ""
     wavelength: float | None = None
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ class ClassEntry:
     Attributes:
         name: Of the class; its label is its place in the card's list.
         colour: "#rrggbb", for maps; None where none is agreed on.
+        ids: Numbers that stand for it in the label rasters it was trained on; empty where it has none.
     """
 
     name: str
     colour: str | None = None
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

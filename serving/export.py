@@ -173,9 +173,15 @@ def publish(target: Path, write: Callable[[Path], None]) -> Path:
 
 
 def training_regions(folder: RunFolder, recipe: Recipe, paths: Sequence[Path]) -> RegionSet:
-    """Read the regions that the run was trained on."""
+    """Read the regions that the run was trained on.
+
+    Raises:
+        ArtifactError: if the data is no longer divided as it was.
+    """
     paths = paths or [Path(path) for path in folder.read_json("run.json").get("data", ())]
-    return datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)["train"]
+    parts = datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)
+    folder.require_same_parts({name: datasets.seen_names(part) for name, part in parts.items()})
+    return parts["train"]
 
 
 def load_learner(folder: RunFolder, regions: RegionSet, settings: Sequence[str]) -> MetaLearner:
@@ -184,15 +190,7 @@ def load_learner(folder: RunFolder, regions: RegionSet, settings: Sequence[str])
     Raises:
         ArtifactError: if they are missing, damaged, not finite or do not fit the recipe and its data.
     """
-    try:
-        _, learner = measure.load_run(folder, regions, settings)
-    except ArtifactError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtifactError(
-            f"{folder.best_weights} is damaged, or does not fit the run's recipe and data: {error} Train again, or "
-            "name the data of the run with --data."
-        ) from error
+    _, learner = measure.load_run(folder, regions, settings)
     if not all(bool(np.isfinite(variable.numpy()).all()) for variable in learner.weights):
         raise ArtifactError(f"{folder.best_weights} holds values that are infinite or not a number; train again.")
     return learner
@@ -244,7 +242,9 @@ def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None
         return (Band("grey", -1 / 255, 1.0, "1 ink, 0 paper", "uint8, 0 black ink, 255 white paper"),), "uint8"
     if source == "class_folders":
         names = {1: ("grey",), 3: ("red", "green", "blue")}.get(count) or [f"band {i + 1}" for i in range(count)]
-        return tuple(Band(name, 1 / 255, 0.0, "brightness 0-1", "uint8, 0-255") for name in names), "uint8"
+        if not recipe.data.scale:
+            return tuple(Band(name, 1 / 255, 0.0, "brightness 0-1", "uint8, 0-255") for name in names), "uint8"
+        return tuple(Band(name, recipe.data.scale, 0.0, "value x scale") for name in names), "float32"
     if source == "synthetic":
         unit = "simulated reflectance"
         return tuple(Band(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count)), "float32"
@@ -255,7 +255,10 @@ def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None
             f"The network reads {count} bands, but {regions.name} describes {len(wanted)} "
             f"({', '.join(band.name for band in wanted)}); name the data of the run with --data."
         )
-    bands = [Band(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength) for band in wanted]
+    bands = [
+        Band(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength, band.nodata)
+        for band in wanted
+    ]
     return tuple(bands), "uint8" if all(band.stored == "uint8" for band in wanted) else "float32"
 
 
@@ -295,11 +298,12 @@ def reads_any_size(body: keras.Model) -> bool:
 
 
 def describe_classes(regions: RegionSet, manifest: Manifest | None) -> tuple[ClassEntry, ...]:
-    """Return the global classes, with the colours of their manifest or of the user's own table."""
+    """Return the global classes, with the colours of their manifest, or the user's own colours and numbers."""
     own = getattr(regions.store, "class_table", None)
     known = manifest.classes if manifest else own.classes if own else ()
+    ids = {entry.name: entry.ids for entry in own.classes} if own else {}
     colours = {entry.name: f"#{bytes(entry.colour).hex()}" for entry in known if entry.colour}
-    return tuple(ClassEntry(name, colours.get(name)) for name in regions.classes)
+    return tuple(ClassEntry(name, colours.get(name), ids.get(name, ())) for name in regions.classes)
 
 
 def describe_data(recipe: Recipe, regions: RegionSet, manifest: Manifest | None) -> DataSource:

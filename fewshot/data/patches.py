@@ -247,8 +247,8 @@ def read_class_folders(
     names, pixels = decoded.stack(log)
     if scale is None and pixels.dtype != np.uint8:
         raise RasterError(
-            f"the images of {root} are {pixels.dtype}, whose scale is not known; say what one unit is worth, such as"
-            " scale = 1e-4 for Sentinel-2 reflectance x 10^4, or scale = 1 for reflectance 0-1"
+            f"the images of {root} are {pixels.dtype}, whose scale is not known; say what one unit is worth (data.scale"
+            " of a recipe), such as 1e-4 for Sentinel-2 reflectance x 10^4, or 1 for reflectance 0-1"
         )
     store = ArrayStore(names, pixels, scale=1 / 255 if scale is None else scale)
     parts = [name.split("/") for name in names]

@@ -162,9 +162,9 @@ def cut_patches(scene: OpenScene, layout: PatchLayout) -> tuple[Patches, SceneRe
 
     Raises:
         RasterError: if none is left, or its values cannot be in the unit they should be in.
+        RecipeError: if patches are to lie around labels, and these are a class raster.
     """
-    cut = _cut_at_labels if layout.at == "labels" and isinstance(scene.layer, VectorLabels) else _cut_grid
-    patches, report = cut(scene, layout)
+    patches, report = (_cut_at_labels if layout.at == "labels" else _cut_grid)(scene, layout)
     if not report.patches:
         raise RasterError(
             f"no patch of {scene.info.path} is left: {report.without_labels} have too few labelled pixels, "
@@ -250,7 +250,9 @@ def _cut_at_labels(scene: OpenScene, layout: PatchLayout) -> tuple[Patches, Scen
     """Cut one patch around each labelled feature, of that feature's class."""
     layer = scene.layer
     if not isinstance(layer, VectorLabels):
-        raise RecipeError(f"{layer.path} is a class raster; patches around labels need points, lines or polygons")
+        raise RecipeError(
+            f"{layer.path} is a class raster; patches around labels (at = 'labels') need points, lines or polygons"
+        )
     grid, size, table = scene.info.grid, layout.size, layer.table
     points = labelled_points(layer.features, table, grid, read_valid=scene.read_valid)
     rows, columns = around(points.rows, points.columns, size, (grid.height, grid.width))

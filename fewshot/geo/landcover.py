@@ -148,9 +148,9 @@ class ClassTable:
             values, counts = np.unique(ids[~known & counted], return_counts=True)
             found = ", ".join(f"{v:g} ({n} pixels)" for v, n in zip(values[:8], counts[:8], strict=True))
             raise ManifestError(
-                f"{where}: {found}{', ...' if len(values) > 8 else ''} stand for no class of {self.name}, which has "
-                f"{', '.join(map(str, numbers.tolist()))}. Add them to the class table (ignored = true for what is not "
-                "to count), or set the file's nodata."
+                f"{where}: {found}{', ...' if len(values) > 8 else ''} stand for no class in class table {self.name}, "
+                f"which has {', '.join(map(str, numbers.tolist()))}. Add them to the class table (ignored = true for "
+                "what is not to count), or set the file's nodata."
             )
         return np.where(known & counted, target[place], np.int32(IGNORED)).astype(np.int32)
 

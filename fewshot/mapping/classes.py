@@ -67,9 +67,11 @@ def find_classes(card: Card, labels: Path, *, field: str | None, table: ClassTab
 
 
 def _of_model(card: Card, table: ClassTable | None) -> ClassTable:
-    """Return the model's own classes, with numbers and colours from the user's table or a known one."""
+    """Return the model's own classes, with numbers and colours from the user's table, the card or a known one."""
     names = [entry.name for entry in card.classes]
-    source = table or next((known for known in (IGBP, DEEPGLOBE) if set(names) <= set(known.names)), None)
+    numbered = any(entry.ids for entry in card.classes)
+    known = () if numbered else (IGBP, DEEPGLOBE)
+    source = table or next((one for one in known if set(names) <= set(one.names)), None)
     if table is not None:
         foreign = [name for name in table.names if name not in names]
         if foreign:
@@ -80,7 +82,8 @@ def _of_model(card: Card, table: ClassTable | None) -> ClassTable:
     entries = {entry.name: entry for entry in (source.classes if source else ())}
     kept = []
     for number, entry in enumerate(card.classes, start=1):
-        found = entries.get(entry.name, LandClass(entry.name, () if source else (number,)))
+        own = tuple(entry.ids) if numbered else (number,)
+        found = entries.get(entry.name, LandClass(entry.name, () if source else own))
         kept.append(replace(found, colour=_parsed(entry.colour) or found.colour))
     ignored = [entry for entry in (source.classes if source else ()) if entry.ignored]
     return ClassTable(source.name if source else "of the model", (*kept, *ignored))

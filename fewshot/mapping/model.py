@@ -27,6 +27,8 @@ class BandNote(Protocol):
     def unit(self) -> str: ...  # noqa: D102
     @property
     def wavelength(self) -> float | None: ...  # noqa: D102
+    @property
+    def nodata(self) -> float | None: ...  # noqa: D102
 
 
 class ClassNote(Protocol):
@@ -36,6 +38,8 @@ class ClassNote(Protocol):
     def name(self) -> str: ...  # noqa: D102
     @property
     def colour(self) -> str | None: ...  # noqa: D102
+    @property
+    def ids(self) -> Sequence[int]: ...  # noqa: D102
 
 
 class SizeNote(Protocol):

@@ -171,14 +171,16 @@ def read_pictures(paths: Sequence[Path], card: Card) -> FloatArray:
         Values [n, H, W, bands] float32 as they are sent.
 
     Raises:
-        DamagedDataError: if one cannot be read, is smaller than the model's pictures, is not square or has other bands.
+        DamagedDataError: if one cannot be read, is smaller than the model's pictures, has other bands, or is not square
+            where those are.
     """
     return np.stack([_read_picture(path, card) for path in paths])
 
 
 def _read_picture(path: Path, card: Card) -> FloatArray:
     """Read one picture [H, W, bands]."""
-    size, bands = card.size.rows, len(card.bands)
+    rows, columns, bands = card.size.rows, card.size.columns, len(card.bands)
+    size = rows if rows == columns else None  # others are taken as they are
     try:
         if path.suffix.lower() in RASTERS:
             pixels, native = read_image(path, size=size)
@@ -189,7 +191,11 @@ def _read_picture(path: Path, card: Card) -> FloatArray:
     if pixels.shape[2] != bands:
         wanted = ", ".join(band.name for band in card.bands)
         raise DamagedDataError(f"{path} has {pixels.shape[2]} bands; the model reads {bands}: {wanted}")
-    if native[0] != native[1] or native[0] < size:
+    if size is None and tuple(native) != (rows, columns):
+        raise DamagedDataError(
+            f"{path} has {native[0]}x{native[1]} pixels; the model reads pictures of {rows}x{columns} pixels"
+        )
+    if size is not None and (native[0] != native[1] or native[0] < size):
         raise DamagedDataError(
             f"{path} has {native[0]}x{native[1]} pixels; the model reads squares of {size} pixels, and larger squares "
             "are averaged to that. Cut it to a square first."

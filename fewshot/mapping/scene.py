@@ -121,6 +121,21 @@ class Scene:
         return found
 
 
+def require_8_bit(info: RasterInfo, match: BandMatch) -> None:
+    """Refuse numbers that would be taken for brightness from 0 to 255 and are not.
+
+    Raises:
+        RasterError: if a band has other numbers, and does not say what one is worth.
+    """
+    numbers = [number for number in match.numbers if number is not None]
+    stated = all((info.scales[number - 1], info.offsets[number - 1]) != (1.0, 0.0) for number in numbers)
+    if info.dtype != "uint8" and not stated:
+        raise RasterError(
+            f"{info.path} has {info.dtype} pixels without a scale; the model reads 8-bit pictures, 0-255. Say what one "
+            "unit is worth where 1 is the brightest with --scale, such as --scale 1e-4 for reflectance x 10,000."
+        )
+
+
 def open_scene(
     sources: Sequence[str | Path], card: Card, *, bands: Sequence[str | int] = (), scale: float | None = None
 ) -> Scene:
@@ -149,10 +164,13 @@ def open_scene(
             band.offset if scale is None else 0.0,
             # "simulated reflectance" and the like are 0-1 too.
             REFLECTANCE if REFLECTANCE in band.unit else band.unit,
+            band.nodata,
         )
         for band in card.bands
     ]
     match = match_bands(wanted, info, chosen=list(bands) or None)
+    if card.value_type == "uint8" and scale is None:
+        require_8_bit(info, match)
     stored = Stored(
         tuple(band.scale for band in card.bands),
         tuple(band.offset for band in card.bands),

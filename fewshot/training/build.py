@@ -11,7 +11,7 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
 from fewshot.models import conv4, make_head, mlp, resnet12, unet
-from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy
+from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy, TaskMeanIoU
 from fewshot.training.recipe import LearnerTable, NetworkTable, TasksTable, TrainingTable
 
 
@@ -120,8 +120,7 @@ def fit_metrics(problem: Problem) -> list[keras.metrics.Metric]:
         return []
     metrics: list[keras.metrics.Metric] = [LabelledAccuracy(name="accuracy")]
     if problem.pixels:
-        iou = keras.metrics.MeanIoU(problem.outputs, name="mean_iou", ignore_class=-1, sparse_y_pred=False)
-        metrics.append(iou)
+        metrics.append(TaskMeanIoU(name="mean_iou"))
     return metrics
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -99,7 +100,7 @@ def _task_archives(data: DataTable, paths: Sequence[Path]) -> RegionSet:
 
 
 def _class_folders(data: DataTable, paths: Sequence[Path]) -> RegionSet:
-    return read_class_folders(paths[0], size=data.size or None, on_damaged=data.on_damaged)
+    return read_class_folders(paths[0], size=data.size or None, scale=data.scale or None, on_damaged=data.on_damaged)
 
 
 def _sen12ms(data: DataTable, paths: Sequence[Path]) -> RegionSet:
@@ -198,6 +199,13 @@ def training_source(tasks: TasksTable, data: DataTable, train: RegionSet | None)
     if tasks.fixed_share >= 1:
         return fixed
     return Mixture([(fixed, tasks.fixed_share), (RegionTasks(train, spec), 1 - tasks.fixed_share)])
+
+
+def describe_images(region_set: RegionSet, tasks: TasksTable) -> dict[str, list[Any]]:
+    """Return what a network's weights take for granted: shape, bands by name where known, and any global classes."""
+    bands = [band.name for band in getattr(region_set.store, "bands", ())]
+    classes = list(region_set.classes) if tasks.labels == "global" else []
+    return {"shape": list(region_set.store.shape), "bands": bands, "classes": classes}
 
 
 def seen_names(part: RegionSet) -> dict[str, list[str]]:

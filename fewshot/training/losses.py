@@ -1,4 +1,4 @@
-"""The outer loss, and the accuracy beside it: both pass over labels that are to be ignored."""
+"""The outer loss, and the figures beside it: all pass over labels that are to be ignored."""
 
 from __future__ import annotations
 
@@ -49,6 +49,27 @@ class TaskCrossEntropy(keras.losses.Loss):
         losses = -tf.reduce_sum(target * tf.nn.log_softmax(y_pred), axis=-1)
         axes = list(range(1, losses.shape.rank))
         return tf.math.divide_no_nan(tf.reduce_sum(weight * losses, axes), tf.reduce_sum(weight, axes))
+
+
+class TaskMeanIoU(keras.metrics.Mean):
+    """Mean intersection over union of the classes that occur, true or predicted, in a task; the mean over tasks.
+
+    The figure that `evaluate` reports. Keras's own pools the counts of all tasks, in which one index means another
+    class from region to region.
+    """
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> None:
+        """Count labels [tasks, ...] and logits [tasks, ..., classes]; negative labels are ignored."""
+        shape = tf.shape(y_pred)
+        labels = tf.reshape(tf.cast(y_true, tf.int32), [shape[0], -1])
+        chosen = tf.reshape(tf.argmax(y_pred, axis=-1, output_type=tf.int32), [shape[0], -1])
+        true = tf.one_hot(labels, shape[-1])
+        predicted = tf.one_hot(tf.where(labels >= 0, chosen, -1), shape[-1])
+        both = tf.reduce_sum(true * predicted, axis=1)
+        either = tf.reduce_sum(true, axis=1) + tf.reduce_sum(predicted, axis=1) - both
+        occur = tf.reduce_sum(tf.cast(either > 0, "float32"), axis=-1)
+        scores = tf.math.divide_no_nan(tf.reduce_sum(tf.math.divide_no_nan(both, either), axis=-1), occur)
+        super().update_state(scores, tf.cast(occur > 0, "float32"))
 
 
 class LabelledAccuracy(keras.metrics.Mean):

@@ -110,7 +110,7 @@ def load_run(
         settings: As `RunFolder.recipe` takes them.
 
     Raises:
-        ArtifactError: if the folder is not a run, or has no weights yet.
+        ArtifactError: if the folder is not a run, or has no weights yet, or its weights do not fit the data.
         RecipeError: if a setting cannot be changed any more.
     """
     recipe = folder.recipe(settings)
@@ -119,7 +119,13 @@ def load_run(
         raise ArtifactError(f"{folder.path} has no best.weights.h5 yet: training did not reach its first validation.")
     problem = build.describe_problem(recipe.tasks, region_set)
     learner = build.build_learner(recipe.network, recipe.learner, problem, recipe.views)
-    learner.load_weights(weights, skip_mismatch=False)
+    try:
+        learner.load_weights(weights, skip_mismatch=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"{weights} is damaged, or does not fit the run's recipe and data: {error} Train again, or name data like "
+            "the run's with --data."
+        ) from error
     return recipe, learner
 
 
@@ -134,12 +140,14 @@ def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: st
 
     Raises:
         DataNotFoundError: if the data is missing, or nothing unseen is left of it.
-        RecipeError: if the recipe has no such part.
+        RecipeError: if the recipe has no such part, or other data is of another kind.
+        ArtifactError: if the run's own data is no longer divided as it was.
     """
     record = folder.read_json("run.json")
     if not paths:
         own = [Path(path) for path in record["data"]]
         parts = datasets.split_data(datasets.read_data(recipe.data, own), recipe.data)
+        folder.require_same_parts({name: datasets.seen_names(part) for name, part in parts.items()})
         if split not in parts:
             raise RecipeError(
                 f"Recipe {recipe.name} sets no {split} regions of its own data apart; it has: {', '.join(parts)}. "
@@ -147,6 +155,7 @@ def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: st
             )
         return parts[split]
     found = datasets.read_data(recipe.data, paths)
+    require_same_images(record.get("images", {}), datasets.describe_images(found, recipe.tasks), found.name)
     if split != "test":
         return datasets.split_data(found, recipe.data)[split]
     seen = {
@@ -154,6 +163,31 @@ def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: st
         for kind in ("places", "classes")
     }
     return unseen_regions(found, recipe, seen)
+
+
+def require_same_images(ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str) -> None:
+    """Refuse data whose pictures a run cannot read.
+
+    Args:
+        ours: Of the run, as `run.json` holds it.
+        theirs: Of the data.
+        name: Of the data.
+
+    Raises:
+        RecipeError: if shape, bands or global classes differ.
+    """
+    words = {"shape": "pictures of rows x columns x bands", "bands": "the bands", "classes": "the classes"}
+    for kind, what in words.items():
+        known, found = list(ours.get(kind, ())), list(theirs[kind])
+        if known and found and known != found:
+            raise RecipeError(
+                f"{name} has {what} {_listed(found)}; the run was trained with {_listed(known)}, in this order. Name "
+                "data of the same kind (for scenes: the same [[bands]], classes and [patches] size in their list)."
+            )
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")
 
 
 def unseen_regions(found: RegionSet, recipe: Recipe, seen: Mapping[str, set[str]]) -> RegionSet:

@@ -36,6 +36,8 @@ class DataTable:
         window: Pixels of the source that become one image (sen12ms, deepglobe); 0 for the source's own.
         bands: Bands in the network's order (sen12ms); empty for all of Sentinel-1 and 2.
         purity: Least share of a window's pixels that must be of its most common class (sen12ms patches).
+        scale: What one unit of a picture is worth (class_folders), such as 1e-4 for reflectance x 10,000; 0 for 8-bit
+            pictures, whose 255 is 1.
         simulate: Regions of the simulated Earth to train on where no --data is named (sen12ms); 0 for none.
         rotations: Take each class's quarter turns as further classes (Omniglot).
         split: `regions` keeps whole regions apart by name, `classes` whole classes; `published` is the split of the
@@ -63,6 +65,7 @@ class DataTable:
     window: int = 0
     bands: tuple[str, ...] = ()
     purity: float = 0.0
+    scale: float = 0.0
     simulate: int = 0
     rotations: bool = False
     split: Literal["regions", "classes", "published", "random", "clusters"] = "regions"

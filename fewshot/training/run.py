@@ -127,6 +127,29 @@ class RunFolder:
                 old.unlink()
         return state
 
+    def require_same_parts(self, parts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        """Refuse data that is divided into other parts than when the run was started.
+
+        Args:
+            parts: The places and classes of each part, as `run.json` holds them.
+
+        Raises:
+            ArtifactError: if a part has gained or lost some: what the run has seen might be tested.
+        """
+        before = self.read_json("run.json").get("parts", {})
+        changes = []
+        for name in sorted({*before, *parts}):
+            for kind in ("places", "classes"):
+                old, new = set(before.get(name, {}).get(kind, ())), set(parts.get(name, {}).get(kind, ()))
+                changes += [f"{name} gained {kind} {', '.join(sorted(new - old)[:5])}"] if new - old else []
+                changes += [f"{name} lost {kind} {', '.join(sorted(old - new)[:5])}"] if old - new else []
+        if changes:
+            raise ArtifactError(
+                f"The data of {self.path} is no longer divided as it was when the run was started "
+                f"({'; '.join(changes[:6])}), so that what it has seen would be taken for unseen. Put the data back as "
+                "it was; to evaluate, other regions can be named with --data."
+            )
+
     def read_json(self, name: str) -> dict[str, Any]:
         """Return a JSON file of the folder.
 

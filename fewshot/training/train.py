@@ -21,6 +21,7 @@ from fewshot.tasks.sources import SineTasks
 from fewshot.tasks.stream import batches, stream
 from fewshot.tasks.task import Task, read_tasks, write_tasks
 from fewshot.training import build, datasets
+from fewshot.training.checks import require_consistent, require_fitting
 from fewshot.training.progress import SaveRun, TaskSpeed, trim_history
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder, State
@@ -62,6 +63,7 @@ def train(
     Raises:
         FewshotError: if recipe, data or run folder are not as expected, or training diverges.
     """
+    require_consistent(recipe)
     folder = RunFolder(out)
     state = folder.open(recipe, resume=resume)
     if state.finished:
@@ -70,7 +72,8 @@ def train(
 
     # Data: regions, split; nothing of validation or test reaches the training stream.
     parts = read_parts(recipe, paths)
-    record_run(folder, paths, parts)
+    require_fitting(recipe, parts)
+    record_run(folder, recipe, paths, parts, resumed=bool(state.checkpoint))
     training_set = parts.get("train")
     source = datasets.training_source(recipe.tasks, recipe.data, training_set)
     augment = make_augment(recipe.augment)
@@ -129,13 +132,23 @@ def read_parts(recipe: Recipe, paths: Sequence[Path]) -> dict[str, RegionSet]:
     return datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)
 
 
-def record_run(folder: RunFolder, paths: Sequence[Path], parts: dict[str, RegionSet]) -> None:
-    """Write down what the run reads, so that no later evaluation shows it the same regions unawares."""
+def record_run(
+    folder: RunFolder, recipe: Recipe, paths: Sequence[Path], parts: dict[str, RegionSet], *, resumed: bool
+) -> None:
+    """Write down what the run reads, so that no later evaluation shows it the same regions unawares.
+
+    Raises:
+        ArtifactError: if a run is resumed on data that is divided in another way.
+    """
+    names = {name: datasets.seen_names(part) for name, part in parts.items()}
+    if resumed:
+        folder.require_same_parts(names)
     folder.write_json(
         "run.json",
         {
             "data": [str(path.resolve()) for path in paths],
-            "parts": {name: datasets.seen_names(part) for name, part in parts.items()},
+            "parts": names,
+            "images": datasets.describe_images(next(iter(parts.values())), recipe.tasks) if parts else {},
             "skipped": list(next(iter(parts.values())).skipped) if parts else [],
             "versions": {
                 "python": platform.python_version(),
@@ -160,7 +173,10 @@ def make_validation(recipe: Recipe, part: RegionSet | None, folder: RunFolder) -
         sines = SineTasks(int(np.max(recipe.tasks.shots)), recipe.tasks.validation_queries)
         return Validation(stream(sines, meta_batch_size=size, seed=VALIDATION_SEED).take(count).cache(), count)
     if part is None:
-        raise RecipeError("The recipe names no validation regions (data.validation); the best checkpoint needs them.")
+        raise RecipeError(
+            "The recipe names no validation regions, and the best checkpoint needs them: name some with --set "
+            "'data.validation=[\"NAME\"]', or a number of them where the split is by numbers."
+        )
     if folder.validation_tasks.exists():
         tasks = read_tasks(folder.validation_tasks, part)
     else:

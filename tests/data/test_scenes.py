@@ -251,7 +251,7 @@ def test_bad_scenes_are_refused_with_their_names(write_scene: Write, tmp_path: P
         read_scenes([write_scene("thin", ids=np.ones((80, 1), int))], BANDS, patches=SMALL, labels=PLAN)
     with pytest.raises(RasterError, match="a.tif, band 1 .B4. has a typical value of .*; times 1 .*say scale = 1e-4"):
         read_scenes([good], (Band("B4"), Band("B3")), patches=SMALL, labels=PLAN)
-    with pytest.raises(ManifestError, match="a_lc.tif, rows .*: 3 .* stand for no class of two"):
+    with pytest.raises(ManifestError, match="a_lc.tif, rows .*: 3 .* stand for no class in class table two"):
         two = class_table("two", [{"id": 1, "name": "Water"}, {"id": 2, "name": "Forest"}])
         read_scenes([good], BANDS, patches=SMALL, labels=LabelPlan(two))
     mixed = write_scene("mixed", ids=1 + np.indices((80, 80)).sum(axis=0) % 2)

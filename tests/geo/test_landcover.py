@@ -68,7 +68,9 @@ def test_an_unknown_class_is_named_with_the_nearest() -> None:
 
 def test_an_unknown_number_is_counted_and_may_be_nodata() -> None:
     ids = np.array([[1, 77], [77, 17]], np.uint8)
-    with pytest.raises(ManifestError, match=r"lc.tif, Window: 77 \(2 pixels\) stand for no class of simplified IGBP"):
+    with pytest.raises(
+        ManifestError, match=r"lc.tif, Window: 77 \(2 pixels\) stand for no class in class table simplified IGBP"
+    ):
         IGBP.indices(ids, where="lc.tif, Window")
     assert IGBP.indices(ids, valid=ids != 77, where="x").tolist() == [[0, -1], [-1, 9]]
 

@@ -25,12 +25,14 @@ class FakeBand:
     offset: float = 0.0
     unit: str = "reflectance"
     wavelength: float | None = None
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)
 class FakeClass:
     name: str
     colour: str | None = None
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,15 @@ def test_values_in_another_unit_are_refused(
 
 
 @pytest.mark.parametrize(("stated", "scale"), [(None, 1.0), (1e-3, None)])
+def test_numbers_that_are_no_8_bit_pictures_are_refused(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case()
+    bands = tuple(fakes.FakeBand(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
+    model = FakePredictor(replace(PIXEL, value_type="uint8", bands=bands))
+    with pytest.raises(RasterError, match=r"has uint16 pixels without a scale; .* with --scale"):
+        run(case.request(output(tmp_path)), model)
+    assert run(case.request(output(tmp_path), scale=1e-4), model).files
+
+
 def test_the_scale_of_the_file_or_the_user_is_kept_to(
     make_case: Callable[..., Case], tmp_path: Path, stated: float | None, scale: float | None
 ) -> None:

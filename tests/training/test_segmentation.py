@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from fewshot.models.heads import ruled_out
 from fewshot.training import segmentation
-from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy
+from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy, TaskMeanIoU
 
 
 @pytest.fixture
@@ -62,6 +62,22 @@ def test_ignored_labels_change_neither_loss_nor_accuracy() -> None:
     accuracy = LabelledAccuracy()
     accuracy.update_state(some, logits)
     assert float(accuracy.result()) == pytest.approx((logits.argmax(-1) == some)[some >= 0].mean())
+
+
+def test_the_figure_that_chooses_the_best_weights_is_that_of_the_evaluation() -> None:
+    rng = np.random.default_rng(4)
+    labels = rng.integers(-1, 9, (5, 2, 6, 6))
+    labels[4] = -1
+    logits = rng.normal(size=(5, 2, 6, 6, 9)).astype(np.float32)
+    logits[0] += 5 * np.eye(9)[np.maximum(labels[0], 0)]
+    metric = TaskMeanIoU()
+    metric.update_state(labels, logits)
+    counts = [
+        segmentation.task_confusion(y[y >= 0], x.argmax(-1)[y >= 0], 9) for y, x in zip(labels, logits, strict=True)
+    ]
+    expected = segmentation.mean_iou(np.stack(counts[:4]))
+    assert expected[0] > 2 * expected[1]
+    assert float(metric.result()) == pytest.approx(expected.mean(), rel=1e-5)
 
 
 def test_queries_of_classes_that_the_support_does_not_show_change_no_loss_but_are_wrong() -> None:

@@ -91,7 +91,7 @@ def write_run(out: Path, settings: Sequence[str], paths: Sequence[Path]) -> Path
     folder = RunFolder(out)
     folder.open(recipe, resume=False)
     parts = read_parts(recipe, paths)
-    record_run(folder, paths, parts)
+    record_run(folder, recipe, paths, parts, resumed=False)
     problem = build.describe_problem(recipe.tasks, parts["train"])
     build.build_learner(recipe.network, recipe.learner, problem).save_weights(folder.best_weights)
     return out

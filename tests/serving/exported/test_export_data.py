@@ -16,7 +16,9 @@ from fewshot.data.scene_list import read_scene_list
 from fewshot.data.sen12ms import Cut, read_sen12ms
 from fewshot.errors import ArtifactError
 from fewshot.geo.rasters import Grid
+from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
+from fewshot.mapping.classes import find_classes, number_classes
 from fewshot.mapping.scene import open_scene
 from fewshot.training.recipe import read_recipe
 from serving import export as module
@@ -87,17 +89,18 @@ def scenes(tmp_path: Path) -> Path:
     """A list of two scenes of green and near infrared, with class rasters and a class table."""
     rng = np.random.default_rng(0)
     for number, name in enumerate(("hill", "valley")):
-        classes = rng.integers(1, 3, (8, 8)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+        classes = (2 * rng.integers(1, 3, (8, 8))).repeat(8, 0).repeat(8, 1).astype(np.uint8)
         grid = Grid(64, 64, Affine(10, 0, 5e5 + 1e4 * number, 0, -10, 5e6), CRS.from_epsg(32633))
         pixels = classes[..., np.newaxis].astype(np.uint16) * np.array([300, 1000], np.uint16)
         write_raster(tmp_path / f"{name}.tif", pixels, grid, names=("green", "nir"), scale=2e-4)
         write_raster(tmp_path / f"{name}_classes.tif", classes, grid)
-    (tmp_path / "classes.csv").write_text("id,name,colour,ignored\n1,Maize,,\n2,Wheat,#ffff00,\n")
+    (tmp_path / "classes.csv").write_text("id,name,colour,ignored\n2,Maize,,\n4,Wheat,#ffff00,\n")
     listed = "".join(
         f'[[scenes]]\nscene = "{name}.tif"\nlabels = "{name}_classes.tif"\n' for name in ("hill", "valley")
     )
     path = tmp_path / "fields.toml"
-    path.write_text(f'classes = "classes.csv"\n{listed}[patches]\nsize = 8\n')
+    bands = "".join(f'[[bands]]\nname = "{name}"\nnodata = 0\n' for name in ("green", "nir"))
+    path.write_text(f'classes = "classes.csv"\n{listed}{bands}[patches]\nsize = 8\n')
     return path
 
 
@@ -112,7 +115,14 @@ def test_a_model_of_your_own_scenes_finds_their_bands_again(scenes: Path, tmp_pa
         ("green", 2e-4, "reflectance", "uint16"),
         ("nir", 2e-4, "reflectance", "uint16"),
     ]
-    assert [(entry.name, entry.colour) for entry in card.classes] == [("Maize", None), ("Wheat", "#ffff00")]
+    assert [(entry.name, entry.colour, entry.ids) for entry in card.classes] == [
+        ("Maize", None, (2,)),
+        ("Wheat", "#ffff00", (4,)),
+    ]
+    # Numbers of label rasters mean what they meant in training, and so do those of the map.
+    table = find_classes(card, tmp_path / "hill_classes.tif", field=None, table=None)
+    assert table.indices(np.array([4, 2]), where="x").tolist() == [1, 0]
+    assert number_classes(table) == ((2, 4), 0)
     assert (card.data.name, card.data.simulated) == ("fields", False)
 
     # Next month's scene has its bands in another order, and one more.
@@ -122,6 +132,11 @@ def test_a_model_of_your_own_scenes_finds_their_bands_again(scenes: Path, tmp_pa
     scene = open_scene([tmp_path / "next.tif"], card)
     assert scene.match.numbers == (3, 2)
     assert scene.match.how == "description"
+    # Nor has it data where the list of the training scenes says that there is none.
+    pixels[3, 4] = 0
+    write_raster(tmp_path / "hole.tif", pixels, grid, names=("blue", "nir", "green"), scale=2e-4)
+    valid = open_scene([tmp_path / "hole.tif"], card).read(Window(0, 0, 16, 16))[1]
+    assert np.argwhere(~valid).tolist() == [[3, 4]]
 
 
 def test_turned_pictures_keep_the_names_of_their_bands(scenes: Path) -> None:
