@@ -426,8 +426,10 @@ def map_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--seed", default=0, show_default=True, help="Decides which labels are kept back."),
             click.option("--steps", type=click.IntRange(0), help="Inner steps; the model's own number if not given."),
-            click.option("--stride", type=int, help="Patch models: pixels between patches; a quarter if not given."),
-            click.option("--window", "size", type=int, help="Segmentation: pixels of a window's side."),
+            click.option(
+                "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."
+            ),
+            click.option("--window", "size", type=click.IntRange(1), help="Segmentation: pixels of a window's side."),
             click.option(
                 "--overlap", type=int, help="Segmentation: pixels that windows share; an eighth if not given."
             ),
@@ -499,13 +501,17 @@ def map_request(asked: dict[str, Any]) -> Any:
     from fewshot.mapping.request import MapRequest
 
     kept = ("scenes", "to", "adapted", "classes", "scale", "steps", "probabilities", "save_adapted", "resume", "title")
-    labels = None
+    labels = check = None
     if asked["labels"] is not None:
         plan = ("radius", "holdout", "validation", "apart", "seed")
         labels = LabelPlan(asked["labels"], asked["label_field"], **{key: asked[key] for key in plan if key in asked})
+    elif asked["holdout"]:
+        raise click.UsageError("--holdout keeps back some of --labels; with --adapted name others with --validation.")
+    elif asked.get("validation") is not None:
+        check = LabelPlan(asked["validation"], asked["label_field"], validation=asked["validation"])
     windows = WindowPlan(asked["stride"], asked["size"], asked["overlap"])
     settings = {key: asked[key] for key in kept if key in asked}
-    return MapRequest(**settings, labels=labels, bands=split_bands(asked["bands"]), windows=windows)
+    return MapRequest(**settings, labels=labels, check=check, bands=split_bands(asked["bands"]), windows=windows)
 
 
 @contextmanager

@@ -21,6 +21,9 @@ BoolArray = npt.NDArray[np.bool_]
 # (255, 10,000) it leaves these limits by far.
 _LEAST_BRIGHTEST, _MOST_TYPICAL = 5e-4, 2.5
 
+_GREATEST, _LEAST_WHITE = {"uint8": 255, "int8": 127}, 0.1
+"""The greatest number of small types, and the reflectance that it stands for at least."""
+
 
 @dataclass(frozen=True)
 class Band:
@@ -281,15 +284,21 @@ def check_units(values: FloatArray, valid: BoolArray, info: RasterInfo, match: B
         seen = values[..., place][valid]
         if number is None or band.unit != REFLECTANCE or not seen.size:
             continue
+        scale, offset = scaling(band, info, number)
+        if info.dtype in _GREATEST and abs(_GREATEST[info.dtype] * scale + offset) < _LEAST_WHITE:
+            raise RasterError(
+                f"{info.path}, band {number} ({band.name}) has 8-bit numbers; times {scale:g} they reach no more than "
+                f"{_GREATEST[info.dtype] * scale + offset:.3g}, expected reflectance of about 0-1. Say what one unit "
+                "is worth: scale = 1/255 (--scale 0.00392) where 255 is white."
+            )
         brightest, typical = float(seen.max()), float(np.median(seen))
         dark, bright = 0 < brightest < _LEAST_BRIGHTEST, typical > _MOST_TYPICAL
         if not dark and not bright:
             continue
-        scale, offset = scaling(band, info, number)
         raw = (typical if bright else brightest) / scale - offset / scale
         held = f"a typical value of {raw:g}" if bright else f"no value above {raw:g}"
         remedy = (
-            "They look like reflectance 0-1 already: say scale = 1, or multiply the file by 10,000."
+            "They look like reflectance 0-1 already: say scale = 1 (--scale 1), or multiply the file by 10,000."
             if dark
             else f"They look like reflectance x {255 if info.dtype == 'uint8' else 10000}: say scale = "
             f"{'1/255' if info.dtype == 'uint8' else '1e-4'}, or divide the file."

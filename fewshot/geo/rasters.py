@@ -15,7 +15,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.features
 import rasterio.warp
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -342,9 +342,10 @@ def _read(
     """Read bands of an open raster, and where they are valid."""
     flags = raster.mask_flag_enums
     masked = any(MaskFlags.all_valid not in flag for flag in flags) and (alpha or MaskFlags.alpha not in flags[0])
+    shown = _RasterioWindow(window.column, window.row, window.width, window.height) if window else None
     found = raster.read(
         indexes=bands,
-        window=_RasterioWindow(window.column, window.row, window.width, window.height) if window else None,
+        window=shown,
         out_shape=(len(bands) if bands else raster.count, size, size) if size else None,
         resampling=Resampling.average,
         masked=masked,
@@ -354,6 +355,14 @@ def _read(
     valid = np.ones(values.shape, np.bool_)
     if masked:
         np.logical_not(np.moveaxis(np.ma.getmaskarray(found), 0, -1), out=valid)
+    if not masked and alpha and ColorInterp.alpha in raster.colorinterp:
+        # Beside one or three bands GDAL takes an alpha band for the mask itself, beside others it does not.
+        number = raster.colorinterp.index(ColorInterp.alpha) + 1
+        seen = raster.read(
+            number, window=shown, out_shape=(size, size) if size else None, resampling=Resampling.average
+        )
+        valid &= (seen > 0)[..., np.newaxis]
+        values[~valid] = 0
     if np.issubdtype(values.dtype, np.floating):
         valid &= np.isfinite(values)
         values[~valid] = 0

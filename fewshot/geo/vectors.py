@@ -57,7 +57,12 @@ def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
     """
     field = _field(path, field)
     frame = _guarded(path, lambda: pyogrio.read_dataframe(gdal_name(path), columns=[field], read_geometry=False))
-    return tuple(sorted((_plain(value) for value in frame[field].dropna().unique()), key=str))
+    return tuple(sorted((_plain(value) for value in frame[field][~_blank(frame[field])].unique()), key=str))
+
+
+def _blank(values: Any) -> Any:
+    """Return which values of a field are missing, or text of spaces alone."""
+    return values.isna() | (values.astype(str).str.strip() == "")
 
 
 def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: str) -> Features:
@@ -89,7 +94,7 @@ def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: st
     if grid.crs is None:
         raise RasterError(f"{scene} names no CRS, so {path} cannot be laid over it")
     total = len(frame)
-    usable = frame[~(frame.geometry.isna() | frame.geometry.is_empty | frame[field].isna())]
+    usable = frame[~(frame.geometry.isna() | frame.geometry.is_empty | _blank(frame[field]))]
     shapes = _in_pixels(usable, grid)
     inside = _lie_in(shapes, grid)
     if not inside.any():
@@ -107,11 +112,12 @@ def _field(path: Path, field: str | None) -> str:
         raise DamagedDataError(f"{path} has the layers {names}; expected one. Copy the one you mean to its own file.")
     fields = [str(name) for name in _guarded(path, lambda: pyogrio.read_info(source))["fields"]]
     has = f"{path} has the fields {', '.join(fields) or 'none'}"
+    remedy = "ame the one that holds the class (--label-field), or the area's name."
     if field is not None and field not in fields:
-        raise RecipeError(f"{has}; expected {field!r}. Name the one that holds the class (or the area's name).")
+        raise RecipeError(f"{has}; expected {field!r}. N{remedy}")
     found = [field] if field is not None else fields if len(fields) == 1 else [f for f in USUAL_FIELDS if f in fields]
     if not found:
-        raise RecipeError(f"{has}; name the one that holds the class (or the area's name).")
+        raise RecipeError(f"{has}; n{remedy}")
     return str(found[0])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.errors import ManifestError
+from fewshot.errors import ManifestError, RasterError
 from fewshot.geo.labels import read_class_numbers
 from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, Colour, LandClass, class_table
 from fewshot.geo.rasters import RasterReader, describe_raster
@@ -104,10 +104,13 @@ def _of_labels(path: Path, field: str | None) -> ClassTable:
         found = read_values(path, field=field)
     else:
         found, colours = read_class_numbers(path, RasterReader()), dict(describe_raster(path).colours)
+    found = list(found)
+    if not found:
+        raise RasterError(f"{path} has no label with a class; expected at least two classes")
     rows: list[dict[str, Any]] = []
     taken: set[Colour] = set()
     # Numbers in their order, then names in theirs.
-    for value in sorted(found, key=lambda value: (isinstance(value, str), value if isinstance(value, str) else 0)):
+    for value in sorted(found, key=lambda one: (1, 0, one) if isinstance(one, str) else (0, one, "")):
         number = isinstance(value, int)
         colour = colours.get(value) if number else None
         if colour is not None and colour not in taken:

@@ -51,6 +51,8 @@ class LabelPlan:
             raise RecipeError(
                 f"--holdout is a share from 0 to less than 1, and goes without --validation; received {self.holdout}"
             )
+        if self.seed < 0:
+            raise RecipeError(f"--seed is 0 or more; received {self.seed}")
         if self.radius < 0 or (self.apart is not None and self.apart < 1):
             raise RecipeError(
                 f"--radius is 0 or more and --apart 1 or more pixels; received {self.radius} and {self.apart}"
@@ -70,6 +72,11 @@ class Examples:
     rows: IntArray
     columns: IntArray
     labels: Labels
+
+    @classmethod
+    def none(cls) -> "Examples":
+        """Return no examples."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32))
 
     def __len__(self) -> int:
         """Return the number of pixels."""
@@ -153,8 +160,7 @@ def _labelled(labels: Labels, window: Window, lattice: int) -> Examples:
 
 
 def _joined(parts: list[Examples]) -> Examples:
-    none = np.zeros(0, np.int64)
-    parts = [Examples(none, none, none.astype(np.int32)), *parts]
+    parts = [Examples.none(), *parts]
     return Examples(
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.columns for part in parts]),

@@ -72,7 +72,9 @@ def read_regions(path: Path, to: Path, common: MapRequest) -> list[tuple[str, Ma
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, skipinitialspace=True)
-            rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in table]
+            read = list(table)
+            rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in read]
+            long = [number for number, row in enumerate(read, start=2) if None in row]
             found = [name for name in table.fieldnames or () if name]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"{path} cannot be read as CSV: {error}") from error
@@ -82,6 +84,11 @@ def read_regions(path: Path, to: Path, common: MapRequest) -> list[tuple[str, Ma
             f"{path} has the columns {', '.join(found) or 'none'} and {len(rows)} regions; expected "
             f"{', '.join(COLUMNS)}, and if wanted {', '.join(MAY_HAVE)}"
         )
+    for number, row in enumerate(rows, start=2):
+        empty = [name for name in COLUMNS if not row[name]]
+        if empty or number in long:
+            what = f"no {' and no '.join(empty)}" if empty else "more cells than the table has columns"
+            raise ManifestError(f"{path}, line {number}: {what}; expected one cell a column ({', '.join(found)})")
     names = [row["name"] for row in rows]
     for name in names:
         if not name or name in (".", "..") or "/" in name or names.count(name) > 1:

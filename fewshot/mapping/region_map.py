@@ -14,6 +14,7 @@ from fewshot.mapping.accuracy import Accuracy, assess
 from fewshot.mapping.adapting import Learned, learn
 from fewshot.mapping.arrivals import Arrivals
 from fewshot.mapping.blend import Block, Parts, assemble
+from fewshot.mapping.examples import Examples
 from fewshot.mapping.groups import Job
 from fewshot.mapping.layout import plan_windows
 from fewshot.mapping.model import AdaptedModel, Card, Predictor
@@ -163,10 +164,12 @@ def predict_all(job: Job, engine: Engine, work: WorkFolder, arrivals: Arrivals, 
 
 def make_validation(scene: Scene, card: Card, request: MapRequest, learned: Learned) -> Validation | None:
     """Return the labels to compare the map with, if there are any."""
+    table = learned.model.table
+    if request.check is not None:
+        return open_validation(scene, request.check, table, Examples.none(), apart=1)
     plan, support = request.labels, learned.examples
     if plan is None or support is None:
         return None
-    table = learned.model.table
     if learned.split is not None:
         kept = learned.split
         return Validation(len(table.names), support, kept.apart, examples=kept.validation)

@@ -1,11 +1,13 @@
 """What is to be mapped, and how."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fewshot.errors import RecipeError
 from fewshot.mapping.examples import LabelPlan
 from fewshot.mapping.layout import WindowPlan
+from fewshot.mapping.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class MapRequest:
         to: The map to write, `.tif`; the other files are named after it.
         labels: The region's own labels; or
         adapted: a model adapted before, as `save_adapted` wrote it.
+        check: Labels to validate a map of such a model with: its `validation`.
         classes: Class table (CSV or TOML) with names, numbers and colours.
         bands: Overrules the descriptions of the scene's bands; see `match_bands`.
         scale: What one digital number is worth to the network, where the file does not say and the card is wrong.
@@ -32,6 +35,7 @@ class MapRequest:
     to: Path
     labels: LabelPlan | None = None
     adapted: Path | None = None
+    check: LabelPlan | None = None
     classes: Path | None = None
     bands: tuple[str | int, ...] = ()
     scale: float | None = None
@@ -46,5 +50,29 @@ class MapRequest:
         """Check what goes together."""
         if (self.labels is None) == (self.adapted is None):
             raise RecipeError("a map needs labels, or a model adapted before: give one of --labels and --adapted")
+        if self.adapted is not None and (self.classes is not None or self.steps is not None):
+            raise RecipeError("--classes and --steps go with --labels; a model adapted before has its classes")
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise RecipeError(f"--scale says what one unit of the scene is worth, more than 0; received {self.scale}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
+        self._require_room()
+
+    def _require_room(self) -> None:
+        """Refuse a map that would be written over what it is made from.
+
+        Raises:
+            RecipeError: if it would, or if a folder has its name.
+        """
+        plans = [plan for plan in (self.labels, self.check) if plan is not None]
+        named = [*self.scenes, self.adapted, self.classes, *(plan.path for plan in plans)]
+        named += [plan.validation for plan in plans]
+        inputs = {Path(path).resolve() for path in named if path is not None}
+        kept = [self.save_adapted] if self.save_adapted is not None else []
+        for written in (*Outputs(self.to).all(), *kept):
+            if written.resolve() in inputs:
+                raise RecipeError(f"{written} is an input of the map and would be overwritten; give --to another name")
+            if written.is_dir():
+                raise RecipeError(f"{written} is a folder; name a file that the map may be written to")
+        if any(path in Outputs(self.to).all() for path in kept):
+            raise RecipeError(f"--save-adapted {self.save_adapted} is a file of the map itself; give it another name")

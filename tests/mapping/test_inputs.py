@@ -99,7 +99,7 @@ def test_a_scene_without_a_crs(make_case: Callable[..., Case], tmp_path: Path) -
     case, bare = make_case(name="may"), make_case(name="bare", crs=None)
     with pytest.raises(RasterError, match="names no CRS.*rio edit-info"):
         run(bare.request(output(tmp_path), labels=LabelPlan(case.labels)))
-    run(case.request(tmp_path / "may.tif", save_adapted=tmp_path / "mine.npz"))
+    run(case.request(tmp_path / "first.tif", save_adapted=tmp_path / "mine.npz"))
     report = run(bare.request(output(tmp_path), adapted=tmp_path / "mine.npz"))
     assert any("names no CRS, so neither does the map" in note for note in report.notes)
     with rasterio.open(output(tmp_path)) as raster:
@@ -111,7 +111,7 @@ def test_a_scene_without_data(make_case: Callable[..., Case], tmp_path: Path) ->
     empty = write_scene(tmp_path / "empty.tif", np.zeros_like(case.pixels), case.grid)
     with pytest.raises(RasterError, match=r"no label of .* is left that counts\. .* 24 labelled pixels lie where"):
         run(case.request(output(tmp_path), scenes=(str(empty),)))
-    run(case.request(tmp_path / "may.tif", save_adapted=tmp_path / "mine.npz"))
+    run(case.request(tmp_path / "first.tif", save_adapted=tmp_path / "mine.npz"))
     with pytest.raises(RasterError, match="no pixel with data"):
         run(case.request(output(tmp_path), scenes=(str(empty),), adapted=tmp_path / "mine.npz"))
     assert made_files(tmp_path) <= {".map.tif.work"}
@@ -133,7 +133,6 @@ def test_values_in_another_unit_are_refused(
         run(case.request(output(tmp_path), **changed))
 
 
-@pytest.mark.parametrize(("stated", "scale"), [(None, 1.0), (1e-3, None)])
 def test_numbers_that_are_no_8_bit_pictures_are_refused(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case()
     bands = tuple(fakes.FakeBand(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
@@ -143,6 +142,7 @@ def test_numbers_that_are_no_8_bit_pictures_are_refused(make_case: Callable[...,
     assert run(case.request(output(tmp_path), scale=1e-4), model).files
 
 
+@pytest.mark.parametrize(("stated", "scale"), [(None, 1.0), (1e-3, None)])
 def test_the_scale_of_the_file_or_the_user_is_kept_to(
     make_case: Callable[..., Case], tmp_path: Path, stated: float | None, scale: float | None
 ) -> None:
@@ -325,3 +325,79 @@ def test_a_validation_raster_that_the_classes_cannot_read_is_refused_before_anyt
     table.write_text("\n".join(["id,name", *rows]), encoding="utf-8")
     report = run(replace(request, classes=table), model)
     assert report.accuracy is not None and report.accuracy.overall > 0.99
+
+
+def test_a_map_is_not_written_over_what_it_is_made_from(case: Case, tmp_path: Path) -> None:
+    before = case.scene.read_bytes()
+    for to in (case.scene, case.scene.parent / "." / case.scene.name):
+        with pytest.raises(RecipeError, match=r"scene\.tif is an input of the map and would be overwritten"):
+            case.request(to)
+    with pytest.raises(RecipeError, match=r"scene\.json is an input"):
+        case.request(case.scene, labels=LabelPlan(case.scene.with_suffix(".json")), scenes=("other.tif",))
+    with pytest.raises(RecipeError, match="is a file of the map itself"):
+        case.request(tmp_path / "map.tif", save_adapted=tmp_path / "map.json")
+    (tmp_path / "folder.tif").mkdir()
+    with pytest.raises(RecipeError, match=r"folder\.tif is a folder"):
+        case.request(tmp_path / "folder.tif")
+    assert case.scene.read_bytes() == before
+
+
+@pytest.mark.parametrize("scale", [0.0, -1e-4, float("nan"), float("inf")])
+def test_scales_that_cannot_be_are_refused(case: Case, tmp_path: Path, scale: float) -> None:
+    with pytest.raises(RecipeError, match="more than 0; received"):
+        case.request(output(tmp_path), scale=scale)
+
+
+def test_an_alpha_band_says_where_there_is_data_beside_any_number_of_bands(
+    make_case: Callable[..., Case], tmp_path: Path
+) -> None:
+    case = make_case(60, 50)
+    pixels = np.concatenate([case.pixels, case.pixels[..., :1], np.full((60, 50, 2), 255)], axis=-1).astype(np.uint16)
+    pixels[:10, :, -1] = 0
+    write_scene(case.scene, pixels, case.grid, names=("B4", "B8", "B2", "B3", ""), nodata=None)
+    with rasterio.open(case.scene, "r+") as raster:
+        raster.colorinterp = [*raster.colorinterp[:-1], rasterio.enums.ColorInterp.alpha]
+    run(case.request(output(tmp_path)))
+    assert np.array_equal(read(output(tmp_path)) == 0, pixels[..., -1] == 0)
+
+
+def test_eight_bit_numbers_are_no_reflectance_x_10000(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case()
+    write_scene(case.scene, (case.pixels // 40).astype(np.uint8), case.grid, nodata=None)
+    with pytest.raises(RasterError, match=r"has 8-bit numbers; .* no more than 0\.0255.*--scale 0\.00392"):
+        run(case.request(output(tmp_path)))
+
+
+def test_classes_that_are_blank_are_counted_and_numbers_are_in_their_order(
+    make_case: Callable[..., Case], tmp_path: Path
+) -> None:
+    import geopandas
+
+    case = make_case()
+    frame = geopandas.read_file(case.labels)
+    frame["class"] = frame["class"].map(dict(zip(fakes.CLASSES, ("10", "9", "2"), strict=True)))
+    frame.loc[0, "class"] = "  "
+    frame.to_file(tmp_path / "blank.gpkg")
+    report = run(case.request(output(tmp_path), labels=LabelPlan(tmp_path / "blank.gpkg")))
+    assert any("1 " in note and "no class" in note for note in report.notes)
+    numbers = frame.iloc[1:].astype({"class": int})
+    numbers.to_file(tmp_path / "numbers.gpkg")
+    report = run(case.request(output(tmp_path), labels=LabelPlan(tmp_path / "numbers.gpkg")))
+    assert report.table.names == ("2", "9", "10")
+    frame.assign(**{"class": ""}).to_file(tmp_path / "none.gpkg")
+    with pytest.raises(RasterError, match="no label with a class"):
+        run(case.request(output(tmp_path), labels=LabelPlan(tmp_path / "none.gpkg")))
+
+
+def test_a_map_without_labels_of_its_own_is_validated_with_others(
+    make_case: Callable[..., Case], tmp_path: Path
+) -> None:
+    case = make_case()
+    run(case.request(tmp_path / "first.tif", save_adapted=tmp_path / "mine.npz"))
+    check = LabelPlan(case.labels, validation=case.labels)
+    report = run(case.request(output(tmp_path), adapted=tmp_path / "mine.npz", check=check))
+    assert report.accuracy is not None
+    assert (report.accuracy.overall, int(np.sum(report.accuracy.confusion))) == (1.0, 24)
+    for changed in ({"classes": case.labels}, {"steps": 3}):
+        with pytest.raises(RecipeError, match="--classes and --steps go with --labels"):
+            case.request(output(tmp_path), adapted=tmp_path / "mine.npz", **changed)

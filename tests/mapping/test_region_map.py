@@ -157,7 +157,7 @@ def test_other_labels_say_how_good_the_map_is(make_case: Callable[..., Case], tm
 def test_an_adapted_model_maps_the_next_scene_without_labels(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case, other = make_case(name="may"), make_case(75, 110, name="june", each=0)
     model = FakePredictor()
-    run(case.request(tmp_path / "may.tif", save_adapted=tmp_path / "kept" / "mine.npz"), model)
+    run(case.request(tmp_path / "first.tif", save_adapted=tmp_path / "kept" / "mine.npz"), model)
     report = run(other.request(output(tmp_path), adapted=tmp_path / "kept" / "mine.npz"))
     assert report.table.names == ("forest", "town", "water")
     assert (read(output(tmp_path)) == values_of(other.truth)).mean() > 0.99

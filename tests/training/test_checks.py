@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_a_run_is_not_tested_where_it_has_been(tmp_path: Path) -> None:
 def test_bands_and_classes_in_another_order_are_others() -> None:
     from fewshot.training.measure import require_same_images
 
-    ours = {"shape": [8, 8, 2], "bands": ["B4", "B8"], "classes": ["oats", "maize"]}
+    ours: dict[str, list[Any]] = {"shape": [8, 8, 2], "bands": ["B4", "B8"], "classes": ["oats", "maize"]}
     require_same_images(ours, ours, "mine")
     require_same_images({}, ours, "mine")  # a run that did not write it down
     for kind in ("bands", "classes"):
