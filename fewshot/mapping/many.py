@@ -150,19 +150,32 @@ def _interrupted(request: MapRequest) -> bool:
 
 
 def write_table(path: Path, results: Sequence[RegionResult]) -> None:
-    """Write the summary table as CSV.
+    """Write the summary table as CSV; regions that were mapped before keep the figures they have in it.
 
     Raises:
         ArtifactError: if it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        before = _rows_before(path)
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, ROW, restval="")
             table.writeheader()
-            table.writerows(result.row() for result in results)
+            for result in results:
+                old = before.get(result.name, {}) if result.state == "skipped" else {}
+                table.writerow(old | {key: value for key, value in result.row().items() if value})
     except OSError as error:
         raise ArtifactError(f"{path} cannot be written: {error}") from error
+
+
+def _rows_before(path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of a summary that was written before, by region; none of one that cannot be read."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    return {row["region"]: {name: row[name] or "" for name in ROW} for row in rows if set(ROW) <= set(row)}
 
 
 def table_lines(results: Sequence[RegionResult]) -> Iterator[str]:

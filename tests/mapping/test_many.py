@@ -79,8 +79,20 @@ def test_with_resume_only_what_is_missing_is_mapped(
     assert [result.state for result in again] == ["skipped", "mapped", "skipped"]
     lines = list(table_lines(again))
     assert lines[0].startswith("region") and "skipped" in lines[1] and "its map is there already" in lines[1]
-    write_table(tmp_path / "new" / "table.csv", again)
-    assert (tmp_path / "new" / "table.csv").read_text(encoding="utf-8").count("\n") == 4
+    written = tmp_path / "new" / "table.csv"
+    write_table(written, first)
+    write_table(written, again)
+    rows = list(csv.DictReader(written.open(encoding="utf-8")))
+    assert [row["state"] for row in rows] == ["skipped", "mapped", "skipped"]
+    assert all(row["classes"] == "3" and row["support_loss"] for row in rows)  # skipped ones as they were mapped
+
+
+@pytest.mark.parametrize(("row", "said"), [("a,s.tif", "no labels"), ("a,s.tif,p.gpkg,more", "more cells")])
+def test_a_row_that_is_not_as_long_as_the_table_is_named(tmp_path: Path, row: str, said: str) -> None:
+    path = tmp_path / "regions.csv"
+    path.write_text(f"name,scene,labels\n{row}\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=f"regions.csv, line 2: {said}"):
+        read_regions(path, tmp_path, common(path))
 
 
 def test_columns_of_a_region_overrule_the_options(tmp_path: Path) -> None:
