@@ -242,7 +242,7 @@ def test_class_folders_of_rasters_need_their_scale(tmp_path: Path) -> None:
     bands = np.arange(5 * 4 * 4, dtype=np.uint16).reshape(5, 4, 4) * 100
     bands[2, 0, 0] = 65535
     write_raster(tmp_path / "north/water/0.tif", bands, nodata=65535)
-    with pytest.raises(RasterError, match="uint16.*scale = 1e-4"):
+    with pytest.raises(RasterError, match="uint16.*data.scale.*1e-4"):
         read_class_folders(tmp_path)
     read = read_class_folders(tmp_path, scale=1e-4)
     expected = np.moveaxis(bands, 0, -1) * 1e-4
