@@ -112,12 +112,13 @@ def _field(path: Path, field: str | None) -> str:
         raise DamagedDataError(f"{path} has the layers {names}; expected one. Copy the one you mean to its own file.")
     fields = [str(name) for name in _guarded(path, lambda: pyogrio.read_info(source))["fields"]]
     has = f"{path} has the fields {', '.join(fields) or 'none'}"
-    remedy = "ame the one that holds the class (--label-field), or the area's name."
+    remedy = "Name the one that holds the class (--label-field), or the area's name."
     if field is not None and field not in fields:
-        raise RecipeError(f"{has}; expected {field!r}. N{remedy}")
-    found = [field] if field is not None else fields if len(fields) == 1 else [f for f in USUAL_FIELDS if f in fields]
+        raise RecipeError(f"{has}; expected {field!r}. {remedy}")
+    usual = [name for wanted in USUAL_FIELDS for name in fields if name.casefold() == wanted]
+    found = [field] if field is not None else fields if len(fields) == 1 else usual
     if not found:
-        raise RecipeError(f"{has}; n{remedy}")
+        raise RecipeError(f"{has}, none of a usual name. {remedy}")
     return str(found[0])
 
 

@@ -155,7 +155,12 @@ def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: st
             )
         return parts[split]
     found = datasets.read_data(recipe.data, paths)
-    require_same_images(record.get("images", {}), datasets.describe_images(found, recipe.tasks), found.name)
+    require_same_images(
+        record.get("images", {}),
+        datasets.describe_images(found, recipe.tasks),
+        found.name,
+        any_size=recipe.network.kind in ("unet", "resnet12") or recipe.network.readout == "average",
+    )
     if split != "test":
         return datasets.split_data(found, recipe.data)[split]
     seen = {
@@ -165,13 +170,16 @@ def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: st
     return unseen_regions(found, recipe, seen)
 
 
-def require_same_images(ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str) -> None:
+def require_same_images(
+    ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str, *, any_size: bool = False
+) -> None:
     """Refuse data whose pictures a run cannot read.
 
     Args:
         ours: Of the run, as `run.json` holds it.
         theirs: Of the data.
         name: Of the data.
+        any_size: Whether the network reads pictures of any size, and only the number of bands must be the same.
 
     Raises:
         RecipeError: if shape, bands or global classes differ.
@@ -179,7 +187,8 @@ def require_same_images(ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, 
     words = {"shape": "pictures of rows x columns x bands", "bands": "the bands", "classes": "the classes"}
     for kind, what in words.items():
         known, found = list(ours.get(kind, ())), list(theirs[kind])
-        if known and found and known != found:
+        alike = known[-1:] == found[-1:] if kind == "shape" and any_size else known == found
+        if known and found and not alike:
             raise RecipeError(
                 f"{name} has {what} {_listed(found)}; the run was trained with {_listed(known)}, in this order. Name "
                 "data of the same kind (for scenes: the same [[bands]], classes and [patches] size in their list)."

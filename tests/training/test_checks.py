@@ -96,6 +96,9 @@ def test_bands_and_classes_in_another_order_are_others() -> None:
 
     ours: dict[str, list[Any]] = {"shape": [8, 8, 2], "bands": ["B4", "B8"], "classes": ["oats", "maize"]}
     require_same_images(ours, ours, "mine")
+    require_same_images(ours, {**ours, "shape": [16, 16, 2]}, "mine", any_size=True)
+    with pytest.raises(RecipeError, match="16, 16, 3"):
+        require_same_images(ours, {**ours, "shape": [16, 16, 3]}, "mine", any_size=True)
     require_same_images({}, ours, "mine")  # a run that did not write it down
     for kind in ("bands", "classes"):
         with pytest.raises(RecipeError, match=f"mine has the {kind} .* in this order"):
