@@ -32,7 +32,7 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, RecipeError
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
-from fewshot.training import datasets, measure
+from fewshot.training import measure
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder
 from serving.card import CARD_NAME, EXTRA, Accuracy, Band, Card, ClassEntry, DataSource, InputSize, Limits, Rates
@@ -94,7 +94,7 @@ def export(run: Path, to: Path, options: Options | None = None) -> Path:
     target = version_folder(to, name, options.version)
 
     # The run: its data tells the size of a picture and the classes; its weights the rest.
-    regions = training_regions(folder, recipe, options.data)
+    regions = measure.own_parts(recipe, folder, options.data)["train"]
     learner = load_learner(folder, regions, options.settings)
     if learner.transductive and not options.transductive:
         raise ArtifactError(
@@ -170,18 +170,6 @@ def publish(target: Path, write: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
-
-
-def training_regions(folder: RunFolder, recipe: Recipe, paths: Sequence[Path]) -> RegionSet:
-    """Read the regions that the run was trained on.
-
-    Raises:
-        ArtifactError: if the data is no longer divided as it was.
-    """
-    paths = paths or [Path(path) for path in folder.read_json("run.json").get("data", ())]
-    parts = datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)
-    folder.require_same_parts({name: datasets.seen_names(part) for name, part in parts.items()})
-    return parts["train"]
 
 
 def load_learner(folder: RunFolder, regions: RegionSet, settings: Sequence[str]) -> MetaLearner:

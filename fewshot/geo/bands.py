@@ -77,7 +77,7 @@ def own_bands(info: RasterInfo, *, scale: float | None = None) -> tuple[Band, ..
     Raises:
         RasterError: if the scale is not known.
     """
-    stated = all((info.scales[i], info.offsets[i]) != (1.0, 0.0) for i in range(info.bands))
+    stated = all(info.states_scale(number) for number in range(1, info.bands + 1))
     if scale is None and not stated and info.dtype != "uint8":
         raise RasterError(
             f"{info.path} has {info.dtype} pixels, whose scale is not known; say what one unit is worth, such as "
@@ -264,8 +264,8 @@ def _scaled(
 
 def scaling(band: Band, info: RasterInfo, number: int) -> tuple[float, float]:
     """Return scale and offset of the file's band `number`: the file's own if it states any, else the band's."""
-    stated = info.scales[number - 1], info.offsets[number - 1]
-    return stated if stated != (1.0, 0.0) else (band.scale, band.offset)
+    own = info.scales[number - 1], info.offsets[number - 1]
+    return own if info.states_scale(number) else (band.scale, band.offset)
 
 
 def check_units(values: FloatArray, valid: BoolArray, info: RasterInfo, match: BandMatch) -> None:

@@ -89,6 +89,10 @@ class RasterInfo:
         """The number of bands."""
         return len(self.names)
 
+    def states_scale(self, number: int) -> bool:
+        """Whether the file says what one unit of band `number`, counted from 1, is worth."""
+        return (self.scales[number - 1], self.offsets[number - 1]) != (1.0, 0.0)
+
 
 def describe_raster(path: Path) -> RasterInfo:
     """Read what a raster says of itself.

@@ -127,8 +127,7 @@ def require_8_bit(info: RasterInfo, match: BandMatch) -> None:
     Raises:
         RasterError: if a band has other numbers, and does not say what one is worth.
     """
-    numbers = [number for number in match.numbers if number is not None]
-    stated = all((info.scales[number - 1], info.offsets[number - 1]) != (1.0, 0.0) for number in numbers)
+    stated = all(info.states_scale(number) for number in match.numbers if number is not None)
     if info.dtype != "uint8" and not stated:
         raise RasterError(
             f"{info.path} has {info.dtype} pixels without a scale; the model reads 8-bit pictures, 0-255. Say what one "

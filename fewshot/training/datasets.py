@@ -208,7 +208,10 @@ def describe_images(region_set: RegionSet, tasks: TasksTable) -> dict[str, list[
     return {"shape": list(region_set.store.shape), "bands": bands, "classes": classes}
 
 
-def seen_names(part: RegionSet) -> dict[str, list[str]]:
-    """Return the places and classes of a part, which no test may show again."""
-    classes = {name for region in part.regions for name in region.class_names}
-    return {"places": sorted({region.place for region in part.regions}), "classes": sorted(classes)}
+def seen_names(parts: Mapping[str, RegionSet]) -> dict[str, dict[str, list[str]]]:
+    """Return the places and classes of each part; those that a run has seen no test may show again."""
+    found = {}
+    for name, part in parts.items():
+        classes = {own for region in part.regions for own in region.class_names}
+        found[name] = {"places": sorted({region.place for region in part.regions}), "classes": sorted(classes)}
+    return found

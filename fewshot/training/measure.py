@@ -135,6 +135,24 @@ def mean_and_interval(values: Array) -> dict[str, float]:
     return {"mean": float(np.mean(values)), "ci95": half}
 
 
+def own_parts(recipe: Recipe, folder: RunFolder, paths: Sequence[Path] = ()) -> dict[str, RegionSet]:
+    """Read the data that a run was trained on, divided as it was then.
+
+    Args:
+        recipe: Of the run.
+        folder: Of the run.
+        paths: Where the data is now, if it has moved.
+
+    Raises:
+        DataNotFoundError: if it is not there.
+        ArtifactError: if it is no longer divided as it was.
+    """
+    paths = paths or [Path(path) for path in folder.read_json("run.json").get("data", ())]
+    parts = datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)
+    folder.require_same_parts(datasets.seen_names(parts))
+    return parts
+
+
 def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: str) -> RegionSet:
     """Return the regions to evaluate on: a part of the run's own data, or other data without what the run has seen.
 
@@ -145,9 +163,7 @@ def run_data(recipe: Recipe, folder: RunFolder, paths: Sequence[Path], split: st
     """
     record = folder.read_json("run.json")
     if not paths:
-        own = [Path(path) for path in record["data"]]
-        parts = datasets.split_data(datasets.read_data(recipe.data, own), recipe.data)
-        folder.require_same_parts({name: datasets.seen_names(part) for name, part in parts.items()})
+        parts = own_parts(recipe, folder)
         if split not in parts:
             raise RecipeError(
                 f"Recipe {recipe.name} sets no {split} regions of its own data apart; it has: {', '.join(parts)}. "

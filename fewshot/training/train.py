@@ -140,7 +140,7 @@ def record_run(
     Raises:
         ArtifactError: if a run is resumed on data that is divided in another way.
     """
-    names = {name: datasets.seen_names(part) for name, part in parts.items()}
+    names = datasets.seen_names(parts)
     if resumed:
         folder.require_same_parts(names)
     folder.write_json(

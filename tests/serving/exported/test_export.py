@@ -16,10 +16,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
+from fewshot.training.measure import own_parts
 from fewshot.training.run import RunFolder
 from serving import export as module
 from serving.card import read_card
-from serving.export import Options, export, find_accuracy, publish, training_regions, version_folder
+from serving.export import Options, export, find_accuracy, publish, version_folder
 from serving.predictor import LocalPredictor
 
 
@@ -210,7 +211,7 @@ def test_data_that_moved_is_named(
     with pytest.raises(DataNotFoundError, match="gone"):
         export(run, tmp_path)
     folder = RunFolder(run)
-    assert training_regions(folder, folder.recipe(), (pictures_folder,)).region_names == ("hill",)
+    assert own_parts(folder.recipe(), folder, (pictures_folder,))["train"].region_names == ("hill",)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", ".hidden"])
