@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from fewshot.errors import FewshotError
-from serving.flags import FLAGS, read_flags
+from serving.server.flags import FLAGS, read_flags
 
 
 def kind_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,9 +117,9 @@ def evaluate(
     **asked: Any,
 ) -> None:
     """Evaluate RUN on tasks of regions it has not seen."""
-    from fewshot.training.evaluate import evaluate as run_evaluation
-    from fewshot.training.measure import Request
-    from fewshot.training.report import print_report, write_report
+    from fewshot.training.evaluation.evaluate import evaluate as run_evaluation
+    from fewshot.training.evaluation.measure import Request
+    from fewshot.training.evaluation.report import print_report, write_report
 
     asked["shots"], asked["steps"] = numbers(asked["shots"], "--shots"), numbers(asked["steps"], "--steps")
     asked["bands"] = tuple(name.strip() for name in (asked["bands"] or "").split(",") if name.strip())
@@ -158,9 +158,9 @@ def export(  # noqa: PLR0913 (one parameter an option)
     **asked: Any,
 ) -> None:
     """Export RUN as a SavedModel that adapts in each request: TO/NAME/VERSION."""
-    from serving.card import Limits
-    from serving.export import Options
-    from serving.export import export as run_export
+    from fewshot.exported.card import Limits
+    from serving.graph.export import Options
+    from serving.graph.export import export as run_export
 
     limits = Limits(max_steps, max_support, max_queries, max_classes)
     folder = run_export(run, to, Options(data=paths, limits=limits, **asked))
@@ -190,7 +190,7 @@ def numbers(text: str | None, option: str) -> tuple[int, ...]:
 def recipes(context: click.Context) -> None:
     """List the recipes; `fewshot recipes show NAME` prints one."""
     if context.invoked_subcommand is None:
-        from fewshot.training.report import print_recipes
+        from fewshot.training.evaluation.report import print_recipes
 
         print_recipes()
 
@@ -219,7 +219,7 @@ files_option = click.option(
 @kind_errors
 def list_data() -> None:
     """List the data sets: licence, size, how to get them."""
-    from fewshot.data.catalogue import print_manifests
+    from fewshot.data.catalogue.listing import print_manifests
 
     print_manifests()
 
@@ -229,8 +229,8 @@ def list_data() -> None:
 @kind_errors
 def show_data(name: str) -> None:
     """Print all facts of the data set NAME (or of a manifest of your own, a TOML file)."""
-    from fewshot.data.catalogue import print_manifest
-    from fewshot.data.manifest import read_manifest
+    from fewshot.data.catalogue.listing import print_manifest
+    from fewshot.data.catalogue.manifest import read_manifest
 
     print_manifest(read_manifest(name))
 
@@ -242,9 +242,9 @@ def show_data(name: str) -> None:
 @kind_errors
 def fetch_data(name: str, folder: Path, files: tuple[str, ...]) -> None:
     """Download the data set NAME; interrupted, the same command goes on."""
-    from fewshot.data.catalogue import print_fetched
-    from fewshot.data.fetch import fetch
-    from fewshot.data.manifest import read_manifest
+    from fewshot.data.catalogue.fetch import fetch
+    from fewshot.data.catalogue.listing import print_fetched
+    from fewshot.data.catalogue.manifest import read_manifest
 
     manifest = read_manifest(name)
     print_fetched(manifest, fetch(manifest, folder, only=files), folder)
@@ -263,9 +263,9 @@ def verify_data(
     deep: bool,  # noqa: FBT001 (click passes options by name)
 ) -> None:
     """Name every missing, truncated or altered file of the data set NAME in FOLDER; exit code 1 if there is any."""
-    from fewshot.data.catalogue import print_verification
-    from fewshot.data.manifest import read_manifest
-    from fewshot.data.verify import verify
+    from fewshot.data.catalogue.listing import print_verification
+    from fewshot.data.catalogue.manifest import read_manifest
+    from fewshot.data.catalogue.verify import verify
 
     manifest = read_manifest(name)
     found = verify(manifest, folder, only=files, deep=deep)
@@ -282,7 +282,7 @@ def verify_data(
 @kind_errors
 def simulate_data(folder: Path, regions: int, patches: int, seed: int) -> None:
     """Write a simulated Earth in SEN12MS's layout; interrupted, the same command goes on."""
-    from fewshot.data.earth_files import write_earth
+    from fewshot.data.earth.files import write_earth
     from fewshot.training.datasets import progress_bar
 
     with progress_bar("Simulating", "patches") as show:
@@ -307,8 +307,8 @@ def prepare_data(
     skip_damaged: bool,  # noqa: FBT001
 ) -> None:
     """Index the data set NAME in FOLDER, so that it opens at once; interrupted, the same command goes on."""
-    from fewshot.data.sen12ms import PREPARED, Cut
-    from fewshot.data.sen12ms_index import prepare
+    from fewshot.data.sources.sen12ms import PREPARED, Cut
+    from fewshot.data.sources.sen12ms_index import prepare
     from fewshot.training.datasets import progress_bar
 
     Cut(window)
@@ -351,7 +351,7 @@ def serve(folder: Path | None, **given: Any) -> None:
 
     FOLDER/NAME/VERSION/ is what `fewshot export --to FOLDER` writes. TF Serving's own flags work too.
     """
-    from serving.server import serve as run_server
+    from serving.server.server import serve as run_server
 
     run_server(read_flags(folder, given))
 
@@ -375,8 +375,8 @@ def predict(
     **asked: Any,
 ) -> None:
     """Adapt a model to labelled pictures, whose folders are the classes, and classify others."""
-    from fewshot.mapping.pictures import PictureRequest, classify_pictures, draw_pictures
-    from serving.predictor import open_predictor
+    from fewshot.exported.predictor import open_predictor
+    from fewshot.mapping.classify import PictureRequest, classify_pictures, draw_pictures
 
     request = PictureRequest(**asked)
     with open_predictor(one_target(model, server)) as predictor:
@@ -495,10 +495,10 @@ def map_many_command(regions: Path, to: Path, **asked: Any) -> None:
 
 def map_request(asked: dict[str, Any]) -> Any:
     """Return what the options of a map ask for."""
-    from fewshot.mapping.examples import LabelPlan
-    from fewshot.mapping.layout import WindowPlan
     from fewshot.mapping.many import split_bands
+    from fewshot.mapping.predict.layout import WindowPlan
     from fewshot.mapping.request import MapRequest
+    from fewshot.mapping.support.examples import LabelPlan
 
     kept = ("scenes", "to", "adapted", "classes", "scale", "steps", "probabilities", "save_adapted", "resume", "title")
     labels = check = None
@@ -517,9 +517,9 @@ def map_request(asked: dict[str, Any]) -> Any:
 @contextmanager
 def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Open the model that a map is asked of, and where it is predicted."""
-    from fewshot.mapping.engine import open_engine
-    from fewshot.mapping.model import ModelSource
-    from serving.predictor import open_predictor
+    from fewshot.exported.adapted import ModelSource
+    from fewshot.exported.predictor import open_predictor
+    from fewshot.mapping.predict.engine import open_engine
 
     target = one_target(asked["model"], asked["server"])
     workers, scheduler = asked["workers"], asked["scheduler"]
@@ -535,11 +535,11 @@ def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 @kind_errors
 def demo(out: Path) -> None:
     """Train, evaluate, serve and map on data the program makes itself, in four to five minutes."""
-    from fewshot.mapping.demo import demo_map
-    from fewshot.training.demo import run_demo, train_mapper
-    from serving.demo import demo_serving
-    from serving.export import export
-    from serving.predictor import LocalPredictor
+    from fewshot.demo.learning import run_demo, train_mapper
+    from fewshot.demo.mapping import demo_map
+    from fewshot.demo.serving import demo_serving
+    from fewshot.exported.predictor import LocalPredictor
+    from serving.graph.export import export
 
     run_demo(out)
     demo_serving(out)

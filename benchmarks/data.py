@@ -30,10 +30,10 @@ import rasterio
 import tensorflow as tf
 from rasterio.windows import Window
 
-from fewshot.data.earth_files import write_earth
-from fewshot.data.prepared import Prepared, RegionIndex
-from fewshot.data.sen12ms import PREPARED, THREADS, Cut, read_sen12ms
-from fewshot.data.sen12ms_index import IMAGE, prepare
+from fewshot.data.earth.files import write_earth
+from fewshot.data.sources.prepared import Prepared, RegionIndex
+from fewshot.data.sources.sen12ms import PREPARED, THREADS, Cut, read_sen12ms
+from fewshot.data.sources.sen12ms_index import IMAGE, prepare
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head
 from fewshot.tasks.sources import RegionTasks

@@ -66,14 +66,14 @@ def prepare(folder: Path, side: int, kind: str, like: str) -> None:
     from rasterio import Affine
     from rasterio.crs import CRS
 
-    from fewshot.data.earth_files import write_earth
-    from fewshot.data.synthetic import simulate_region
+    from fewshot.data.earth.files import write_earth
+    from fewshot.data.earth.region import simulate_region
+    from fewshot.exported.predictor import LocalPredictor
     from fewshot.geo.rasters import Grid
     from fewshot.geo.writing import write_raster
     from fewshot.training.recipe import read_recipe
     from fewshot.training.train import train
-    from serving.export import export
-    from serving.predictor import LocalPredictor
+    from serving.graph.export import export
 
     write_earth(folder / "earth", regions=4, patches_per_region=2)
     common = [f"data.bands={list(BANDS)}", "data.train=2", "data.validation=1", "data.test=0", "training.updates=20"]
@@ -104,11 +104,11 @@ def prepare(folder: Path, side: int, kind: str, like: str) -> None:
 
 def adapt(predictor: Any, folder: Path) -> None:
     """Adapt once, on a corner of the scene."""
-    from fewshot.mapping.adapting import learn
-    from fewshot.mapping.examples import LabelPlan
+    from fewshot.mapping.predict.work import WorkFolder
     from fewshot.mapping.request import MapRequest
     from fewshot.mapping.scene import open_scene
-    from fewshot.mapping.work import WorkFolder
+    from fewshot.mapping.support.adaptation import learn
+    from fewshot.mapping.support.examples import LabelPlan
 
     request = MapRequest((str(folder / "scene.tif"),), folder / "adapt.tif", LabelPlan(folder / "labels.tif"))
     work = WorkFolder(request.to)
@@ -134,7 +134,7 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
     """Run one contender; return its seconds, the windows it predicted and its peak memory in MB."""
     if contender == "1 core":
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    from serving.predictor import LocalPredictor
+    from fewshot.exported.predictor import LocalPredictor
 
     target = (folder / "model.txt").read_text(encoding="utf-8")
     predictor = LocalPredictor(Path(target))
@@ -165,7 +165,7 @@ def make_request(folder: Path, to: Path) -> Any:
 
 def make_job(predictor: Any, folder: Path) -> Any:
     """Return what the map predicts."""
-    from fewshot.mapping.model import AdaptedModel
+    from fewshot.exported.adapted import AdaptedModel
     from fewshot.mapping.region_map import make_job as make
     from fewshot.mapping.scene import open_scene
 
@@ -178,7 +178,7 @@ def warm_up(predictor: Any, job: Any) -> None:
     """Let TensorFlow choose its kernels before the clock starts."""
     import numpy as np
 
-    from fewshot.mapping.groups import Vector
+    from fewshot.mapping.predict.groups import Vector
 
     side, bands = job.layout.picture, len(predictor.card().bands)
     for count in (1, 4):
@@ -207,8 +207,8 @@ class Recorder:
 
 def time_bare(predictor: Any, job: Any) -> float:
     """Time the network on the calls of every group, one group's in memory at a time."""
-    from fewshot.mapping.blend import predict_group
-    from fewshot.mapping.groups import Vector
+    from fewshot.mapping.predict.blend import predict_group
+    from fewshot.mapping.predict.groups import Vector
 
     seconds, adapted = 0.0, Vector(job.vector)
     for group in range(len(job.layout)):
@@ -226,7 +226,7 @@ def time_plain(predictor: Any, job: Any, folder: Path) -> float:
     import numpy as np
     import rasterio
 
-    from fewshot.mapping.groups import Vector
+    from fewshot.mapping.predict.groups import Vector
 
     began, adapted = time.perf_counter(), Vector(job.vector)
     with rasterio.open(folder / "scene.tif") as raster:
@@ -258,11 +258,11 @@ def time_map(predictor: Any, target: str, folder: Path, workers: int) -> float:
     """Time a map, in this process or on warm workers."""
     from contextlib import nullcontext
 
-    from fewshot.mapping.cluster import local_workers, run_on
-    from fewshot.mapping.model import ModelSource
-    from fewshot.mapping.pipeline import run_here
+    from fewshot.exported.adapted import ModelSource
+    from fewshot.exported.predictor import open_predictor
+    from fewshot.mapping.predict.cluster import local_workers, run_on
+    from fewshot.mapping.predict.pipeline import run_here
     from fewshot.mapping.region_map import map_region
-    from serving.predictor import open_predictor
 
     request = make_request(folder, folder / f"map{workers}.tif")
     with local_workers(workers) if workers else nullcontext() as client:

@@ -188,8 +188,8 @@ class Mapper:
             bands: The model's, by their number in the scene.
             steps: Inner steps; the model's own number if None.
         """
-        from fewshot.mapping.pipeline import run_here
-        from serving.predictor import LocalPredictor
+        from fewshot.exported.predictor import LocalPredictor
+        from fewshot.mapping.predict.pipeline import run_here
 
         self.bands, self._truth, self._folder, self._steps = list(bands or BANDS), truth, folder, steps
         self._predictor = LocalPredictor(model.resolve())
@@ -204,9 +204,9 @@ class Mapper:
         """Map the scene; return the number of the class of every pixel [H, W]."""
         import rasterio
 
-        from fewshot.mapping.examples import LabelPlan
         from fewshot.mapping.region_map import map_region
         from fewshot.mapping.request import MapRequest
+        from fewshot.mapping.support.examples import LabelPlan
 
         labels, to = self._folder / "points.gpkg", self._folder / "map.tif"
         write_points(labels, points, self._truth.grid)

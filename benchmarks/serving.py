@@ -34,17 +34,18 @@ import tensorflow as tf
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from fewshot.demo.serving import free_port, server  # noqa: E402
+from fewshot.exported.card import read_card  # noqa: E402
+from fewshot.exported.client import FewshotClient  # noqa: E402
 from fewshot.tasks.sampler import sample_tasks  # noqa: E402 (the root must be on the path first)
 from fewshot.tasks.task import gather  # noqa: E402
-from fewshot.training import datasets, measure  # noqa: E402
+from fewshot.training import datasets  # noqa: E402
+from fewshot.training.evaluation import measure  # noqa: E402
 from fewshot.training.recipe import read_recipe  # noqa: E402
 from fewshot.training.run import RunFolder  # noqa: E402
 from fewshot.training.train import train  # noqa: E402
-from serving.card import read_card  # noqa: E402
-from serving.client import FewshotClient  # noqa: E402
-from serving.demo import free_port, server  # noqa: E402
-from serving.export import export  # noqa: E402
-from serving.signatures import make_module  # noqa: E402
+from serving.graph.export import export  # noqa: E402
+from serving.graph.signatures import make_module  # noqa: E402
 
 STEPS = 5
 CLIENTS = 4

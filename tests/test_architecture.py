@@ -1,7 +1,7 @@
 """The house plan, enforced: a room imports only from the rooms named in its row of `ROWS`.
 
-The rows are those of the design. Imports are read from the source, inside functions and `TYPE_CHECKING` too,
-so a forbidden one fails here whether or not anything runs it.
+The rows are those of `docs/architecture.md`. Imports are read from the source, inside functions and `TYPE_CHECKING`
+too, so a forbidden one fails here whether or not anything runs it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("fewshot", "serving", "cli")
-ROOMS = ("models", "meta", "geo", "data", "tasks", "mapping", "training")
 ANYTHING = "*"
-WITH_ERRORS = ("fewshot.files",)  # whoever may raise our errors may write its files whole
+EVERYTHING = "everything"
+PLAN = ROOT / "docs" / "architecture.md"
+GROUND = ("fewshot.files", "fewshot.tables")  # whoever may raise our errors may use these
 
 
 @dataclass(frozen=True)
@@ -35,97 +36,22 @@ class Row:
     lazily: tuple[str, ...] = ()
 
 
-TENSORS = ("keras", "numpy", "tensorflow")
+def read_plan(text: str) -> tuple[Row, ...]:
+    """Read the rows of the plan's table: place, purpose, rooms, packages, packages inside functions."""
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    rows = []
+    for place, _, rooms, packages, lazily in (line + [""] * (5 - len(line)) for line in lines[1:]):
+        named = OURS if rooms == EVERYTHING else tuple(map(full_name, rooms.split()))
+        rows.append(Row(place.strip("`"), named, tuple(packages.split()), tuple(lazily.split())))
+    return tuple(rows)
 
-# The most specific place that a file lies in is its row; a room always sees its own files.
-ROWS = (
-    Row("fewshot/errors.py"),
-    Row("fewshot/files.py"),
-    Row("fewshot/__init__.py", rooms=tuple(f"fewshot.{room}" for room in (*ROOMS, "errors"))),
-    Row("fewshot/warp.py", packages=("tensorflow",)),
-    Row("fewshot/models", rooms=("fewshot.errors",), packages=TENSORS),
-    Row("fewshot/meta", rooms=("fewshot.models", "fewshot.warp", "fewshot.errors"), packages=TENSORS),
-    Row("fewshot/geo", rooms=("fewshot.errors",), packages=("numpy",)),
-    Row("fewshot/geo/labels.py", rooms=("fewshot.errors",), packages=("numpy", "shapely")),
-    Row("fewshot/geo/points.py", rooms=("fewshot.errors",), packages=("numpy", "shapely")),
-    Row("fewshot/geo/rasters.py", rooms=("fewshot.errors",), packages=("numpy", "rasterio")),
-    Row("fewshot/geo/writing.py", rooms=("fewshot.errors",), packages=("numpy", "rasterio")),
-    Row("fewshot/geo/vectors.py", rooms=("fewshot.errors",), packages=("geopandas", "numpy", "pyogrio", "shapely")),
-    Row("fewshot/data", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy", "PIL", "scipy")),
-    Row(
-        "fewshot/data/omniglot.py",
-        rooms=("fewshot.geo", "fewshot.errors"),
-        packages=("numpy", "PIL"),
-        lazily=("tensorflow_datasets",),
-    ),
-    Row("fewshot/data/fetch.py", rooms=("fewshot.geo", "fewshot.errors"), packages=("httpx", "rich")),
-    Row("fewshot/data/verify.py", rooms=("fewshot.geo", "fewshot.errors"), packages=("rich",)),
-    Row("fewshot/data/catalogue.py", rooms=("fewshot.geo", "fewshot.errors"), packages=("rich",)),
-    Row(
-        "fewshot/data/prepared.py",
-        rooms=("fewshot.geo", "fewshot.errors"),
-        packages=("numpy",),
-        lazily=("array_record",),
-    ),
-    Row("fewshot/tasks", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy",)),
-    Row("fewshot/tasks/stream.py", rooms=("fewshot.data", "fewshot.errors"), packages=("numpy", "tensorflow")),
-    Row(
-        "fewshot/tasks/augment.py",
-        rooms=("fewshot.data", "fewshot.warp", "fewshot.errors"),
-        packages=("numpy", "tensorflow"),
-    ),
-    Row("fewshot/mapping", rooms=("fewshot.geo", "fewshot.errors"), packages=("numpy",)),
-    Row("fewshot/mapping/cluster.py", rooms=("fewshot.geo", "fewshot.errors"), packages=("dask", "distributed")),
-    Row(
-        "fewshot/mapping/demo.py",
-        rooms=("fewshot.data", "fewshot.geo", "fewshot.errors"),
-        packages=("geopandas", "numpy", "rasterio"),
-        lazily=("matplotlib",),
-    ),
-    Row(
-        "fewshot/mapping/pictures.py",
-        rooms=("fewshot.data", "fewshot.geo", "fewshot.errors"),
-        packages=("numpy",),
-        lazily=("matplotlib",),
-    ),
-    Row("fewshot/mapping/picture.py", rooms=("fewshot.geo",), packages=("numpy",), lazily=("matplotlib",)),
-    Row(
-        "fewshot/training",
-        rooms=tuple(f"fewshot.{room}" for room in ("tasks", "data", "meta", "models", "errors")),
-        packages=(*TENSORS, "matplotlib", "rich"),
-    ),
-    Row(
-        "fewshot/training/clusters.py",
-        rooms=tuple(f"fewshot.{room}" for room in ("data", "models", "errors")),
-        packages=(*TENSORS, "sklearn"),
-    ),
-    Row(
-        "serving",
-        rooms=("fewshot.meta", "fewshot.geo", "fewshot.errors"),
-        packages=(*TENSORS, "google", "grpc", "starlette", "tensorflow_serving", "uvicorn"),
-    ),
-    Row("serving/flags.py", rooms=("fewshot.errors",)),
-    Row("serving/metrics.py", packages=("prometheus_client",)),
-    Row(
-        "serving/export.py",
-        rooms=tuple(f"fewshot.{room}" for room in ("training", "data", "meta", "models", "geo", "errors")),
-        packages=TENSORS,
-    ),
-    Row(
-        "serving/demo.py",
-        rooms=("fewshot.training", "fewshot.tasks", "fewshot.errors"),
-        packages=(*TENSORS, "rich"),
-    ),
-    Row("serving/card.py", rooms=("fewshot.errors",)),
-    Row("serving/predictor.py", rooms=("fewshot.errors",), packages=("numpy",), lazily=("tensorflow",)),
-    Row(
-        "serving/client.py",
-        rooms=("fewshot.errors",),
-        packages=("PIL", "httpx", "numpy"),
-        lazily=("grpc", "tensorflow", "tensorflow_serving"),
-    ),
-    Row("cli.py", rooms=("fewshot", "serving"), packages=(ANYTHING,)),
-)
+
+def full_name(room: str) -> str:
+    """The module that a room is called in the plan: `fewshot.geo` for `geo`, `serving.graph` for `serving/graph`."""
+    return room.replace("/", ".") if room.split("/")[0] in OURS else f"fewshot.{room.replace('/', '.')}"
+
+
+ROWS = read_plan(PLAN.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -179,7 +105,7 @@ def row_of(place: str) -> Row | None:
 def room_of(place: str) -> str:
     """The room of a file, as a module's name: `fewshot.geo` for `fewshot/geo/bands.py`."""
     parts = place.removesuffix(".py").split("/")
-    return ".".join(parts[:2]) if parts[0] == "fewshot" and parts[1] != "__init__" else parts[0]
+    return ".".join(parts[:2]) if len(parts) > 1 and parts[1] != "__init__" else parts[0]
 
 
 def lies_in(module: str, room: str) -> bool:
@@ -192,7 +118,7 @@ def is_allowed(imported: Import, place: str, row: Row) -> bool:
     top = imported.module.split(".")[0]
     if top in OURS:
         own = () if place == "fewshot/__init__.py" else (room_of(place),)
-        small = WITH_ERRORS if "fewshot.errors" in row.rooms else ()
+        small = GROUND if "fewshot.errors" in row.rooms else ()
         return any(lies_in(imported.module, room) for room in (*row.rooms, *own, *small))
     if top in sys.stdlib_module_names or ANYTHING in row.packages or top in row.packages:
         return True
@@ -248,15 +174,16 @@ def test_nothing_but_the_lightest_files_is_read_to_import_the_earth_wing() -> No
         ("fewshot/models/conv4.py", "import fewshot", "fewshot"),
         ("fewshot/geo/bands.py", "import keras.ops", "keras.ops"),
         ("fewshot/geo/windows.py", "import rasterio", "rasterio"),
-        ("fewshot/data/sine.py", "from tensorflow import math", "tensorflow"),
-        ("fewshot/data/omniglot.py", "import tensorflow_datasets as tfds", "tensorflow_datasets"),
-        ("fewshot/data/sine.py", "def f():\n    import tensorflow_datasets", "tensorflow_datasets"),
+        ("fewshot/data/sources/sine.py", "from tensorflow import math", "tensorflow"),
+        ("fewshot/data/sources/omniglot.py", "import tensorflow_datasets as tfds", "tensorflow_datasets"),
+        ("fewshot/data/region.py", "def f():\n    import tensorflow_datasets", "tensorflow_datasets"),
+        ("serving/server/handlers.py", "from serving.graph import export", "serving.graph.export"),
         ("fewshot/tasks/sampler.py", "import tensorflow as tf", "tensorflow"),
-        ("fewshot/mapping/groups.py", "import importlib\nimportlib.import_module('keras')", "keras"),
+        ("fewshot/mapping/predict/groups.py", "import importlib\nimportlib.import_module('keras')", "keras"),
         ("fewshot/meta/adapt.py", "import cli", "cli"),
         ("fewshot/errors.py", "import numpy", "numpy"),
-        ("serving/client.py", "from fewshot.training import build", "fewshot.training.build"),
-        ("fewshot/training/train.py", "from serving import export", "serving.export"),
+        ("fewshot/exported/client.py", "from fewshot.training import build", "fewshot.training.build"),
+        ("fewshot/training/train.py", "from serving.graph import export", "serving.graph.export"),
         ("fewshot/new_room/file.py", "import os", "no row"),
     ],
 )
@@ -270,11 +197,11 @@ def test_a_forbidden_import_is_caught_and_explained(place: str, source: str, nam
     ("place", "source"),
     [
         ("fewshot/meta/learner.py", "import keras\nfrom fewshot.models import conv4\nfrom .adapt import adapt"),
-        ("fewshot/data/omniglot.py", "def f():\n    import tensorflow_datasets"),
+        ("fewshot/data/sources/omniglot.py", "def f():\n    import tensorflow_datasets"),
         ("fewshot/geo/rasters.py", "import rasterio.windows\nfrom fewshot.geo import bands"),
         ("fewshot/tasks/stream.py", "import tensorflow as tf"),
-        ("serving/export.py", "from fewshot.training import build"),
-        ("cli.py", "import click\nfrom fewshot.training import train\nimport serving.export"),
+        ("serving/graph/export.py", "from fewshot.training import build"),
+        ("cli.py", "import click\nfrom fewshot.training import train\nimport serving.graph.export"),
     ],
 )
 def test_what_the_plan_allows_passes(place: str, source: str) -> None:

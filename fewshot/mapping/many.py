@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fewshot.errors import ArtifactError, DataNotFoundError, FewshotError, ManifestError
-from fewshot.mapping.examples import LabelPlan
-from fewshot.mapping.report import MapReport
+from fewshot.mapping.predict.work import WorkFolder
+from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.work import WorkFolder
+from fewshot.mapping.support.examples import LabelPlan
 
 COLUMNS = ("name", "scene", "labels")
 """Columns that a list of regions has; the others may be left out."""

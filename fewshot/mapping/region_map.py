@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from fewshot.errors import ArtifactError, FewshotError
-from fewshot.mapping.accuracy import Accuracy, assess
-from fewshot.mapping.adapting import Learned, learn
-from fewshot.mapping.arrivals import Arrivals
-from fewshot.mapping.blend import Block, Parts, assemble
-from fewshot.mapping.examples import Examples
-from fewshot.mapping.groups import Job
-from fewshot.mapping.layout import plan_windows
-from fewshot.mapping.model import AdaptedModel, Card, Predictor
-from fewshot.mapping.outputs import (
+from fewshot.exported.adapted import AdaptedModel, Card, Predictor
+from fewshot.mapping.predict.arrivals import Arrivals
+from fewshot.mapping.predict.blend import Block, Parts, assemble
+from fewshot.mapping.predict.groups import Job
+from fewshot.mapping.predict.layout import plan_windows
+from fewshot.mapping.predict.pipeline import Engine
+from fewshot.mapping.predict.work import WorkFolder
+from fewshot.mapping.product.accuracy import Accuracy, assess
+from fewshot.mapping.product.drawing import draw_map, prepare_drawing
+from fewshot.mapping.product.outputs import (
     Outputs,
     Summary,
     publish,
@@ -30,13 +31,12 @@ from fewshot.mapping.outputs import (
     write_rasters,
     write_style,
 )
-from fewshot.mapping.picture import draw_map, prepare_drawing
-from fewshot.mapping.pipeline import Engine
-from fewshot.mapping.report import MapReport, describe_map, map_tags, scene_notes
+from fewshot.mapping.product.report import MapReport, describe_map, map_tags, scene_notes
+from fewshot.mapping.product.validation import Validation, open_validation
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import Scene, open_scene
-from fewshot.mapping.validation import Validation, open_validation
-from fewshot.mapping.work import WorkFolder
+from fewshot.mapping.support.adaptation import Learned, learn
+from fewshot.mapping.support.examples import Examples
 
 Progress = Callable[[int, int], None]
 

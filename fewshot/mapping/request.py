@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fewshot.errors import RecipeError
-from fewshot.mapping.examples import LabelPlan
-from fewshot.mapping.layout import WindowPlan
-from fewshot.mapping.outputs import Outputs
+from fewshot.mapping.predict.layout import WindowPlan
+from fewshot.mapping.product.outputs import Outputs
+from fewshot.mapping.support.examples import LabelPlan
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
 from fewshot.models import conv4, make_head, mlp, resnet12, unet
-from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy, TaskMeanIoU
+from fewshot.training.kinds.losses import LabelledAccuracy, TaskCrossEntropy, TaskMeanIoU
 from fewshot.training.recipe import LearnerTable, NetworkTable, TasksTable, TrainingTable
 
 

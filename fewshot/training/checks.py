@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fewshot.data.manifest import manifest_names
+from fewshot.data.catalogue.manifest import manifest_names
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.training.recipe import DataTable, Recipe

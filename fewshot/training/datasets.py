@@ -12,18 +12,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fewshot.data.deepglobe import read_deepglobe
-from fewshot.data.earth_files import write_earth
-from fewshot.data.manifest import read_manifest
-from fewshot.data.omniglot import read_omniglot, read_omniglot_tfds, read_runs, with_rotations
-from fewshot.data.patches import read_class_folders, read_task_archives
-from fewshot.data.prepared import Prepared
+from fewshot.data.catalogue.manifest import read_manifest
+from fewshot.data.earth.files import write_earth
 from fewshot.data.region import RegionSet
-from fewshot.data.scene_list import read_scene_list
-from fewshot.data.sen12ms import PREPARED, Cut, read_sen12ms
-from fewshot.data.sen12ms_index import prepare
+from fewshot.data.sources.deepglobe import read_deepglobe
+from fewshot.data.sources.omniglot import read_omniglot, read_omniglot_tfds, read_runs, with_rotations
+from fewshot.data.sources.patches import read_class_folders, read_task_archives
+from fewshot.data.sources.prepared import Prepared
+from fewshot.data.sources.scene_list import read_scene_list
+from fewshot.data.sources.sen12ms import PREPARED, Cut, read_sen12ms
+from fewshot.data.sources.sen12ms_index import prepare
+from fewshot.data.sources.synthetic import simulate_patches
 from fewshot.data.splits import split_characters, split_places, split_published, split_regions
-from fewshot.data.synthetic import simulate_patches
 from fewshot.errors import DataNotFoundError, RecipeError
 from fewshot.tasks.sampler import AnySpec
 from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks, SineTasks, TaskSource

@@ -15,9 +15,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot.data.tables import make_table, nearest
 from fewshot.errors import RecipeError
 from fewshot.meta import Views
+from fewshot.tables import make_table, nearest
 from fewshot.tasks.augment import Augmentation
 
 Table = dict[str, Any]

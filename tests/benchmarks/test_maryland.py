@@ -93,10 +93,10 @@ def test_the_command_says_what_is_missing(tmp_path: Path) -> None:
 def test_a_model_of_the_simulated_earth_maps_maryland(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fewshot.data.earth_files import write_earth
+    from fewshot.data.earth.files import write_earth
     from fewshot.training.recipe import read_recipe
     from fewshot.training.train import train
-    from serving.export import export
+    from serving.graph.export import export
 
     write_earth(tmp_path / "earth", regions=6, patches_per_region=1)
     settings = ["data.train=3", "data.validation=1", "data.test=0", "tasks.shots=4", "tasks.queries=2"]

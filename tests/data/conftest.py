@@ -8,7 +8,7 @@ import pytest
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from fewshot.data.scenes import SceneFiles
+from fewshot.data.sources.scenes import SceneFiles
 from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import write_raster
 

@@ -3,7 +3,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fewshot.data.omniglot import with_rotations
 from fewshot.data.region import (
     ArrayStore,
     Region,
@@ -13,6 +12,7 @@ from fewshot.data.region import (
     turned,
     unturned,
 )
+from fewshot.data.sources.omniglot import with_rotations
 from fewshot.data.splits import split_characters, split_places, split_published, split_regions
 from fewshot.errors import DataNotFoundError, ShapeError, TaskError
 

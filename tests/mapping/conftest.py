@@ -12,12 +12,12 @@ import pytest
 import rasterio
 
 from fewshot.geo.rasters import Grid
-from fewshot.mapping import layout
-from fewshot.mapping.examples import LabelPlan
-from fewshot.mapping.pipeline import run_here
+from fewshot.mapping.predict import layout
+from fewshot.mapping.predict.pipeline import run_here
+from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.region_map import map_region
-from fewshot.mapping.report import MapReport
 from fewshot.mapping.request import MapRequest
+from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping import fakes
 
 
@@ -107,7 +107,7 @@ BANDS = ("B1", "B2", "B3", "B4", "B8", "B11", "B12")
 @pytest.fixture(scope="session")
 def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small simulated Earth to train on."""
-    from fewshot.data.earth_files import write_earth
+    from fewshot.data.earth.files import write_earth
 
     folder = tmp_path_factory.mktemp("earth")
     write_earth(folder, regions=4, seed=3, patches_per_region=1)
@@ -122,7 +122,7 @@ def trained(earth: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     def train_one(kind: str) -> Path:
         from fewshot.training.recipe import read_recipe
         from fewshot.training.train import train
-        from serving.export import export
+        from serving.graph.export import export
 
         if kind not in made:
             out = tmp_path_factory.mktemp(kind)

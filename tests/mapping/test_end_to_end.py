@@ -19,7 +19,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 import cli
-from fewshot.data.synthetic import simulate_region
+from fewshot.data.earth.region import simulate_region
 from fewshot.errors import FewshotError
 from fewshot.geo.landcover import IGBP
 from fewshot.geo.rasters import Grid
@@ -157,12 +157,12 @@ def serve(models: Path, port: int) -> subprocess.Popen[bytes]:
 def test_a_server_that_is_killed_in_the_middle(
     trained: Trained, region: tuple[Path, Path, np.ndarray, Grid], tmp_path: Path, small_groups: None
 ) -> None:
-    from fewshot.mapping.examples import LabelPlan
-    from fewshot.mapping.layout import WindowPlan
-    from fewshot.mapping.pipeline import run_here
+    from fewshot.exported.client import FewshotClient
+    from fewshot.mapping.predict.layout import WindowPlan
+    from fewshot.mapping.predict.pipeline import run_here
     from fewshot.mapping.region_map import map_region
     from fewshot.mapping.request import MapRequest
-    from serving.client import FewshotClient
+    from fewshot.mapping.support.examples import LabelPlan
 
     scene, labels, _, _ = region
     model, port = trained("patch"), free_port()

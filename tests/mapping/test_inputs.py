@@ -17,9 +17,9 @@ from fewshot.errors import (
     RasterError,
     RecipeError,
 )
-from fewshot.mapping.examples import LabelPlan
-from fewshot.mapping.layout import WindowPlan
+from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.scene import open_scene
+from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping import fakes
 from tests.mapping.conftest import Case, made_files, output, read, run, values_of
 from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, draw_points, grid_of, write_points, write_scene

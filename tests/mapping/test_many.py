@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import cli
 from fewshot.errors import DataNotFoundError, ManifestError
 from fewshot.mapping.many import map_many, read_regions, split_bands, table_lines, write_table
-from fewshot.mapping.pipeline import run_here
+from fewshot.mapping.predict.pipeline import run_here
 from fewshot.mapping.region_map import map_region
 from fewshot.mapping.request import MapRequest
 from tests.mapping.conftest import Case
@@ -27,7 +27,7 @@ class Opened(FakePredictor):
 
 
 def common(path: Path, **changed: Any) -> MapRequest:
-    from fewshot.mapping.examples import LabelPlan
+    from fewshot.mapping.support.examples import LabelPlan
 
     return MapRequest((), Path("map.tif"), LabelPlan(path), **changed)
 
@@ -47,7 +47,7 @@ def regions(make_case: Callable[..., Case], tmp_path: Path) -> Path:
 def test_one_region_that_fails_does_not_stop_the_others(
     regions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.predictor.open_predictor", lambda target: Opened())
+    monkeypatch.setattr("fewshot.exported.predictor.open_predictor", lambda target: Opened())
     arguments = ["map-many", str(regions), "--to", str(tmp_path / "maps"), "--model", str(tmp_path), "--holdout", "0.3"]
     arguments += ["--apart", "3"]
     result = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)

@@ -17,8 +17,8 @@ from fewshot.errors import (
     ArtifactError,
     ManifestError,
 )
-from fewshot.mapping.examples import LabelPlan
-from fewshot.mapping.layout import WindowPlan
+from fewshot.mapping.predict.layout import WindowPlan
+from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping import fakes
 from tests.mapping.conftest import FILES, Case, made_files, output, read, run, values_of
 from tests.mapping.fakes import PATCH, PIXEL, FakeClass, FakePredictor, draw_points, write_points, write_scene

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Support, Views
 from fewshot.models import conv4, make_head
-from fewshot.training.losses import LabelledAccuracy, TaskCrossEntropy
+from fewshot.training.kinds.losses import LabelledAccuracy, TaskCrossEntropy
 
 FEW = Views(3, rotation=20.0, shift=0.1, fill="constant")
 

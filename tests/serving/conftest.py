@@ -15,8 +15,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving.flags import ServeOptions
-from serving.server import ModelServer
+from serving.server.flags import ServeOptions
+from serving.server.server import ModelServer
 
 TWO_VERSIONS = "saved_model_half_plus_two_2_versions"
 

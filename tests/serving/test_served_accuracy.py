@@ -27,11 +27,11 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import cli
+from fewshot.demo.serving import free_port, server
+from fewshot.exported.client import FewshotClient
 from fewshot.tasks.task import read_tasks
-from fewshot.training import measure
+from fewshot.training.evaluation import measure
 from fewshot.training.run import RunFolder
-from serving.client import FewshotClient
-from serving.demo import free_port, server
 
 Array = np.ndarray
 WAYS = ("gRPC", "REST", "stubs", "curl")

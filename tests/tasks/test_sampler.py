@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fewshot.data.omniglot import with_rotations
 from fewshot.data.region import RegionSet, Task
+from fewshot.data.sources.omniglot import with_rotations
 from fewshot.errors import TaskError
 from fewshot.tasks.sampler import ANY_REGION, TaskSampler, sample_task, sample_tasks
 from fewshot.tasks.task import TaskSpec

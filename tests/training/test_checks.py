@@ -14,10 +14,10 @@ from fewshot.data.region import ArrayStore, RegionSet
 from fewshot.errors import ArtifactError, RecipeError
 from fewshot.training import datasets
 from fewshot.training.checks import require_consistent, require_fitting
-from fewshot.training.evaluate import evaluate
-from fewshot.training.measure import Request
+from fewshot.training.evaluation.evaluate import evaluate
+from fewshot.training.evaluation.measure import Request
+from fewshot.training.evaluation.report import learner_names
 from fewshot.training.recipe import read_recipe, recipe_names
-from fewshot.training.report import learner_names
 from fewshot.training.run import RunFolder
 from fewshot.training.train import train
 
@@ -92,7 +92,7 @@ def test_a_run_is_not_tested_where_it_has_been(tmp_path: Path) -> None:
 
 
 def test_bands_and_classes_in_another_order_are_others() -> None:
-    from fewshot.training.measure import require_same_images
+    from fewshot.training.evaluation.measure import require_same_images
 
     ours: dict[str, list[Any]] = {"shape": [8, 8, 2], "bands": ["B4", "B8"], "classes": ["oats", "maize"]}
     require_same_images(ours, ours, "mine")

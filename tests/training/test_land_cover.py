@@ -12,7 +12,7 @@ from affine import Affine
 from click.testing import CliRunner
 
 import cli
-from fewshot.data.sen12ms_index import prepare
+from fewshot.data.sources.sen12ms_index import prepare
 from fewshot.geo.rasters import RasterReader, describe_raster
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster

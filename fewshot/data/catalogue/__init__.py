@@ -1,0 +1,1 @@
+"""The data sets that the program knows: manifests, downloads, checks."""

@@ -1,0 +1,1 @@
+"""The simulator: a made-up Earth, which says nothing about the real one."""

@@ -1,0 +1,338 @@
+"""Any scenes with labels: GeoTIFF, COG or VRT, their labels a class raster or vectors.
+
+One scene, or one named area of it, is a region; its images are patches cut from it. Only the index of the patches is
+in memory; pixels are read when they are asked for. Patches lie in square blocks with gaps between them, and the block
+is a patch's source: patches that touch or overlap are never on both sides of a task with disjoint sources.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.data.catalogue.manifest import Band as StoredBand
+from fewshot.data.region import FloatArray, IntArray, Region, RegionSet
+from fewshot.data.sources.scene_patches import THREADS, OpenScene, Patches, PatchLayout, SceneReport, cut_patches
+from fewshot.errors import RasterError, RecipeError
+from fewshot.geo.bands import Band, match_bands, scaling
+from fewshot.geo.labels import open_labels, read_class_numbers, require_georeference
+from fewshot.geo.landcover import ClassTable, Labels, class_table
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster, overlaps, same_grid
+from fewshot.geo.vectors import VECTOR_ENDINGS, areas_holding, read_features, read_values
+from fewshot.geo.windows import Window
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """One scene and its labels.
+
+    Attributes:
+        name: Unique in its set.
+        scene: GeoTIFF, COG, VRT or whatever else GDAL reads.
+        labels: A class raster, or GeoPackage, GeoJSON or Shapefile.
+        place: What must never be on both sides of a split; if empty, scenes that share ground are one place.
+        bands: Overrules the descriptions of the scene's bands; see `match_bands`.
+    """
+
+    name: str
+    scene: Path
+    labels: Path
+    place: str = ""
+    bands: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """How labels are read.
+
+    Attributes:
+        classes: The class scheme; if None, every name or number found is a class.
+        field: Of vectors, the field that holds the class; a usual one if None.
+        radius: Pixels on each side of a point that it labels too.
+    """
+
+    classes: ClassTable | None = None
+    field: str | None = None
+    radius: int = 0
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Named polygons; each is a region of its own.
+
+    Attributes:
+        path: Of the layer.
+        field: That holds the names; a usual one if None.
+    """
+
+    path: Path
+    field: str | None = None
+
+
+class SceneStore:
+    """Patches of scenes, read when they are asked for, by several threads."""
+
+    def __init__(self, scenes: Sequence[OpenScene], places: npt.NDArray[np.int32], size: int) -> None:
+        """Keep the index of the patches.
+
+        Args:
+            scenes: In a fixed order.
+            places: [n, 3] number of the scene, first row and first column of each patch.
+            size: Rows and columns of a patch.
+        """
+        self._scenes, self._places, self._size = tuple(scenes), places, size
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="scenes")
+        self.names: tuple[str, ...] = tuple(
+            f"{scenes[number].name}/{row:05d}_{column:05d}" for number, row, column in places.tolist()
+        )
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return len(self._places)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of every patch."""
+        return self._size, self._size, len(self._scenes[0].match.bands)
+
+    @property
+    def bands(self) -> tuple[StoredBand, ...]:
+        """The bands, in order, each with what a number of the first scene that has it is worth."""
+        return tuple(self._stored(place) for place in range(len(self._scenes[0].match.bands)))
+
+    @property
+    def class_table(self) -> ClassTable:
+        """The classes of the labels."""
+        return self._scenes[0].layer.table
+
+    def _stored(self, place: int) -> StoredBand:
+        scene = next((scene for scene in self._scenes if scene.match.present[place]), self._scenes[0])
+        band, number = scene.match.bands[place], scene.match.numbers[place]
+        scale, offset = (band.scale, band.offset) if number is None else scaling(band, scene.info, number)
+        return StoredBand(band.name, band.wavelength, scale, offset, band.unit, band.nodata, stored=scene.info.dtype)
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the patches `indices` [n] as [n, H, W, bands] float32; 0 where not valid and for missing bands.
+
+        Raises:
+            RasterError: if a file cannot be read.
+        """
+        found = list(self._threads.map(self._read_pixels, np.asarray(indices, np.int64).tolist()))
+        return np.stack(found) if found else np.zeros((0, *self.shape), np.float32)
+
+    def read_labels(self, indices: npt.ArrayLike) -> Labels:
+        """Return the labels of patches `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
+
+        Pixels without data are ignored, as are those that contradicting features claim.
+
+        Raises:
+            RasterError: if a file cannot be read.
+        """
+        found = list(self._threads.map(self._read_labels, np.asarray(indices, np.int64).tolist()))
+        return np.stack(found) if found else np.zeros((0, self._size, self._size), np.int32)
+
+    def read_presence(self, indices: npt.ArrayLike) -> BoolArray:
+        """Return which bands [n, bands] the scenes of the patches `indices` [n] have."""
+        present = np.stack([scene.match.present for scene in self._scenes])
+        return np.asarray(present[self._places[np.asarray(indices, np.int64), 0]], np.bool_)
+
+    def _read_pixels(self, index: int) -> FloatArray:
+        scene, window = self._place(index)
+        return scene.read(window)[0]
+
+    def _read_labels(self, index: int) -> Labels:
+        scene, window = self._place(index)
+        labels = scene.layer.read(window)
+        return np.where(scene.read_valid(window), np.maximum(labels, -1), -1).astype(np.int32)
+
+    def _place(self, index: int) -> tuple[OpenScene, Window]:
+        number, row, column = self._places[index].tolist()
+        return self._scenes[number], Window(row, column, self._size, self._size)
+
+
+@dataclass(frozen=True, eq=False)
+class SceneSet(RegionSet):
+    """Regions of scenes.
+
+    Attributes:
+        reports: What became of the labels and patches of each scene, by its name.
+    """
+
+    reports: Mapping[str, SceneReport] | None = None
+
+
+def read_scenes(
+    scenes: Sequence[SceneFiles],
+    bands: Sequence[Band],
+    *,
+    patches: PatchLayout | None = None,
+    labels: LabelPlan | None = None,
+    areas: Areas | None = None,
+    missing: Literal["refuse", "allow"] = "refuse",
+) -> SceneSet:
+    """Cut labelled patches from scenes.
+
+    Args:
+        scenes: With their labels; they need not share a CRS or a grid.
+        bands: The wanted bands, in the network's order, and what their digital numbers are worth.
+        patches: Which patches are cut; patches of 64 pixels without overlap if None.
+        labels: How labels are read.
+        areas: Named polygons. If given each is a region, called `<area>`, or `<scene>/<area>` if there are several
+            scenes, and the area is its place; patches that are not wholly in one area are left out.
+        missing: Whether a scene may lack some of the bands; see `SceneStore.read_presence`.
+
+    Returns:
+        One region a scene or area. A patch's label is the most common class of its labelled pixels; its source is its
+        block. `skipped` says in words what was left out, `reports` in numbers.
+
+    Raises:
+        DataNotFoundError: if a file does not exist.
+        DamagedDataError: if a vector file cannot be read.
+        ManifestError: if a label's class is unknown to the class table.
+        RasterError: if a raster cannot be read, lacks a band, its CRS, or data; if labels lie outside of their scene;
+            if a scene is smaller than a patch; or if no patch of a scene is left.
+        RecipeError: if two scenes or areas have one name, or it is not clear which field holds the class.
+    """
+    patches, labels = patches or PatchLayout(), labels or LabelPlan()
+    _require_unique([files.name for files in scenes], "scenes")
+    if not scenes:
+        raise RecipeError("no scene was named; expected at least one, with its labels")
+    reader = RasterReader()
+    infos = [describe_raster(files.scene) for files in scenes]
+    table = labels.classes or _found_classes(scenes, labels, reader)
+    opened: list[OpenScene] = []
+    for files, info in zip(scenes, infos, strict=True):
+        require_georeference(info, "scene")
+        _require_size(info, patches.size)
+        match = match_bands(bands, info, chosen=files.bands or None, missing=missing)
+        layer = open_labels(reader, files.labels, info, table, label_field=labels.field, radius=labels.radius)
+        opened.append(OpenScene(files.name, info, match, layer, reader))
+    cut = [cut_patches(scene, patches) for scene in opened]
+    return _assemble(opened, cut, _places(scenes, infos), areas)
+
+
+def _require_unique(names: Sequence[str], what: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise RecipeError(f"two {what} are called {twice[0]!r}; each is a region of its own, and needs its own name")
+
+
+def _require_size(info: RasterInfo, size: int) -> None:
+    if min(info.grid.height, info.grid.width) < size:
+        raise RasterError(
+            f"{info.path} is {info.grid.height}x{info.grid.width} pixels, smaller than a patch of {size}x{size}; "
+            "choose a smaller patch, or leave the scene out"
+        )
+
+
+def _found_classes(scenes: Sequence[SceneFiles], plan: LabelPlan, reader: RasterReader) -> ClassTable:
+    """Make a class of every name or number found in the labels."""
+    found: dict[str, int | None] = {}
+    for path in dict.fromkeys(files.labels for files in scenes):
+        if path.suffix.lower() in VECTOR_ENDINGS:
+            values = read_values(path, field=plan.field)
+        else:
+            values = tuple(read_class_numbers(path, reader))
+        found |= {str(value): value if isinstance(value, int) else None for value in values}
+    # Numbers in their order, then names in theirs.
+    order = sorted(found, key=lambda name: (found[name] is None, found[name] or 0, name))
+    return class_table("of the labels", [{"name": n, **({} if found[n] is None else {"id": found[n]})} for n in order])
+
+
+def _places(scenes: Sequence[SceneFiles], infos: Sequence[RasterInfo]) -> list[str]:
+    """Return the place of each scene: as named, else that of the first scene it shares ground with."""
+    places = [files.place or files.name for files in scenes]
+    for i, info in enumerate(infos):
+        for j in range(i):
+            if not (scenes[i].place or scenes[j].place) and overlaps(info.grid, infos[j].grid):
+                # All that were one place with this scene are now one with the other.
+                places = [places[j] if place == places[i] else place for place in places]
+    return places
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The patches of one scene that are one region."""
+
+    name: str
+    place: str
+    scene: int
+    patches: Patches
+
+
+def _parts(
+    scenes: Sequence[OpenScene], cut: Sequence[Patches], places: Sequence[str], areas: Areas | None
+) -> list[_Part]:
+    """Divide the patches of each scene into regions."""
+    if areas is None:
+        numbered = enumerate(zip(scenes, places, cut, strict=True))
+        return [_Part(scene.name, place, number, patches) for number, (scene, place, patches) in numbered]
+    parts: list[_Part] = []
+    for number, (scene, patches) in enumerate(zip(scenes, cut, strict=True)):
+        found = read_features(areas.path, scene.info.grid, field=areas.field, scene=str(scene.info.path))
+        names = [str(value) for value in found.values]
+        _require_unique(names, f"areas of {areas.path}")
+        holder = areas_holding(found, patches.rows, patches.columns, patches.size)
+        for area in np.unique(holder[holder >= 0]).tolist():
+            name = names[area] if len(scenes) == 1 else f"{scene.name}/{names[area]}"
+            parts.append(_Part(name, names[area], number, patches.keep(holder == area)))
+    if not parts:
+        raise RasterError(
+            f"no patch lies wholly in one area of {areas.path}; choose patches smaller than {cut[0].size} pixels"
+        )
+    return parts
+
+
+def _assemble(
+    scenes: Sequence[OpenScene],
+    cut: Sequence[tuple[Patches, SceneReport]],
+    places: Sequence[str],
+    areas: Areas | None,
+) -> SceneSet:
+    """Make regions of the patches of all scenes, over one store."""
+    parts = _parts(scenes, [patches for patches, _ in cut], places, areas)
+    classes = scenes[0].layer.table.names
+    regions, index, start = [], [], 0
+    for part, sources in zip(parts, _sources(scenes, parts), strict=True):
+        patches, stop = part.patches, start + len(part.patches.rows)
+        present = np.flatnonzero(patches.shown.any(axis=0))
+        names = tuple(classes[i] for i in present)
+        labels = np.searchsorted(present, patches.labels)
+        regions.append(Region(part.name, names, np.arange(start, stop), labels, sources, part.place))
+        index.append(np.stack([np.full(stop - start, part.scene), patches.rows, patches.columns], axis=1))
+        start = stop
+    store = SceneStore(scenes, np.concatenate(index).astype(np.int32), parts[0].patches.size)
+    used = [sum(len(part.patches.rows) for part in parts if part.scene == number) for number in range(len(scenes))]
+    reports = {
+        scene.name: replace(
+            report,
+            patches=count,
+            outside_areas=report.patches - count,
+            bands_in_order=scene.match.how == "order",
+        )
+        for scene, (_, report), count in zip(scenes, cut, used, strict=True)
+    }
+    lines = tuple(line for report in reports.values() for line in report.lines())
+    return SceneSet("scenes", store, tuple(regions), classes, skipped=lines, reports=reports)
+
+
+def _sources(scenes: Sequence[OpenScene], parts: Sequence[_Part]) -> list[IntArray]:
+    """Number the sources of each part anew, so that within a place one number is one piece of ground."""
+    keys = []
+    for part in parts:
+        same = (n for n in range(part.scene) if same_grid(scenes[n].info.grid, scenes[part.scene].info.grid))
+        # Blocks are the same in all scenes on one grid; groups around labels are a scene's own.
+        ground = next(same, part.scene) if part.patches.in_blocks else part.scene
+        keys.append(part.patches.sources + (ground << 48))
+    of_place: dict[str, IntArray] = {
+        place: np.unique(np.concatenate([key for key, part in zip(keys, parts, strict=True) if part.place == place]))
+        for place in {part.place for part in parts}
+    }
+    return [np.searchsorted(of_place[part.place], key) for key, part in zip(keys, parts, strict=True)]

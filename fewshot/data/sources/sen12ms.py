@@ -1,0 +1,306 @@
+"""SEN12MS as published, or the simulated Earth in its layout: GeoTIFF triplets, one region a season and place.
+
+    <root>/ROIs1158_spring/{s1,s2,lc}_<region>/ROIs1158_spring_{s1,s2,lc}_<region>_p<patch>.tif
+
+A 256-pixel patch is cut to windows that do not overlap. Only an index of the windows is in memory
+(`fewshot.data.sources.sen12ms_index`); pixels are read when they are asked for, from the GeoTIFFs or from records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.data.catalogue.manifest import Band, Manifest, read_manifest
+from fewshot.data.images import OnDamaged
+from fewshot.data.region import FloatArray, Region, RegionSet
+from fewshot.data.sources.prepared import Prepared, Records, RegionIndex, record_type
+from fewshot.data.sources.sen12ms_index import (
+    IMAGE,
+    PARTS,
+    THREADS,
+    Progress,
+    RegionFolder,
+    find_regions,
+    index_region,
+    is_simulated,
+)
+from fewshot.errors import RecipeError
+from fewshot.geo.rasters import RasterReader
+from fewshot.geo.windows import Window
+
+PREPARED = "prepared-{window}"
+"""Folder beside the seasons that a preparation for windows of this size is looked for in."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How patches become images.
+
+    Attributes:
+        window: Rows and columns of the windows that a patch is cut to; divides 128, or is 256.
+        size: Rows and columns that a window is averaged to; 0 leaves it as it is.
+        bands: Names in the wanted order; empty for all bands of Sentinel-1 and 2.
+        purity: Least share of a window's labelled pixels that must be of its most common class. Windows of less are
+            left out, as are those without any label.
+    """
+
+    window: int = 128
+    size: int = 0
+    bands: tuple[str, ...] = ()
+    purity: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            RecipeError: if one does not fit.
+        """
+        if self.window < 1 or (128 % self.window and self.window != IMAGE):
+            raise RecipeError(f"SEN12MS windows divide 128 pixels, or are 256; received data.window = {self.window}.")
+        if self.size and self.window % self.size:
+            raise RecipeError(f"data.size divides data.window ({self.window}); received {self.size}.")
+        if not 0 <= self.purity <= 1:
+            raise RecipeError(f"data.purity is a share from 0 to 1; received {self.purity}.")
+
+
+def read_sen12ms(
+    root: Path, cut: Cut | None = None, *, on_damaged: OnDamaged = "raise", progress: Progress | None = None
+) -> RegionSet:
+    """Read a SEN12MS tree, or a folder that `fewshot data prepare` made of one.
+
+    Args:
+        root: Either folder. A preparation beside the seasons (`<root>/prepared-128` for windows of 128 pixels) is
+            used; without one the land cover is read now.
+        cut: How patches become images; windows of 128 pixels with all bands if None.
+        on_damaged: Whether a damaged patch stops the reading or is left out, with a remark in `skipped`.
+        progress: Called with how many regions are read, and of how many, where there is no preparation.
+
+    Returns:
+        One region a season and place. An image's label is the most common class of its window, its source the block of
+        4x4 windows it lies in; windows in the gaps between blocks are left out, so that no two that touch have
+        different sources. The store has the labels of pixels too.
+
+    Raises:
+        DataNotFoundError: if there is no region.
+        DamagedDataError: if a patch cannot be read, unless skipped.
+        ManifestError: if a label raster has an unknown class.
+        RecipeError: if a band is unknown, or the folder was prepared for other windows.
+    """
+    cut = cut or Cut()
+    manifest = read_manifest("sen12ms")
+    bands = choose_bands(manifest, cut.bands)
+    prepared = open_prepared(root, cut.window, on_damaged=on_damaged, progress=progress)
+    # The tree may be gone; what was prepared before that was kept knows it from the tree alone.
+    simulated = prepared.simulated or is_simulated(prepared.tree)
+    regions, first = [], 0
+    for index in prepared.regions:
+        region = _region(index, first, cut.purity, manifest.class_table.names)
+        regions += [region] if len(region.images) else []
+        first += len(index)
+    store = WindowStore(prepared, bands, manifest, cut.size or cut.window)
+    return RegionSet(
+        "SIMULATED Earth" if simulated else "SEN12MS",
+        store,
+        tuple(regions),
+        manifest.class_table.names,
+        skipped=prepared.skipped,
+        manifest="synthetic" if simulated else "sen12ms",
+    )
+
+
+def choose_bands(manifest: Manifest, names: Sequence[str]) -> tuple[Band, ...]:
+    """Return bands by name, all of them for none.
+
+    Raises:
+        RecipeError: if a name is unknown.
+    """
+    known = {band.name: band for band in manifest.bands}
+    for name in names:
+        if name not in known:
+            raise RecipeError(f"{manifest.title} has no band {name!r} (data.bands); it has {', '.join(known)}.")
+    return tuple(known[name] for name in names) or manifest.bands
+
+
+def open_prepared(
+    root: Path, window: int, *, on_damaged: OnDamaged = "raise", progress: Progress | None = None
+) -> Prepared:
+    """Open the preparation of a tree, or index the tree now if there is none."""
+    for folder in (root, root / PREPARED.format(window=window)):
+        if Prepared.is_one(folder):
+            return Prepared.open(folder, window)
+    folders = find_regions(root)
+    indices: list[RegionIndex] = []
+    skipped: list[str] = []
+    for done, region in enumerate(folders):
+        if progress is not None:
+            progress(done, len(folders))
+        index, left_out = index_region(root, region, window, on_damaged=on_damaged)
+        indices.append(index)
+        skipped += left_out
+    return Prepared(root, root, window, tuple(indices), tuple(skipped))
+
+
+def _region(index: RegionIndex, first: int, purity: float, classes: Sequence[str]) -> Region:
+    """Make a region of the windows that have a label, and are pure enough."""
+    labelled = index.counts.sum(axis=1)
+    most = index.counts.max(axis=1, initial=0)
+    kept = np.flatnonzero((labelled > 0) & (most >= purity * labelled) & (index.blocks >= 0))
+    labels = index.counts[kept].argmax(axis=1) if len(kept) else np.zeros(0, np.int64)
+    # All classes that some pixel of the region has: a window's label is one of them, and so is every pixel's.
+    present = np.flatnonzero(index.counts[kept].sum(axis=0))
+    names = tuple(classes[int(number)] for number in present)
+    numbers = np.searchsorted(present, labels).astype(np.int64)
+    return Region(index.name, names, first + kept, numbers, index.blocks[kept].astype(np.int64), index.place)
+
+
+class WindowStore:
+    """Windows of SEN12MS patches and their labels, read when they are asked for, by several threads."""
+
+    def __init__(self, prepared: Prepared, bands: Sequence[Band], manifest: Manifest, size: int) -> None:
+        """Keep the index.
+
+        Args:
+            prepared: The index, and the records where there are some.
+            bands: To read, in the wanted order.
+            manifest: Whose bands and classes they are.
+            size: Rows and columns to average a window to.
+        """
+        self._prepared, self._bands, self._table, self._size = prepared, tuple(bands), manifest.class_table, size
+        self._starts = np.cumsum([0, *(len(index) for index in prepared.regions)])
+        self._folders = [RegionFolder(index.name, index.place, index.folder) for index in prepared.regions]
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sen12ms")
+        self._reader = RasterReader()
+        numbers = {part: [band.name for band in manifest.bands if band.part == part] for part in PARTS if part != "lc"}
+        self._taken = {part: _Taken(part, names, bands) for part, names in numbers.items()}
+        self._records: Records | None = None
+        if prepared.records:
+            paths = [prepared.folder / f"{index.name}.arrayrecord" for index in prepared.regions if len(index)]
+            self._records = Records(paths, record_type(prepared.window, PARTS))
+        self.names = _Names(prepared, self._starts)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return int(self._starts[-1])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of every image."""
+        return self._size, self._size, len(self._bands)
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The bands, in order."""
+        return self._bands
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        """Return the windows `indices` [n] as [n, H, W, bands] float32 in the bands' units; 0 where not valid.
+
+        Raises:
+            RasterError: if a file cannot be read.
+        """
+        numbers = np.asarray(indices, np.int64)
+        images = np.empty([len(numbers), self._prepared.window, self._prepared.window, len(self._bands)], np.float32)
+        records = None if self._records is None else self._records.read(numbers)
+
+        def fill(at: int) -> None:
+            for part, bands in self._taken.items():
+                if bands.places.size:
+                    stored = (
+                        self._read_file(int(numbers[at]), part, bands.numbers)
+                        if records is None
+                        else records[at][part][..., bands.numbers]
+                    )
+                    bands.fill(images[at], stored)
+
+        list(self._threads.map(fill, range(len(numbers))))
+        return _averaged(images, self._size)
+
+    def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
+        """Return the labels of windows `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
+
+        Where windows are averaged, a pixel has the label of the original pixel at its middle.
+
+        Raises:
+            RasterError: if a file cannot be read.
+        """
+        numbers = np.asarray(indices, np.int64)
+        if self._records is not None:
+            pixels = self._records.read(numbers)["lc"][..., 0]
+        else:
+            found = self._threads.map(lambda number: self._read_file(number, "lc", [0]), numbers.tolist())
+            pixels = np.stack(list(found))[..., 0]
+        labels = self._table.indices(pixels, where=f"{self._prepared.tree}")
+        step = self._prepared.window // self._size
+        return np.ascontiguousarray(labels[:, step // 2 :: step, step // 2 :: step])
+
+    def _read_file(self, number: int, part: str, bands: list[int]) -> npt.NDArray[Any]:
+        """Read bands of one window from its GeoTIFF."""
+        region = int(np.searchsorted(self._starts, number, side="right")) - 1
+        index, at, window = self._prepared.regions[region], number - int(self._starts[region]), self._prepared.window
+        path = self._folders[region].file(self._prepared.tree, part, int(index.patches[at]))
+        row, column = (window * place for place in divmod(int(index.squares[at]), IMAGE // window))
+        numbers, place = [band + 1 for band in bands], Window(row, column, window, window)
+        return self._reader.read(path, place, bands=numbers, alpha=False)[0]
+
+
+class _Taken:
+    """Which bands of one part to read, and where in an image they go."""
+
+    def __init__(self, part: str, names: Sequence[str], bands: Sequence[Band]) -> None:
+        """Find the bands of a part among those that are wanted.
+
+        Args:
+            part: Its name.
+            names: Its bands, in the order in which they are stored.
+            bands: Of an image.
+        """
+        own = [(place, band) for place, band in enumerate(bands) if band.part == part]
+        self.places = np.array([place for place, _ in own], np.int64)
+        self.numbers = [names.index(band.name) for _, band in own]
+        self._all = len(own) == len(bands)
+        self._scale = np.array([band.scale for _, band in own], np.float32)
+        self._offset = np.array([band.offset for _, band in own], np.float32)
+
+    def fill(self, image: FloatArray, stored: npt.NDArray[Any]) -> None:
+        """Write stored values [H, W, own bands] to an image [H, W, bands] in the bands' units; 0 where not finite."""
+        values = np.multiply(stored, self._scale, out=image if self._all else None, dtype=np.float32)
+        if self._offset.any():
+            values += self._offset
+        if stored.dtype.kind == "f":
+            np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if not self._all:
+            image[..., self.places] = values
+
+
+def _averaged(images: FloatArray, size: int) -> FloatArray:
+    """Average images [n, H, W, bands] to [n, size, size, bands]; H is a multiple of `size`."""
+    step = images.shape[1] // size
+    if step == 1:
+        return images
+    split = images.reshape(len(images), size, step, size, step, images.shape[-1])
+    return np.asarray(split.mean(axis=(2, 4)), np.float32)
+
+
+class _Names(Sequence[str]):
+    """Names of the windows, made when they are asked for: a tree has hundreds of thousands."""
+
+    def __init__(self, prepared: Prepared, starts: npt.NDArray[np.int64]) -> None:
+        self._prepared, self._starts = prepared, starts
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        number = range(len(self))[int(number)]
+        region = int(np.searchsorted(self._starts, number, side="right")) - 1
+        index, at = self._prepared.regions[region], number - int(self._starts[region])
+        return f"{index.name}/p{index.patches[at]}_{index.squares[at]}"

@@ -1,0 +1,174 @@
+"""The demo: a small real run on data the program makes itself, from nothing to a table and a picture."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import SubFigure
+from rich.console import Console
+
+from fewshot.data.earth.files import write_earth
+from fewshot.data.sources.sen12ms import PREPARED
+from fewshot.data.sources.sen12ms_index import prepare
+from fewshot.meta import MetaLearner
+from fewshot.tasks.sampler import sample_tasks
+from fewshot.tasks.sources import SineTasks
+from fewshot.tasks.task import gather
+from fewshot.training import datasets
+from fewshot.training.evaluation import measure
+from fewshot.training.evaluation.evaluate import Report, evaluate
+from fewshot.training.evaluation.measure import Request
+from fewshot.training.evaluation.report import percent, print_report, write_report
+from fewshot.training.recipe import read_recipe
+from fewshot.training.run import RunFolder
+from fewshot.training.train import train
+
+SINE_SETTINGS = ("training.updates=3000", "training.validate_every=1500", "training.meta_rate=5e-3")
+
+MAPPER_SETTINGS = (
+    'data.bands=["B2", "B3", "B4", "B8", "B11"]',
+    "data.train=8",
+    "data.validation=1",
+    "data.test=0",
+    "tasks.shots=4",
+    "tasks.points=10",
+    "learner.steps=2",
+    "training.updates=160",
+    "training.validate_every=80",
+    "training.validation_tasks=16",
+)
+"""What the demo changes of `synthetic-segmentation`: five bands, points in place of whole windows, a minute."""
+
+
+def run_demo(out: Path) -> Path:
+    """Train and evaluate on sine waves and on simulated land cover; return the picture's path."""
+    console = Console()
+    sine, land = out / "sine", out / "land-cover"
+    for folder in (sine, land):
+        shutil.rmtree(folder, ignore_errors=True)
+
+    console.print("[bold]1. Sine waves[/bold]: learn to fit a new wave from ten points in one step")
+    train(read_recipe("sine-10shot", learner="meta-sgd", settings=SINE_SETTINGS), [], sine, verbose=2)
+    waves = evaluate(sine, [], Request(tasks=200, steps=(0, 1, 2)))
+    print_report(waves)
+
+    console.print("[bold]2. Land cover (simulated)[/bold]: two labelled patches a class in a region never seen")
+    train(read_recipe("demo"), [], land, verbose=2)
+    cover = evaluate(land, [], Request(tasks=120, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.15)
+    print_report(cover)
+
+    report = write_report(cover, out / "report")
+    picture = draw_demo(sine, land, cover, out / "demo.png")
+    console.print(f"Report: {report}\nPicture: {picture}", soft_wrap=True)
+    return picture
+
+
+def train_mapper(out: Path) -> Path:
+    """Train a segmentation model on a small simulated Earth; return its run folder.
+
+    Five bands, and ten labelled points of each class in each support window, which is what users have to map with.
+    """
+    earth, run = out / "earth", out / "mapper"
+    shutil.rmtree(run, ignore_errors=True)
+    with datasets.progress_bar("Simulating 12 regions", "files") as show:
+        write_earth(earth, regions=12, patches_per_region=4, progress=show)
+    prepare(earth, earth / PREPARED.format(window=32), window=32, records=True)
+    recipe = read_recipe("synthetic-segmentation", learner="proto-maml", settings=MAPPER_SETTINGS)
+    train(recipe, [earth], run, verbose=2)
+    return run
+
+
+def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
+    """Draw a wave before and after adaptation, one task with its predictions, and the methods side by side."""
+    figure = plt.figure(figsize=(11, 7.2), layout="constrained")
+    halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
+    top, bottom = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
+    wave_axes, method_axes = top.subplots(1, 2)
+    draw_wave(sine, wave_axes)
+    draw_methods(cover, method_axes)
+    draw_task(land, bottom)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def draw_wave(run: Path, axes: plt.Axes) -> None:
+    """Draw one wave, its ten support points, and the network before and after one step."""
+    _, learner = measure.load_run(RunFolder(run), None)
+    batch = SineTasks(10, 200).draw(np.random.default_rng(4), 1)
+    order = np.argsort(batch.query_x[0, :, 0])
+    x, truth = batch.query_x[0, order, 0], batch.query_y[0, order, 0]
+    outputs = learner.predict_after(tuple(tf.constant(part) for part in batch[:3]), [0, 1]).numpy()[:, 0, order, 0]
+    axes.plot(x, truth, color="0.6", linewidth=4, label="the wave", alpha=0.6)
+    axes.plot(x, outputs[0], linestyle=":", color="C0", label="before adaptation")
+    axes.plot(x, outputs[1], color="C0", label="after one step")
+    axes.scatter(
+        batch.support_x[0, :, 0], batch.support_y[0, :, 0], color="black", zorder=3, label="ten support points"
+    )
+    axes.set_title("A wave never seen", loc="left")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+
+
+def draw_methods(cover: Report, axes: plt.Axes) -> None:
+    """Draw the accuracy of the run and its baselines with their intervals."""
+    rows = [("this run", cover["accuracy"])]
+    rows += [(name, row["accuracy"]) for name, row in cover["baselines"].items()]
+    names = [name for name, _ in rows]
+    means = [100 * row["mean"] for _, row in rows]
+    axes.barh(
+        names, means, xerr=[100 * row["ci95"] for _, row in rows], color=["C0"] + ["0.75"] * (len(rows) - 1), capsize=3
+    )
+    for position, (_, row) in enumerate(rows):
+        axes.text(2, position, percent(row), va="center", fontsize=8, color="white" if position == 0 else "black")
+    axes.invert_yaxis()
+    axes.axvline(100 / cover["ways"], color="black", linestyle=":", linewidth=1)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"accuracy %, {cover['tasks']} tasks; dotted: chance")
+    axes.set_title("Simulated regions never seen", loc="left")
+
+
+def draw_task(run: Path, figure: SubFigure) -> None:
+    """Draw one task: the labelled patches, and the queries with what the adapted network says of them."""
+    folder = RunFolder(run)
+    region_set = measure.run_data(folder.recipe(), folder, [], "test")
+    recipe, learner = measure.load_run(folder, region_set)
+    (task,) = sample_tasks(region_set, datasets.evaluation_spec(recipe.tasks), 1, seed=5)
+    batch = gather(region_set, [task])
+    answers = predicted_labels(learner, batch[:3])
+    shots = len(task.support) // len(task.classes)
+    queries = len(task.query) // len(task.classes)
+    brightness = 1 / np.percentile(batch.support_x[0][..., :3], 97)
+    grid = figure.subplots(len(task.classes), shots + queries)
+    for row, name in enumerate(task.classes):
+        for column, image in enumerate(batch.support_x[0][batch.support_y[0] == row]):
+            show_patch(grid[row, column], brightness * image, "support" if row == 0 else "", "black")
+        for column, (image, answer) in enumerate(
+            zip(batch.query_x[0][batch.query_y[0] == row], answers[batch.query_y[0] == row], strict=True), start=shots
+        ):
+            right = answer == row
+            show_patch(grid[row, column], brightness * image, task.classes[answer], "green" if right else "red")
+        grid[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    figure.suptitle(
+        f"One task in {task.region}: support on the left, then queries with the class predicted", fontsize=10
+    )
+
+
+def predicted_labels(learner: MetaLearner, inputs: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Return the labels [m] predicted for one task's queries."""
+    logits = learner.predict_after(tuple(tf.constant(part) for part in inputs), [int(learner.evaluation_steps)])
+    return tf.argmax(logits[0, 0], axis=-1).numpy()
+
+
+def show_patch(axes: plt.Axes, image: np.ndarray, title: str, colour: str) -> None:
+    """Draw a patch, bands blue, green, red and near infrared, in natural colours."""
+    axes.imshow(np.clip(image[..., [2, 1, 0]], 0, 1), interpolation="nearest")
+    axes.set_title(title, fontsize=7, color=colour, pad=2)
+    axes.set_xticks([])
+    axes.set_yticks([])

@@ -1,0 +1,94 @@
+"""The end of the demo: export what was trained, serve it in a process of its own, and adapt over gRPC and REST."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from fewshot.exported.client import FewshotClient
+from fewshot.tasks.sampler import sample_tasks
+from fewshot.tasks.task import gather
+from fewshot.training import datasets
+from fewshot.training.evaluation import measure
+from fewshot.training.run import RunFolder
+from serving.graph.export import export
+
+TASKS = 20
+"""Tasks that are sent to the server."""
+PATIENCE = 60.0
+"""Seconds that the server may take to start."""
+
+
+def demo_serving(out: Path) -> None:
+    """Export the demo's land-cover run, serve it, and compare its answers with those measured in training's own room.
+
+    Args:
+        out: The demo's folder, which holds the run `land-cover`.
+    """
+    console = Console()
+    console.print("[bold]3. Serving[/bold]: the support examples travel with the request, and the model adapts to them")
+    run = out / "land-cover"
+    version = export(run, out / "models")
+    folder = RunFolder(run)
+    recipe = folder.recipe()
+    regions = measure.run_data(recipe, folder, [], "test")
+    tasks = sample_tasks(regions, datasets.evaluation_spec(recipe.tasks), TASKS, seed=11)
+    grpc, rest = free_port(), free_port()
+    with server(out / "models", grpc, rest, out / "serve.log"):
+        for name, target in (("gRPC", f"localhost:{grpc}"), ("REST", f"http://localhost:{rest}")):
+            with FewshotClient(target, model=version.parent.name, timeout=PATIENCE) as client:
+                right, seconds = [], []
+                for task in tasks:
+                    batch = gather(regions, [task])
+                    start = time.perf_counter()
+                    answer = client.adapt_and_predict(batch.support_x[0], batch.support_y[0], batch.query_x[0])
+                    seconds.append(time.perf_counter() - start)
+                    right.append(np.mean(answer.class_index == batch.query_y[0]))
+                console.print(
+                    f"{name}: {100 * np.mean(right):.1f} % of the queries of {TASKS} tasks right, "
+                    f"{1000 * np.median(seconds):.0f} ms a request (adapt to {len(task.support)}, predict "
+                    f"{len(task.query)} patches)"
+                )
+    console.print(f"Exported: {version}\nServe it yourself: fewshot serve {out / 'models'}", soft_wrap=True)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def server(models: Path, grpc: int, rest: int, log: Path) -> Iterator[None]:
+    """Serve the models of a folder in another process meanwhile; clients wait for it until it answers."""
+    command = [sys.executable, "-c", "import cli; cli.main()", "serve", str(models)]
+    command += [f"--port={grpc}", f"--rest_api_port={rest}"]
+    with log.open("w", encoding="utf-8") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        try:
+            wait_for(grpc, process, log)
+            yield
+        finally:
+            process.terminate()
+
+
+def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
+    """Wait until something listens on a port.
+
+    Raises:
+        TimeoutError: if the process ends or takes too long.
+    """
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.2)
+    raise TimeoutError(f"the demo's server did not start within {PATIENCE:.0f} seconds; {log} says why")

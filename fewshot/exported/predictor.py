@@ -1,0 +1,324 @@
+"""One interface to a model that adapts: a SavedModel folder here, or a server elsewhere.
+
+    with open_predictor("models/land") as predictor:            # or "localhost:8500", "http://localhost:8501"
+        adapted = predictor.adapt(support_x, support_y)
+        answer = predictor.predict(adapted, query_x)
+
+Arrays are NumPy's, pictures hold values as the card describes them, and what a model refuses is one of our errors.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.errors import ArtifactError, DataNotFoundError, DivergedError, FewshotError, ShapeError
+from fewshot.exported.card import Card, read_card
+
+Array = npt.NDArray[Any]
+
+PICTURE_BYTES = 64 << 20
+"""Most bytes of query pictures, as float32, in one call; more are split."""
+
+
+class SupportLoss(NamedTuple):
+    """Mean loss of the support labels.
+
+    Attributes:
+        before: Before the first step.
+        after: After the last.
+    """
+
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """A model adapted to a support set, to predict with many times; good for one version of one model.
+
+    Attributes:
+        vector: [fixed + per_class * classes] float32, what `predict` takes.
+        classes: How many classes it tells apart.
+        support_loss: Before and after.
+    """
+
+    vector: npt.NDArray[np.float32]
+    classes: int
+    support_loss: SupportLoss
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model answers; its arrays may be read-only.
+
+    Attributes:
+        probabilities: [m, classes] or [m, H, W, classes] float32.
+        class_index: [m] or [m, H, W] int32, the class of greatest probability.
+        support_loss: Before and after, where the call adapted.
+    """
+
+    probabilities: npt.NDArray[np.float32]
+    class_index: npt.NDArray[np.int32]
+    support_loss: SupportLoss | None = None
+
+
+class Predictor(ABC):
+    """Adapts and predicts. Subclasses say how a signature is called and how the card is read."""
+
+    picture_bytes = PICTURE_BYTES
+    _card: Card | None = None
+
+    @abstractmethod
+    def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Call a signature with arrays of its inputs' types, and return its outputs."""
+
+    @abstractmethod
+    def read_card(self) -> Card:
+        """Read the model's card anew."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+        return
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of connections."""
+        self.close()
+
+    def card(self) -> Card:
+        """Return what the model says of itself; read once."""
+        if self._card is None:
+            self._card = self.read_card()
+        return self._card
+
+    def adapt(
+        self,
+        support_x: npt.ArrayLike,
+        support_y: npt.ArrayLike,
+        *,
+        steps: int | None = None,
+        support_weight: npt.ArrayLike | None = None,
+    ) -> Adapted:
+        """Adapt to a support set.
+
+        Args:
+            support_x: [n, H, W, bands], values as the card describes them.
+            support_y: [n] or [n, H, W] whole numbers, class 0 up to the number of classes; -1 is ignored.
+            steps: Inner steps; the card's own number if None.
+            support_weight: [n] how much each picture counts; all the same if None.
+
+        Raises:
+            ShapeError: if the model refuses the support set; the message says why.
+            DivergedError: if the adaptation leaves the finite numbers.
+        """
+        inputs = self._support(support_x, support_y, steps, support_weight)
+        answer = self.call("adapt" if support_weight is None else "adapt_weighted", inputs)
+        return Adapted(np.asarray(answer["adapted"]), int(answer["classes"]), _loss(answer))
+
+    def predict(self, adapted: Adapted, query_x: npt.ArrayLike) -> Prediction:
+        """Answer for queries `[m, H, W, bands]`; many are sent in several calls.
+
+        Raises:
+            ShapeError: if the model refuses the queries, or is transductive and takes fewer in one call.
+            ArtifactError: if `adapted` was made by another model or another version of it.
+        """
+        queries = np.asarray(query_x)
+        most = self.queries_at_once(queries)
+        if len(queries) <= most:
+            return self._predict(adapted, queries)
+        if self.card().transductive:
+            raise ShapeError(
+                f"The model is transductive: its answers depend on all queries of a call. It takes {most} in one; "
+                f"received {len(queries)}."
+            )
+        parts = [self._predict(adapted, queries[first : first + most]) for first in range(0, len(queries), most)]
+        return Prediction(
+            np.concatenate([part.probabilities for part in parts]), np.concatenate([part.class_index for part in parts])
+        )
+
+    def adapt_and_predict(
+        self,
+        support_x: npt.ArrayLike,
+        support_y: npt.ArrayLike,
+        query_x: npt.ArrayLike,
+        *,
+        steps: int | None = None,
+        support_weight: npt.ArrayLike | None = None,
+    ) -> Prediction:
+        """Adapt to a support set and answer for queries, in one call where they fit one.
+
+        Args and errors are those of `adapt` and `predict`.
+        """
+        queries = np.asarray(query_x)
+        if len(np.atleast_1d(queries)) > self.queries_at_once(queries):
+            adapted = self.adapt(support_x, support_y, steps=steps, support_weight=support_weight)
+            answer = self.predict(adapted, queries)
+            return Prediction(answer.probabilities, answer.class_index, adapted.support_loss)
+        inputs = self._support(support_x, support_y, steps, support_weight) | {"query_x": _floats("query_x", queries)}
+        name = "adapt_and_predict" if support_weight is None else "adapt_and_predict_weighted"
+        return prediction(self.call(name, inputs))
+
+    def predict_base(self, query_x: npt.ArrayLike) -> Prediction:
+        """Answer for queries without adapting, where the model has a fixed head.
+
+        Raises:
+            ArtifactError: if the model cannot.
+        """
+        if "predict_base" not in self.card().signatures:
+            raise ArtifactError(
+                f"The model has a {self.card().head} head, whose classes come with the support set; adapt it first."
+            )
+        return prediction(self.call("predict_base", {"query_x": _floats("query_x", query_x)}))
+
+    def queries_at_once(self, queries: Array) -> int:
+        """Return how many of these queries go in one call."""
+        each = 4 * max(int(np.prod(queries.shape[1:])), 1)
+        return max(min(self.card().limits.queries, self.picture_bytes // each), 1)
+
+    def _predict(self, adapted: Adapted, queries: Array) -> Prediction:
+        inputs = {"adapted": np.asarray(adapted.vector, np.float32), "query_x": _floats("query_x", queries)}
+        return prediction(self.call("predict", inputs))
+
+    def _support(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, steps: int | None, weight: npt.ArrayLike | None
+    ) -> dict[str, Array]:
+        inputs: dict[str, Array] = {
+            "support_x": _floats("support_x", x),
+            "support_y": _whole("support_y", y),
+            "steps": _whole("steps", self.card().steps if steps is None else steps),
+        }
+        if weight is not None:
+            inputs["support_weight"] = _floats("support_weight", weight)
+        return inputs
+
+
+class LocalPredictor(Predictor):
+    """A SavedModel folder, run in this process."""
+
+    def __init__(self, model: Path) -> None:
+        """Load a model.
+
+        Args:
+            model: A version, DIR/NAME/N; or DIR/NAME, whose newest version is taken.
+
+        Raises:
+            DataNotFoundError: if there is no such folder.
+            ArtifactError: if it is not an exported model, or is damaged.
+        """
+        import tensorflow as tf  # servers' clients do without it
+
+        self.folder = newest_version(model)
+        self._card = read_card(self.folder)
+        self._tf = tf
+        try:
+            self._model = tf.saved_model.load(str(self.folder))  # owns the variables that the signatures read
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ArtifactError(f"{self.folder} cannot be loaded: {error}. Export the run again.") from error
+
+    def read_card(self) -> Card:
+        """Read the card of the folder."""
+        return read_card(self.folder)
+
+    def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Run a signature."""
+        try:
+            tensors = {key: self._tf.constant(value) for key, value in inputs.items()}
+            outputs = self._model.signatures[signature](**tensors)
+        except KeyError:
+            raise ArtifactError(f"{self.folder} has no signature {signature}.") from None
+        except self._tf.errors.InvalidArgumentError as error:
+            raise refusal(error.message) from None
+        return {key: np.asarray(value) for key, value in outputs.items()}
+
+
+def open_predictor(target: str | Path, *, timeout: float = 60.0) -> Predictor:
+    """Open a model by where it is.
+
+    Args:
+        target: A SavedModel folder; or what `fewshot.exported.client.FewshotClient` takes: "host:port/name",
+            "http://host:port/name".
+        timeout: Longest time for one call to a server, in seconds.
+    """
+    text = str(target)
+    if not Path(text).is_dir() and (text.startswith(("http://", "https://", "unix:")) or re.search(r":\d+(/|$)", text)):
+        from fewshot.exported.client import FewshotClient
+
+        return FewshotClient(text, timeout=timeout)
+    return LocalPredictor(Path(text))
+
+
+def newest_version(model: Path) -> Path:
+    """Return the version folder that a path stands for.
+
+    Raises:
+        DataNotFoundError: if there is no such folder.
+        ArtifactError: if it holds no version.
+    """
+    if not model.is_dir():
+        raise DataNotFoundError(f"There is no folder {model}. `fewshot export RUN --to DIR` makes DIR/NAME/N.")
+    if (model / "saved_model.pb").exists():
+        return model
+    versions = [path for path in model.iterdir() if path.name.isascii() and path.name.isdecimal() and path.is_dir()]
+    if not versions:
+        raise ArtifactError(f"{model} is neither an exported model nor a folder of its versions 1, 2, ...")
+    return max(versions, key=lambda path: int(path.name))
+
+
+def refusal(message: str) -> FewshotError:
+    """Return the error of our tree for what an exported graph answers to a request that it refuses.
+
+    Args:
+        message: TensorFlow's, of an INVALID_ARGUMENT.
+    """
+    found = re.search(r"assertion failed: \[(.*?)\]\s*(?:\[\[|$)", message, re.DOTALL)
+    if found is None:
+        lines = [line for line in message.splitlines() if line and not line.startswith(_NOISE)]
+        return ShapeError(f"The model refuses the request: {lines[0] if lines else message}")
+    sentence = found[1]
+    if sentence.startswith("Adaptation diverged"):
+        return DivergedError(sentence)
+    return ArtifactError(sentence) if sentence.startswith("adapted ") else ShapeError(sentence)
+
+
+_NOISE = ("Graph execution error", "Detected at node", "<stack traces unavailable>", "\t")
+
+
+def prediction(answer: Mapping[str, Array]) -> Prediction:
+    """Return a signature's answer, typed."""
+    loss = _loss(answer) if "support_loss" in answer else None
+    return Prediction(np.asarray(answer["probabilities"]), np.asarray(answer["class_index"]), loss)
+
+
+def _loss(answer: Mapping[str, Array]) -> SupportLoss:
+    before, after = (float(value) for value in answer["support_loss"])
+    return SupportLoss(before, after)
+
+
+def _floats(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise ShapeError(f"{name} is numbers; received an array of {array.dtype}.")
+    return np.ascontiguousarray(array, np.float32) if array.ndim else np.asarray(array, np.float32)
+
+
+def _whole(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int32]:
+    array = np.asarray(values)
+    if array.size and (array.dtype.kind not in "biuf" or not np.array_equal(array, array.astype(np.int64))):
+        raise ShapeError(f"{name} is whole numbers; received an array of {array.dtype}.")
+    if array.size and np.abs(array.astype(np.int64)).max() > np.iinfo(np.int32).max:
+        raise ShapeError(f"{name} holds {int(np.abs(array).max())}, which is no label or number of steps.")
+    return array.astype(np.int32)

@@ -1,0 +1,1 @@
+"""From windows to probabilities, here, on workers or on a cluster."""

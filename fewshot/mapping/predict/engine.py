@@ -1,0 +1,35 @@
+"""Where a map is predicted: in this process, on workers of this machine, or on a Dask cluster."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fewshot.errors import RecipeError
+from fewshot.exported.adapted import ModelSource, Predictor
+from fewshot.mapping.predict.pipeline import Engine, run_here
+
+
+@contextmanager
+def open_engine(
+    predictor: Predictor, source: ModelSource, *, workers: int = 1, scheduler: str | None = None
+) -> Iterator[Engine]:
+    """Open an engine, and close it in the end.
+
+    Args:
+        predictor: The model, opened in this process.
+        source: Opens it in others.
+        workers: Processes on this machine.
+        scheduler: Address of a Dask scheduler whose workers are used instead.
+
+    Raises:
+        RecipeError: if both are asked for.
+        ArtifactError: if no scheduler answers at the address.
+    """
+    if scheduler is not None and workers != 1:
+        raise RecipeError("--workers are started on this machine, --scheduler has workers of its own; choose one")
+    if scheduler is None and workers == 1:
+        yield run_here(predictor)
+        return
+    from fewshot.mapping.predict.cluster import connect, local_workers, run_on  # slow to import, and few need it
+
+    with connect(scheduler) if scheduler is not None else local_workers(workers) as client:
+        yield run_on(client, source)

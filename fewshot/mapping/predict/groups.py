@@ -1,0 +1,133 @@
+"""Windows in, probabilities out: what one group of windows depends on, and how it is read and predicted.
+
+The windows of a group are always predicted in the same order and the same calls, whoever predicts them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.errors import ShapeError
+from fewshot.exported.adapted import Predictor
+from fewshot.mapping.predict.layout import Layout, starts_within
+from fewshot.mapping.scene import Scene
+
+CALL_BYTES = 4 << 20
+"""Bytes of pictures in one call of the network: what it computes of them still fits the processor's last cache, which
+makes calls faster beside other work than larger ones."""
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All that the prediction of a group depends on.
+
+    Attributes:
+        scene: To read.
+        layout: Its windows and groups.
+        vector: Of the adapted model.
+        values: Number in the map of each class.
+        nodata: Number in the map where the scene has no data.
+        all_probabilities: Whether those of every class are kept, or the greatest only.
+    """
+
+    scene: Scene
+    layout: Layout
+    vector: FloatArray
+    values: tuple[int, ...]
+    nodata: int
+    all_probabilities: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of the windows of a group.
+
+    Attributes:
+        wanted: [m, 2] row and column in the group of each window with data; the others are not predicted.
+        probabilities: [n, H, W, classes] or [n, classes] of each call, together of the m windows.
+        greatest: Class of the greatest of them, [n, H, W] or [n].
+    """
+
+    wanted: IntArray
+    probabilities: tuple[FloatArray, ...]
+    greatest: tuple[npt.NDArray[np.int32], ...]
+
+
+def read_group(job: Job, group: int) -> tuple[FloatArray, BoolArray]:
+    """Read what a group needs.
+
+    Returns:
+        Values [H, W, bands] of all its pictures, and where its own pixels [H, W] have data.
+    """
+    layout = job.layout
+    pixels, valid = job.scene.read(layout.reading(group))
+    extent, first = layout.extent(group), layout.before
+    return pixels, valid[first : first + extent.height, first : first + extent.width]
+
+
+def predict_windows(job: Job, group: int, pixels: FloatArray, valid: BoolArray, predictor: Predictor) -> Answers:
+    """Predict the windows of a group.
+
+    Args:
+        job: What to predict.
+        group: Its number.
+        pixels: As `read_group` gives them.
+        valid: As `read_group` gives it.
+        predictor: The model.
+
+    Raises:
+        ShapeError: if the model's answers are not what its card says.
+        FewshotError: whatever the model raises.
+    """
+    layout, (row, column) = job.layout, job.layout.place(group)
+    rows, columns = starts_within(layout.rows, row), starts_within(layout.columns, column)
+    wanted = np.argwhere(_any_in(valid, rows, columns, (layout.rows.size, layout.columns.size)))
+    calls = list(_answers(job, pixels, rows[wanted[:, 0]], columns[wanted[:, 1]], predictor))
+    return Answers(wanted, tuple(found for found, _ in calls), tuple(greatest for _, greatest in calls))
+
+
+def _any_in(valid: BoolArray, rows: IntArray, columns: IntArray, size: tuple[int, int]) -> BoolArray:
+    """Return for each row and column of windows whether the window holds data."""
+    if valid.all():
+        return np.ones((len(rows), len(columns)), np.bool_)
+    # Sums over all pixels above and to the left: a window's count is four of them.
+    sums = np.pad(np.cumsum(np.cumsum(valid, axis=0, dtype=np.int64), axis=1), ((1, 0), (1, 0)))
+    top, left = rows[:, np.newaxis], columns
+    bottom, right = top + size[0], left + size[1]
+    return np.asarray(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left] > 0)
+
+
+def _answers(
+    job: Job, pixels: FloatArray, rows: IntArray, columns: IntArray, predictor: Predictor
+) -> Iterator[tuple[FloatArray, npt.NDArray[np.int32]]]:
+    """Yield what the model says of several windows at a time, as many as one call of the network takes."""
+    side, bands = job.layout.picture, pixels.shape[2]
+    views = np.lib.stride_tricks.sliding_window_view(pixels, (side, side, bands))[:, :, 0]
+    at_once = max(1, CALL_BYTES // (4 * side * side * bands))
+    adapted = Vector(job.vector)
+    for first in range(0, len(rows), at_once):
+        pictures = views[rows[first : first + at_once], columns[first : first + at_once]]
+        answer = predictor.predict(adapted, pictures)
+        found, greatest = np.asarray(answer.probabilities, np.float32), np.asarray(answer.class_index, np.int32)
+        classes = len(job.values)
+        if len(found) != len(pictures) or found.shape[-1] != classes or greatest.shape != found.shape[:-1]:
+            raise ShapeError(
+                f"the model answers {list(found.shape)} and {list(greatest.shape)} for {len(pictures)} windows and "
+                f"{classes} classes"
+            )
+        if greatest.size and not 0 <= greatest.min() <= greatest.max() < classes:
+            raise ShapeError(f"the model answers with class {greatest.min()} to {greatest.max()} of {classes}")
+        yield found, greatest
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """An adapted model as `predict` takes it."""
+
+    vector: FloatArray

@@ -1,0 +1,1 @@
+"""What a map consists of: rasters, picture, report, accuracy."""

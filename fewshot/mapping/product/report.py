@@ -1,0 +1,155 @@
+"""What is said of a finished map: the remarks in its files, and `map.json`."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot.exported.adapted import Card
+from fewshot.geo.landcover import ClassTable
+from fewshot.mapping.predict.groups import Job
+from fewshot.mapping.product.accuracy import Accuracy
+from fewshot.mapping.product.drawing import pixel_sides
+from fewshot.mapping.product.outputs import Summary
+from fewshot.mapping.request import MapRequest
+from fewshot.mapping.scene import Scene
+from fewshot.mapping.support.adaptation import Learned
+
+
+@dataclass(frozen=True, eq=False)
+class MapReport:
+    """What became of a map.
+
+    Attributes:
+        files: Written, the map last.
+        table: Its classes.
+        shares: Of the mapped pixels, by class.
+        support_loss: Before the first inner step and after the last.
+        accuracy: Where there were labels to validate with.
+        notes: Remarks on the labels and the scene.
+        seconds: It took.
+    """
+
+    files: tuple[Path, ...]
+    table: ClassTable
+    shares: Mapping[str, float]
+    support_loss: tuple[float, float]
+    accuracy: Accuracy | None
+    notes: tuple[str, ...]
+    seconds: float
+
+    def lines(self) -> Iterator[str]:
+        """Say the same in words."""
+        yield from self.notes
+        before, after = self.support_loss
+        yield f"Support loss {before:.3f} before adaptation, {after:.3f} after."
+        shares = sorted(self.shares.items(), key=lambda item: -item[1])
+        yield "Shares of the map: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares)
+        if self.accuracy is not None:
+            adjusted = self.accuracy.adjusted
+            weighted = f"{100 * adjusted.value:.1f} ± {100 * (adjusted.ci95 or 0):.1f}" if adjusted.value else "unknown"
+            yield (
+                f"Accuracy {100 * self.accuracy.overall:.1f} % on {sum(map(sum, self.accuracy.confusion))} labels that "
+                f"the model was not shown, {weighted} % weighted by area; macro F1 {self.accuracy.macro_f1:.3f}."
+            )
+
+
+def resolution(job: Job) -> str:
+    """Say how fine the map really is."""
+    layout = job.layout
+    sides = np.array(pixel_sides(job.scene.grid))
+    unit = "pixels" if job.scene.grid.crs is None else "m"
+
+    def size(pixels: int) -> str:
+        down, across = sides * pixels
+        return f"{down:.3g} x {across:.3g} {unit}"
+
+    if layout.per_pixel:
+        return f"every pixel has its own answer: {size(1)}"
+    return (
+        f"one answer every {layout.stride} pixels ({size(layout.stride)}), each from a patch of "
+        f"{layout.picture} pixels ({size(layout.picture)})"
+    )
+
+
+def map_tags(job: Job, card: Card) -> dict[str, str]:
+    """Return the remarks that the rasters carry."""
+    return {
+        "SOFTWARE": f"fewshot {installed('fewshot')}",
+        "MODEL": card.title,
+        "SCENE": ", ".join(part.source for part in job.scene.parts[:8]),
+        "RESOLUTION": resolution(job),
+    }
+
+
+def scene_notes(scene: Scene) -> tuple[str, ...]:
+    """Return remarks on how the scene was read."""
+    notes = []
+    if scene.match.how == "order":
+        notes.append(f"{scene.info.path} describes no band; they were taken in the order of the file.")
+    if scene.grid.crs is None:
+        notes.append(f"{scene.info.path} names no CRS, so neither does the map; areas are in pixels.")
+    return tuple(notes)
+
+
+def describe_map(request: MapRequest, card: Card, job: Job, learned: Learned, summary: Summary) -> dict[str, Any]:
+    """Return what `map.json` says of a map, apart from its accuracy and the time it took."""
+    model, names = learned.model, learned.model.table.names
+    total = max(1, int(summary.pixels.sum()))
+    return {
+        "fewshot_map": 1,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scene": {
+            "files": job.scene.files(),
+            "rows": job.scene.grid.height,
+            "columns": job.scene.grid.width,
+            "crs": job.scene.grid.crs.to_string() if job.scene.grid.crs else None,
+            "bands": {
+                band.name: number for band, number in zip(job.scene.match.bands, job.scene.match.numbers, strict=True)
+            },
+            "bands_found_by": job.scene.match.how,
+        },
+        "classes": [
+            {
+                **{"value": value, "name": name, "pixels": int(count), "share": float(count / total)},
+                "area_m2" if job.scene.grid.crs is not None else "area_pixels": float(area),
+                "colour": f"#{bytes(entry.colour or (0, 0, 0)).hex()}",
+            }
+            for value, name, entry, count, area in zip(
+                model.values, names, model.table.classes, summary.pixels, summary.areas, strict=True
+            )
+        ],
+        "nodata": {"value": job.nodata, "pixels": summary.nodata},
+        "resolution": resolution(job),
+        "windows": job.layout.describe(),
+        "labels": describe_labels(request, learned),
+        "support_loss": {"before": model.support_loss[0], "after": model.support_loss[1]},
+        "model": json.loads(card.to_json()),
+        "versions": {"python": platform.python_version(), "fewshot": installed("fewshot"), "numpy": np.__version__},
+    }
+
+
+def describe_labels(request: MapRequest, learned: Learned) -> dict[str, Any]:
+    """Return which labels were used, and what became of the others."""
+    plan, summary, names = request.labels, learned.summary, learned.model.table.names
+    if plan is None or summary is None or learned.examples is None:
+        return {"adapted_before": str(request.adapted)}
+    used = dict(zip(names, learned.examples.counts(len(names)), strict=True))
+    found: dict[str, Any] = {"file": str(plan.path), "support": used, "found": dict(summary.examples)}
+    found |= {
+        **{"features": summary.features, "outside": summary.outside, "unusable": summary.unusable},
+        **{"ignored": summary.ignored, "on_nodata": summary.on_nodata, "contradicting": summary.contradicting},
+        "only_one_example_of": list(summary.lone),
+    }
+    if learned.split is not None:
+        kept = dict(zip(names, learned.split.validation.counts(len(names)), strict=True))
+        found["kept_back"] = {"examples": kept, "too_near": learned.split.near, "apart_pixels": learned.split.apart}
+    elif plan.validation is not None:
+        found["validation"] = str(plan.validation)
+    return found

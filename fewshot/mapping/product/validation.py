@@ -1,0 +1,103 @@
+"""Compares a map with labels that it was not made from, block by block."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.geo.labels import RasterLabels, VectorLabels, open_labels
+from fewshot.geo.landcover import ClassTable, Labels
+from fewshot.geo.rasters import RasterReader
+from fewshot.geo.windows import Window
+from fewshot.mapping.predict.blend import Block
+from fewshot.mapping.scene import Scene
+from fewshot.mapping.support.examples import Examples, LabelPlan, find_examples
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass
+class Validation:
+    """Reference labels, and what the map says where they are.
+
+    Attributes:
+        classes: How many there are.
+        support: The examples that the model was adapted to.
+        apart: Labels within so many pixels of the support do not count.
+        examples: The reference, as single pixels; or
+        layer: as a class raster.
+        near: How many did not count so far.
+        confusion: [map, reference] counts so far.
+    """
+
+    classes: int
+    support: Examples
+    apart: int
+    examples: Examples | None = None
+    layer: RasterLabels | VectorLabels | None = None
+    near: int = 0
+    confusion: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self.confusion = np.zeros((self.classes, self.classes), np.int64)
+
+    def add(self, block: Block, index: npt.NDArray[np.int16]) -> None:
+        """Count a block.
+
+        Args:
+            block: Finished pixels.
+            index: [256] class of each number in the map, -1 for none.
+        """
+        labels = self._read(block.window)
+        mapped = index[block.classes]
+        counted = (labels >= 0) & (mapped >= 0)
+        if counted.any():
+            pairs = mapped[counted].astype(np.int64) * self.classes + labels[counted]
+            self.confusion += np.bincount(pairs, minlength=self.classes**2).reshape(self.confusion.shape)
+
+    def _read(self, window: Window) -> Labels:
+        """Return the reference [H, W], -1 where there is none or it is near the support."""
+        labels = np.full((window.height, window.width), -1, np.int32)
+        if self.examples is not None:
+            here = self.examples.keep(self.examples.within(window))
+            labels[here.rows - window.row, here.columns - window.column] = here.labels
+        elif self.layer is not None:
+            labels = np.maximum(self.layer.read(window), -1)
+        reach = self.apart - 1
+        around = Window(window.row - reach, window.column - reach, window.height + 2 * reach, window.width + 2 * reach)
+        close = self.support.keep(self.support.within(around))
+        for row, column in zip(
+            (close.rows - window.row).tolist(), (close.columns - window.column).tolist(), strict=True
+        ):
+            square = labels[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
+            self.near += int(np.count_nonzero(square >= 0))
+            square[:] = -1
+        return labels
+
+
+def open_validation(
+    scene: Scene, plan: LabelPlan, table: ClassTable, support: Examples, *, apart: int
+) -> Validation | None:
+    """Open the labels to validate with, if any were named: each feature is one sample, of a raster each pixel.
+
+    Args:
+        scene: That they lie in.
+        plan: Which labels.
+        table: The classes of the map; others may not be among the labels.
+        support: The examples that the model was adapted to.
+        apart: Labels within so many pixels of them do not count.
+
+    Raises:
+        FewshotError: what `open_labels` raises, and if a number of a raster stands for no class: now, not when the map
+            is made.
+    """
+    if plan.validation is None:
+        return None
+    layer = open_labels(RasterReader(), plan.validation, scene.info, table, label_field=plan.field)
+    if isinstance(layer, RasterLabels):
+        layer.require_classes(scene.grid.height, scene.grid.width)
+        return Validation(len(table.names), support, apart, layer=layer)
+    found = find_examples(scene, LabelPlan(Path(plan.validation), plan.field), table, spacing=None)
+    return Validation(len(table.names), support, apart, examples=found.examples)

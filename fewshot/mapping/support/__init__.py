@@ -1,0 +1,1 @@
+"""From the labels of a region to a model that is adapted to them."""

@@ -1,0 +1,167 @@
+"""Which classes a map has: those of the labels or of the model, their numbers in the map, and their colours."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot.errors import ManifestError, RasterError
+from fewshot.exported.adapted import Card
+from fewshot.geo.labels import read_class_numbers
+from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, Colour, LandClass, class_table
+from fewshot.geo.rasters import RasterReader, describe_raster
+from fewshot.geo.vectors import VECTOR_ENDINGS, read_values
+
+_MOST = 254  # of 256 numbers of a uint8 map, one is nodata
+
+NATURAL: tuple[tuple[str, Colour], ...] = (
+    ("water river lake sea", (66, 120, 190)),
+    ("wetland marsh swamp", (112, 170, 165)),
+    ("forest tree wood", (52, 110, 60)),
+    ("shrub heath", (165, 160, 95)),
+    ("grass meadow pasture low_vegetation", (160, 200, 110)),
+    ("savanna", (214, 196, 110)),
+    ("crop field agri farm", (232, 192, 92)),
+    ("urban built town city impervious settle", (190, 70, 70)),
+    ("road rail", (105, 105, 110)),
+    ("barren bare soil sand rock", (202, 172, 142)),
+    ("snow ice glacier", (236, 242, 250)),
+)
+"""Colours that people expect, for classes whose names hold one of the words."""
+
+PALETTE: tuple[Colour, ...] = (
+    (51, 117, 56),
+    (221, 204, 119),
+    (93, 168, 153),
+    (194, 106, 119),
+    (46, 37, 133),
+    (159, 74, 150),
+    (148, 203, 236),
+    (126, 41, 84),
+    (220, 140, 60),
+    (120, 120, 120),
+    (190, 220, 90),
+    (90, 60, 40),
+)
+"""Colours of all others; the first eight are told apart by people with any colour vision."""
+
+
+def find_classes(card: Card, labels: Path, *, field: str | None, table: ClassTable | None) -> ClassTable:
+    """Return the classes that labels are read with.
+
+    Args:
+        card: Of the model; if its classes are fixed, the map has these, in their order.
+        labels: Points, lines or polygons, or a class raster.
+        field: Of vectors, the one that holds the class.
+        table: The user's own names, numbers and colours.
+
+    Raises:
+        ManifestError: if a class is not one of the model's.
+        FewshotError: what reading the labels raises.
+    """
+    if card.label_space == "global":
+        return _of_model(card, table)
+    return table or _of_labels(labels, field)
+
+
+def _of_model(card: Card, table: ClassTable | None) -> ClassTable:
+    """Return the model's own classes, with numbers and colours from the user's table, the card or a known one."""
+    names = [entry.name for entry in card.classes]
+    numbered = any(entry.ids for entry in card.classes)
+    known = () if numbered else (IGBP, DEEPGLOBE)
+    source = table or next((one for one in known if set(names) <= set(one.names)), None)
+    if table is not None:
+        foreign = [name for name in table.names if name not in names]
+        if foreign:
+            raise ManifestError(
+                f"class table {table.name} has {', '.join(foreign)}; the model knows {', '.join(names)}. Call the "
+                "classes so (rows of one name are one class), or ignore those that do not count."
+            )
+    entries = {entry.name: entry for entry in (source.classes if source else ())}
+    kept = []
+    for number, entry in enumerate(card.classes, start=1):
+        own = tuple(entry.ids) if numbered else (number,)
+        found = entries.get(entry.name, LandClass(entry.name, () if source else own))
+        kept.append(replace(found, colour=_parsed(entry.colour) or found.colour))
+    ignored = [entry for entry in (source.classes if source else ()) if entry.ignored]
+    return ClassTable(source.name if source else "of the model", (*kept, *ignored))
+
+
+def _parsed(colour: str | None) -> Colour | None:
+    if colour is None:
+        return None
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
+
+
+def _of_labels(path: Path, field: str | None) -> ClassTable:
+    """Make a class of every name or number found in labels."""
+    colours: dict[int, Colour] = {}
+    found: Iterable[Any]
+    if path.suffix.lower() in VECTOR_ENDINGS:
+        found = read_values(path, field=field)
+    else:
+        found, colours = read_class_numbers(path, RasterReader()), dict(describe_raster(path).colours)
+    found = list(found)
+    if not found:
+        raise RasterError(f"{path} has no label with a class; expected at least two classes")
+    rows: list[dict[str, Any]] = []
+    taken: set[Colour] = set()
+    # Numbers in their order, then names in theirs.
+    for value in sorted(found, key=lambda one: (1, 0, one) if isinstance(one, str) else (0, one, "")):
+        number = isinstance(value, int)
+        colour = colours.get(value) if number else None
+        if colour is not None and colour not in taken:
+            taken.add(colour)
+        else:
+            colour = None
+        rows.append({"name": str(value), **({"id": value} if number else {}), **({"colour": colour} if colour else {})})
+    return class_table(f"of {path.name}", rows)
+
+
+def with_classes(table: ClassTable, kept: Sequence[int]) -> ClassTable:
+    """Return the table of some of the classes that count, by index, without the ignored ones."""
+    counted = [entry for entry in table.classes if not entry.ignored]
+    return ClassTable(table.name, tuple(counted[index] for index in kept))
+
+
+def number_classes(table: ClassTable) -> tuple[tuple[int, ...], int]:
+    """Return the number of each class in a uint8 map, and that of nodata.
+
+    Classes keep the number that labels know them by; without one, or where they do not fit, they are 1, 2, ... .
+
+    Raises:
+        ManifestError: if there are too many.
+    """
+    count = len(table.names)
+    if count > _MOST:
+        raise ManifestError(f"a map holds up to {_MOST} classes; the labels have {count}")
+    own = [entry.ids[0] for entry in table.classes if not entry.ignored and len(entry.ids) == 1]
+    fits = len(own) == count and all(0 <= value <= 255 for value in own) and not {0, 255} <= set(own)
+    values = tuple(own) if fits else tuple(range(1, count + 1))
+    return values, (255 if 0 in values else 0)
+
+
+def with_colours(table: ClassTable) -> ClassTable:
+    """Give every class a colour: its own, one that its name suggests, or one of the palette."""
+    taken: set[Colour] = {entry.colour for entry in table.classes if entry.colour is not None}
+    entries = []
+    for entry in table.classes:
+        name = entry.name.casefold().replace(" ", "_")
+        natural = [colour for words, colour in NATURAL if any(word in name for word in words.split())]
+        options = (colour for colour in (*natural, *PALETTE) if colour not in taken)
+        colour = entry.colour or next(options, None) or _another(taken)
+        taken.add(colour)
+        entries.append(replace(entry, colour=colour))
+    return ClassTable(table.name, tuple(entries))
+
+
+def _another(taken: set[Colour]) -> Colour:
+    """Return a colour that is not taken."""
+    rng = np.random.default_rng(len(taken))
+    while True:
+        red, green, blue = rng.integers(40, 230, 3).tolist()
+        if (red, green, blue) not in taken:
+            return red, green, blue

@@ -1,0 +1,1 @@
+"""What a finished run is worth: tasks, baselines, figures with intervals, reports."""

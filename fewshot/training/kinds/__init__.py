@@ -1,0 +1,1 @@
+"""The kinds of task: labelled images, labelled pixels, waves."""

@@ -1,0 +1,1 @@
+"""From a finished run to a SavedModel that adapts in the request."""

@@ -1,0 +1,374 @@
+"""The export job, top to bottom: a trained run in, a SavedModel that adapts in the request out.
+
+    DIR/NAME/N/
+    ├── saved_model.pb, variables/      signatures of `serving/graph/signatures.py`
+    └── assets.extra/
+        ├── card.json                   what the model says of itself
+        └── tf_serving_warmup_requests  requests that servers play before the first of a client
+
+A version is written under a name that servers do not look at, loaded and tried, and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fewshot.data.catalogue.manifest import Manifest, read_manifest
+from fewshot.data.region import RegionSet
+from fewshot.errors import ArtifactError, RecipeError
+from fewshot.exported.card import (
+    CARD_NAME,
+    EXTRA,
+    Accuracy,
+    Band,
+    Card,
+    ClassEntry,
+    DataSource,
+    InputSize,
+    Limits,
+    Rates,
+)
+from fewshot.meta import MetaLearner
+from fewshot.models import Normalization
+from fewshot.training.evaluation import measure
+from fewshot.training.recipe import Recipe
+from fewshot.training.run import RunFolder
+from serving.graph.contract import describe_signatures
+from serving.graph.signatures import adapted_layout, make_module
+from serving.graph.warmup_records import WARM_UP, warm_up_requests, write_warm_up
+
+LARGEST_SIDE = 256
+"""Rows and columns that a network of any size takes at least."""
+BASE_PICTURES = 64
+"""Training pictures whose statistics `predict_base` normalises with, where the network keeps any."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the export is to be.
+
+    Attributes:
+        name: Of the model; that of the run folder if None.
+        version: A whole number of 1 or more; the next free one if None.
+        data: The recipe's data, where it has moved since training.
+        limits: The most that one request may ask for.
+        evaluation: What `fewshot evaluate --json` wrote; one in the run folder if None.
+        transductive: Export a run whose answers depend on the other queries of a request.
+        settings: Changes of the run's recipe, as `change_after_training` takes them.
+    """
+
+    name: str | None = None
+    version: int | None = None
+    data: tuple[Path, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    evaluation: Path | None = None
+    transductive: bool = False
+    settings: tuple[str, ...] = ()
+
+
+def export(run: Path, to: Path, options: Options | None = None) -> Path:
+    """Export a trained run as the next version of a served model.
+
+    Args:
+        run: The run folder.
+        to: Folder of the models that a server looks at.
+        options: Name, version, limits.
+
+    Returns:
+        The folder of the new version, `to/NAME/N`.
+
+    Raises:
+        ArtifactError: if the run is untrained or damaged, is transductive without leave, or the version exists.
+        RecipeError: if the run does not classify, or a setting cannot be changed any more.
+        DataNotFoundError: if the data of the run is not where it was, and not named.
+    """
+    options = options or Options()
+    folder = RunFolder(run)
+    recipe = folder.recipe(options.settings)
+    if recipe.data.source == "sine":
+        raise RecipeError(f"{run} fits sine waves; only runs that classify pictures can be exported.")
+    name = model_name(options.name, run)
+    target = version_folder(to, name, options.version)
+
+    # The run: its data tells the size of a picture and the classes; its weights the rest.
+    regions = measure.own_parts(recipe, folder, options.data)["train"]
+    learner = load_learner(folder, regions, options.settings)
+    if learner.transductive and not options.transductive:
+        raise ArtifactError(
+            f"{run} is transductive ({recipe.network.normalization} normalisation): an answer would depend on the "
+            "other queries of its request. Train with --set network.normalization=support, or export it as it is with "
+            "--transductive."
+        )
+
+    # The card, then the graph that keeps to it.
+    card = make_card(recipe, regions, learner, options.limits, find_accuracy(folder, recipe, options.evaluation))
+    base = card.outputs is not None
+    card = replace(card, signatures=describe_signatures(card, base=base))
+    module, signatures = make_module(learner, card, base_state(learner, regions) if base else None)
+
+    # Requests to warm up with also try the graph, here and as it is loaded again.
+    requests = warm_up_requests(card, signatures)
+
+    def write(partial: Path) -> None:
+        tf.saved_model.save(module, str(partial), signatures=signatures)
+        extra = partial / EXTRA
+        extra.mkdir()
+        (extra / CARD_NAME).write_text(card.to_json() + "\n", encoding="utf-8")
+        write_warm_up(extra / WARM_UP, name, requests)
+        loaded = tf.saved_model.load(str(partial))
+        for signature, inputs in requests:
+            loaded.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
+
+    return publish(target, write)
+
+
+def model_name(name: str | None, run: Path) -> str:
+    """Return the model's name.
+
+    Raises:
+        ArtifactError: if it cannot be part of a URL.
+    """
+    name = name or run.resolve().name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ArtifactError(
+            f"{name!r} cannot name a served model; use letters, digits, '_', '-' and '.', and name it with --name."
+        )
+    return name
+
+
+def version_folder(to: Path, name: str, version: int | None) -> Path:
+    """Return the folder of a version that is still free.
+
+    Raises:
+        ArtifactError: if the version is taken.
+    """
+    taken = {int(path.name): path for path in (to / name).glob("*") if path.name.isascii() and path.name.isdecimal()}
+    if version is None:
+        version = max(taken, default=0) + 1
+    if version < 1:
+        raise ArtifactError(f"A version is a whole number of 1 or more; received {version}.")
+    if version in taken:
+        raise ArtifactError(
+            f"{taken[version]} exists, and a served version is never changed. Leave --version out for the next free "
+            f"one ({max(taken) + 1})."
+        )
+    return to / name / str(version)
+
+
+def publish(target: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` make a folder under a name that no server looks at, and rename it when it is whole."""
+    partial = target.with_name(f".partial-{target.name}-{uuid.uuid4().hex[:8]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write(partial)
+        partial.rename(target)
+    except OSError as error:
+        raise ArtifactError(f"{target} cannot be written: {error}.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def load_learner(folder: RunFolder, regions: RegionSet, settings: Sequence[str]) -> MetaLearner:
+    """Load the run's best weights.
+
+    Raises:
+        ArtifactError: if they are missing, damaged, not finite or do not fit the recipe and its data.
+    """
+    _, learner = measure.load_run(folder, regions, settings)
+    if not all(bool(np.isfinite(variable.numpy()).all()) for variable in learner.weights):
+        raise ArtifactError(f"{folder.best_weights} holds values that are infinite or not a number; train again.")
+    return learner
+
+
+def make_card(
+    recipe: Recipe, regions: RegionSet, learner: MetaLearner, limits: Limits, accuracy: Accuracy | None
+) -> Card:
+    """Describe a run, its signatures apart."""
+    manifest = read_manifest(regions.manifest) if regions.manifest else None
+    bands, value_type = describe_bands(recipe, regions, manifest)
+    outputs = learner.head.outputs if learner.head else None
+    rates = np.concatenate([np.ravel(rate) for rate in learner.inner_rates.values() if rate is not None])
+    packages = ("fewshot", "tensorflow", "keras", "numpy")
+    return Card(
+        title=recipe.description or recipe.name,
+        bands=bands,
+        value_type=value_type,
+        size=describe_size(learner.body, regions.store.shape),
+        output="pixel" if len(learner.body.output_shape) == 4 else "patch",
+        label_space=recipe.tasks.labels,
+        classes=describe_classes(regions, manifest) if recipe.tasks.labels == "global" else (),
+        head=recipe.learner.head,
+        outputs=outputs,
+        steps=int(learner.evaluation_steps),
+        limits=replace(
+            limits, steps=max(limits.steps, int(learner.evaluation_steps)), classes=outputs or limits.classes
+        ),
+        rates=Rates(
+            recipe.learner.rates, recipe.learner.rate, float(rates.min()), float(rates.mean()), float(rates.max())
+        ),
+        transductive=learner.transductive,
+        data=describe_data(recipe, regions, manifest),
+        recipe=recipe.as_tables(),
+        adapted=adapted_layout(learner),
+        accuracy=accuracy,
+        versions={"python": platform.python_version(), **{name: installed(name) for name in packages}},
+    )
+
+
+def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None) -> tuple[tuple[Band, ...], Any]:
+    """Return the bands as clients send them, and the type of their values.
+
+    Raises:
+        ArtifactError: if the data does not describe the bands that the network reads.
+    """
+    count, source = regions.store.shape[-1], recipe.data.source
+    if source in ("omniglot", "omniglot_tfds"):  # the network reads ink, pictures hold black ink on white
+        return (Band("grey", -1 / 255, 1.0, "1 ink, 0 paper", "uint8, 0 black ink, 255 white paper"),), "uint8"
+    if source == "class_folders":
+        names = {1: ("grey",), 3: ("red", "green", "blue")}.get(count) or [f"band {i + 1}" for i in range(count)]
+        if not recipe.data.scale:
+            return tuple(Band(name, 1 / 255, 0.0, "brightness 0-1", "uint8, 0-255") for name in names), "uint8"
+        return tuple(Band(name, recipe.data.scale, 0.0, "value x scale") for name in names), "float32"
+    if source == "synthetic":
+        unit = "simulated reflectance"
+        return tuple(Band(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count)), "float32"
+    # Stores of some bands of many, or of a user's own, name them; the others have all bands of their data.
+    wanted = tuple(getattr(regions.store, "bands", ())) or (manifest.bands if manifest else ())
+    if len(wanted) != count:
+        raise ArtifactError(
+            f"The network reads {count} bands, but {regions.name} describes {len(wanted)} "
+            f"({', '.join(band.name for band in wanted)}); name the data of the run with --data."
+        )
+    bands = [
+        Band(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength, band.nodata)
+        for band in wanted
+    ]
+    return tuple(bands), "uint8" if all(band.stored == "uint8" for band in wanted) else "float32"
+
+
+def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
+    """Return which sizes of pictures a network reads."""
+    rows, columns = int(trained[0]), int(trained[1])
+    if not reads_any_size(body):
+        return InputSize(rows, columns, smallest=min(rows, columns), largest=max(rows, columns))
+    halved = math.prod(pooled_side(layer) for layer in body.layers)
+    largest = max(LARGEST_SIDE, 4 * rows, 4 * columns)
+    per_pixel = len(body.output_shape) == 4  # these join what they halved, so that it must halve evenly
+    return InputSize(
+        rows,
+        columns,
+        free=True,
+        smallest=halved,
+        largest=largest - largest % halved,
+        multiple_of=halved if per_pixel else 1,
+    )
+
+
+def pooled_side(layer: keras.layers.Layer) -> int:
+    """Return how many pixels along a side a layer pools into one."""
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return int(layer.strides[0])
+    return layer.pool if isinstance(layer, Normalization) else 1
+
+
+def reads_any_size(body: keras.Model) -> bool:
+    """Whether a network gives as many features whatever the size of a picture; tried, on a picture of unknown size."""
+    pictures = tf.TensorSpec([None, None, None, body.input_shape[-1]], tf.float32)
+    try:
+        features = tf.function(body).get_concrete_function(pictures).structured_outputs
+    except (TypeError, ValueError):
+        return False
+    return features.shape[-1] is not None
+
+
+def describe_classes(regions: RegionSet, manifest: Manifest | None) -> tuple[ClassEntry, ...]:
+    """Return the global classes, with the colours of their manifest, or the user's own colours and numbers."""
+    own = getattr(regions.store, "class_table", None)
+    known = manifest.classes if manifest else own.classes if own else ()
+    ids = {entry.name: entry.ids for entry in own.classes} if own else {}
+    colours = {entry.name: f"#{bytes(entry.colour).hex()}" for entry in known if entry.colour}
+    return tuple(ClassEntry(name, colours.get(name), ids.get(name, ())) for name in regions.classes)
+
+
+def describe_data(recipe: Recipe, regions: RegionSet, manifest: Manifest | None) -> DataSource:
+    """Return where the training data comes from, and its licence."""
+    if manifest is not None:
+        return DataSource(manifest.title, manifest.licence, manifest.citation, manifest.homepage, manifest.simulated)
+    name = regions.name.partition("/")[0]  # not the part of it that trains
+    if recipe.data.source == "synthetic":
+        return DataSource(name, "Apache-2.0, as the program that makes it", simulated=True)
+    return DataSource(name, "not known to the program: that of your own data")
+
+
+def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> Accuracy | None:
+    """Read what an evaluation of the run measured.
+
+    Args:
+        folder: Of the run; without a path its JSON files are looked through, the newest first.
+        recipe: Of the run; evaluations of another, or with other views or steps, are left alone.
+        path: What `fewshot evaluate --json` wrote.
+
+    Raises:
+        ArtifactError: if the file that was named is no evaluation of this run.
+    """
+    wanted = (
+        *(recipe.name, recipe.learner_name),
+        *(recipe.views.count, recipe.learner.evaluation_steps or recipe.learner.steps),
+    )
+    candidates = [path] if path else sorted(folder.path.glob("*.json"), key=lambda file: -file.stat().st_mtime)
+    for candidate in candidates:
+        try:
+            report = json.loads(candidate.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(report, Mapping) and wanted == (
+            *(report.get("recipe"), report.get("learner")),
+            *(report.get("views", 1), report.get("steps")),
+        ):
+            return _accuracy(report)
+    if path:
+        raise ArtifactError(
+            f"{path} is not an evaluation of {recipe.name} ({recipe.learner_name}) with views.count = {wanted[2]} and "
+            f"{wanted[3]} inner steps. `fewshot evaluate {folder.path} --json FILE` writes one; --set changes both."
+        )
+    return None
+
+
+def _accuracy(report: Mapping[str, Any]) -> Accuracy:
+    figure = report["accuracy"]
+    return Accuracy(
+        mean=float(figure["mean"]),
+        ci95=float(figure["ci95"]),
+        tasks=int(report["tasks"]),
+        ways=int(report["ways"]),
+        shots=report["shots"],
+        steps=int(report["steps"]),
+        data=str(report["data"]),
+    )
+
+
+def base_state(learner: MetaLearner, regions: RegionSet) -> list[tf.Tensor]:
+    """Return the statistics that an unadapted network normalises with: those of pictures from all training regions."""
+    start = learner.start()
+    if not start.state:
+        return []
+    each = max(BASE_PICTURES // len(regions.regions), 1)
+    chosen = [region.images[:: max(len(region.images) // each, 1)][:each] for region in regions.regions]
+    pictures = regions.store.read(np.concatenate(chosen)[: 4 * BASE_PICTURES])
+    _, state = learner.body.stateless_call(start.body, start.state, pictures, training=True)
+    return list(state)

@@ -1,0 +1,261 @@
+"""The signatures of an exported model: adaptation and prediction as one graph of stock TensorFlow operations.
+
+They call the same `adapt` as training. Everything is named and every answer is a dictionary; every input must be sent,
+since runtimes disagree on filling defaults in.
+
+The adapted vector, `[fixed + per_class * classes]` float32: a fingerprint of the model, the parameters that adapt, the
+statistics that prediction needs, then the head's kernel and bias. Its length tells the number of classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+
+from fewshot.errors import ArtifactError
+from fewshot.exported.card import CARD_NAME, AdaptedLayout, Card
+from fewshot.meta import MetaLearner, Support, adapt
+from fewshot.meta.adapt import support_loss
+from serving.graph import checks as check
+from serving.graph.checks import Checks
+from serving.graph.contract import input_specs
+
+Tensors = dict[str, tf.Tensor]
+
+FINGERPRINTS = 2**24
+"""Whole numbers below this are exact in float32."""
+
+
+def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
+    """Return how long a learner's adapted vector is, and the fingerprint it begins with."""
+    start = learner.start()
+    moving = [value for value, rate in zip(start.body, start.rates, strict=False) if rate is not None]
+    digest = hashlib.sha256()
+    for variable in learner.weights:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return AdaptedLayout(
+        fixed=1 + sum(math.prod(value.shape) for value in [*moving, *start.state]),
+        per_class=learner.body.output_shape[-1] + 1,
+        fingerprint=int.from_bytes(digest.digest()[:4], "big") % FINGERPRINTS,
+    )
+
+
+class Adaptation:
+    """Adapts and predicts in a graph, for tensors that are already checked and scaled.
+
+    Not a `tf.Module`: TensorFlow would store the weights of a Keras model in an exported module's attribute twice.
+    """
+
+    def __init__(self, learner: MetaLearner, card: Card) -> None:
+        """Trace nothing yet.
+
+        Raises:
+            ArtifactError: if the learner has no head, so that nothing tells its classes.
+        """
+        if learner.head is None:
+            raise ArtifactError("Only a learner with a head can be exported; this network ends in its own outputs.")
+        self.learner, self.card, self.head = learner, card, learner.head
+        bands = card.bands
+        self._scale = np.array([band.scale for band in bands], np.float32)
+        self._offset = np.array([band.offset for band in bands], np.float32)
+        self.adapt = tf.function(self._adapt, autograph=False)
+        self.predict = tf.function(self._predict, autograph=False)
+
+    def scaled(self, images: tf.Tensor) -> tf.Tensor:
+        """Return pictures `[n, H, W, bands]` as the network reads them, from values as clients send them."""
+        scaled = images * self._scale
+        return scaled + self._offset if self._offset.any() else scaled
+
+    def _adapt(self, support: Support, classes: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the adapted vector and the support loss `[2]` before and after."""
+        learner, start = self.learner, self.learner.start()
+        support = learner.views.of_support(support)
+        parameters = learner.start_parameters(start, support, classes)
+        inner = replace(learner.inner, steps=steps)
+        adapted = adapt(learner.network, parameters, start.rates, support, inner, state=start.state)
+        # One more pass over the support set: its loss, and the statistics that queries are normalised with.
+        outputs, state = learner.network.stateless_call(adapted.parameters, start.state, support.x, training=True)
+        after = tf.cast(support_loss(outputs, support, inner.loss, balanced=inner.balanced), tf.float32)
+        losses = tf.concat([adapted.losses, [after]], axis=0)
+        finite = Checks()
+        finite.require(
+            lambda: tf.reduce_all(tf.math.is_finite(losses)),
+            "Adaptation diverged: the support loss is not finite after {} of {} steps. Ask for fewer steps.",
+            lambda: tf.argmax(tf.cast(~tf.math.is_finite(losses), tf.int32)),
+            lambda: steps,
+        )
+        *body, kernel, bias = adapted.parameters
+        moved = [value for value, rate in zip(body, start.rates, strict=False) if rate is not None]
+        fingerprint = tf.constant([self.card.adapted.fingerprint], tf.float32)
+        parts = [tf.cast(tf.reshape(value, [-1]), tf.float32) for value in [*moved, *state, kernel, bias]]
+        return finite.after(tf.concat([fingerprint, *parts], axis=0)), tf.stack([losses[0], after])
+
+    def _predict(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
+        """Return the probabilities of queries under an adapted vector."""
+        start, features = self.learner.start(), self.learner.body.output_shape[-1]
+        moving = [value for value, rate in zip(start.body, start.rates, strict=False) if rate is not None]
+        shapes = [value.shape for value in [*moving, *start.state]]
+        sizes = [1, *(math.prod(shape) for shape in shapes)]
+        _, *values, kernel, bias = tf.split(adapted, [*sizes, features * classes, classes])
+        values = [tf.reshape(value, shape) for value, shape in zip(values, shapes, strict=True)]
+        state = [tf.cast(v, old.dtype) for v, old in zip(values[len(moving) :], start.state, strict=True)]
+        moved = iter(values[: len(moving)])
+        body = [
+            value if rate is None else tf.cast(next(moved), value.dtype)
+            for value, rate in zip(start.body, start.rates, strict=False)
+        ]
+        return self.answer([*body, tf.reshape(kernel, [features, classes]), bias], state, query_x)
+
+    def predict_base(self, query_x: tf.Tensor, state: Sequence[tf.Tensor]) -> Tensors:
+        """Return the probabilities of queries before any adaptation, of a head with outputs of its own."""
+        start, outputs = self.learner.start(), self.card.outputs or 0
+        kernel, bias = self.head.start(None, tf.range(outputs), outputs)  # every class is shown, none ruled out
+        return self.answer([*start.body, kernel, bias], state, query_x)
+
+    def answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
+        """Return probabilities `[m, ..., classes]` and the index of the greatest `[m, ...]`."""
+        views = self.learner.views
+        outputs, _ = self.learner.network.stateless_call(parameters, state, views.of(query_x), training=False)
+        probabilities = tf.nn.softmax(views.joined(tf.cast(outputs, tf.float32)))
+        return {
+            "probabilities": probabilities,
+            "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int32),
+        }
+
+
+class Requests:
+    """The signatures: check what is sent, scale it, adapt and predict."""
+
+    def __init__(self, adaptation: Adaptation, base_state: Sequence[tf.Variable]) -> None:
+        """Take the statistics that `predict_base` normalises with beside the adaptation."""
+        self.adaptation, self.card, self.base_state = adaptation, adaptation.card, base_state
+
+    def adapt_and_predict(
+        self, support_x: tf.Tensor, support_y: tf.Tensor, query_x: tf.Tensor, steps: tf.Tensor
+    ) -> Tensors:
+        """Adapt to the support pictures, answer for the queries."""
+        return self._adapt_and_predict(support_x, support_y, query_x, steps, None)
+
+    def adapt_and_predict_weighted(
+        self,
+        support_x: tf.Tensor,
+        support_y: tf.Tensor,
+        support_weight: tf.Tensor,
+        query_x: tf.Tensor,
+        steps: tf.Tensor,
+    ) -> Tensors:
+        """Adapt to weighted support pictures, answer for the queries."""
+        return self._adapt_and_predict(support_x, support_y, query_x, steps, support_weight)
+
+    def adapt_and_predict_encoded(
+        self, support_bytes: tf.Tensor, support_y: tf.Tensor, query_bytes: tf.Tensor, steps: tf.Tensor
+    ) -> Tensors:
+        """Decode the pictures, adapt, and answer for the queries."""
+        checks, card = Checks(), self.card
+        hidden = [check.unknown_shape(tensor) for tensor in (support_bytes, query_bytes)]
+        support_x = check.decode_images(checks, "support_bytes", hidden[0], card, card.limits.examples)
+        query_x = check.decode_images(checks, "query_bytes", hidden[1], card, card.limits.queries)
+        return self._adapt_and_predict(support_x, support_y, query_x, steps, None)
+
+    def adapt(self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor) -> Tensors:
+        """Adapt to the support pictures."""
+        return self._adapt(support_x, support_y, steps, None)
+
+    def adapt_weighted(
+        self, support_x: tf.Tensor, support_y: tf.Tensor, support_weight: tf.Tensor, steps: tf.Tensor
+    ) -> Tensors:
+        """Adapt to weighted support pictures."""
+        return self._adapt(support_x, support_y, steps, support_weight)
+
+    def predict(self, adapted: tf.Tensor, query_x: tf.Tensor) -> Tensors:
+        """Answer for the queries with an adapted vector."""
+        checks = Checks()
+        vector, classes = check.check_adapted(checks, check.unknown_shape(adapted), self.card)
+        queries = self._checked_queries(checks, query_x)
+        return self.adaptation.predict(checks.after(vector), classes, self.adaptation.scaled(checks.after(queries)))
+
+    def predict_base(self, query_x: tf.Tensor) -> Tensors:
+        """Answer for the queries without adapting."""
+        queries = self._checked_queries(Checks(), query_x)
+        state = [tf.convert_to_tensor(variable) for variable in self.base_state]
+        return self.adaptation.predict_base(self.adaptation.scaled(queries), state)
+
+    def card_json(self, document: tf.Tensor) -> Tensors:
+        """Return the card.
+
+        The input is there because TF Serving's REST API refuses signatures without one.
+        """
+        checks = Checks()
+        asked = check.unknown_shape(document)
+        checks.require(
+            lambda: tf.reduce_all(tf.equal(asked, CARD_NAME)),
+            f"document is {CARD_NAME}, the one there is; received {{}}.",
+            lambda: asked,
+        )
+        return {"json": checks.after(tf.constant(self.card.to_json()))}
+
+    def _adapt_and_predict(
+        self,
+        support_x: tf.Tensor,
+        support_y: tf.Tensor,
+        query_x: tf.Tensor,
+        steps: tf.Tensor,
+        weight: tf.Tensor | None,
+    ) -> Tensors:
+        checks = Checks()
+        queries = self._checked_queries(checks, query_x)
+        adapted, losses, classes = self._fit(checks, support_x, support_y, steps, weight)
+        answer = self.adaptation.predict(adapted, classes, self.adaptation.scaled(checks.after(queries)))
+        return {**answer, "support_loss": losses}
+
+    def _adapt(self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, weight: tf.Tensor | None) -> Tensors:
+        adapted, losses, classes = self._fit(Checks(), support_x, support_y, steps, weight)
+        return {"adapted": adapted, "classes": classes, "support_loss": losses}
+
+    def _fit(
+        self, checks: Checks, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, weight: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Check a support set and adapt to it; return the adapted vector, losses, and the number of classes."""
+        card = self.card
+        images = check.check_images(checks, "support_x", check.unknown_shape(support_x), card, card.limits.examples)
+        labels, classes = check.check_labels(checks, check.unknown_shape(support_y), images, card)
+        steps = check.check_steps(checks, check.unknown_shape(steps), card)
+        if weight is None:
+            weight = tf.ones([tf.shape(labels)[0], *[1] * (labels.shape.rank - 1)])
+        else:
+            weight = check.check_weight(checks, check.unknown_shape(weight), labels)
+        support = Support(self.adaptation.scaled(checks.after(images)), checks.after(labels), weight)
+        adapted, losses = self.adaptation.adapt(support, checks.after(classes), checks.after(steps))
+        return adapted, losses, classes
+
+    def _checked_queries(self, checks: Checks, query_x: tf.Tensor) -> tf.Tensor:
+        images = check.unknown_shape(query_x)
+        return check.check_images(checks, "query_x", images, self.card, self.card.limits.queries)
+
+
+def make_module(
+    learner: MetaLearner, card: Card, base_state: Sequence[tf.Tensor] | None
+) -> tuple[tf.Module, dict[str, Callable[..., Tensors]]]:
+    """Make what `tf.saved_model.save` takes: a module that owns the weights, and the signatures by name.
+
+    Args:
+        learner: Trained, with a head.
+        card: Complete, its signatures described.
+        base_state: Values of the network's statistics for `predict_base`; None to leave that signature out.
+    """
+    module = tf.Module(name="fewshot")
+    module.meta_learned = [variable.value for variable in learner.weights]
+    module.base_state = [tf.Variable(value, trainable=False) for value in base_state or ()]
+    requests = Requests(Adaptation(learner, card), module.base_state)
+    signatures = {}
+    for name in card.signatures:
+        method = requests.card_json if name == "card" else getattr(requests, name)
+        traced = tf.function(method, autograph=False, input_signature=input_specs(card, name))
+        signatures[name] = traced.get_concrete_function()
+    signatures["serving_default"] = signatures["adapt_and_predict"]
+    return module, signatures

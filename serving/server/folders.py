@@ -1,0 +1,129 @@
+"""Version folders on disk, and the configuration that says which of them to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from google.protobuf import text_format  # type: ignore[import-untyped]
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+from tensorflow_serving.config import model_server_config_pb2
+from tensorflow_serving.config.file_system_storage_path_source_pb2 import FileSystemStoragePathSourceConfig
+
+from serving.server.status import StatusError, invalid
+
+PLATFORM = "tensorflow"
+ServerConfig: TypeAlias = model_server_config_pb2.ModelServerConfig
+ModelConfig: TypeAlias = model_server_config_pb2.ModelConfig
+Policy: TypeAlias = FileSystemStoragePathSourceConfig.ServableVersionPolicy
+
+
+M = TypeVar("M", bound=Message)
+
+
+def read_text_proto(path: Path, message: M) -> M:
+    """Fill a message from a text file.
+
+    Raises:
+        StatusError: NOT_FOUND if the file is not there, INVALID_ARGUMENT if it is not such a message.
+    """
+    try:
+        return text_format.Parse(path.read_text(encoding="utf-8"), message)
+    except FileNotFoundError:
+        raise StatusError("NOT_FOUND", f"{path}; No such file or directory") from None
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise invalid(f"Invalid protobuf file: '{path}' ({error})") from None
+
+
+def single_model_config(models: Mapping[str, Path]) -> ServerConfig:
+    """Return the configuration that serves the newest version of each model.
+
+    Args:
+        models: Name to base path.
+    """
+    config = ServerConfig()
+    for name, base in models.items():
+        config.model_config_list.config.add(name=name, base_path=str(base), model_platform=PLATFORM)
+    return config
+
+
+def check_config(config: ServerConfig) -> None:
+    """Refuse a configuration that cannot be served.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for a name used twice, a relative base path, or another platform than TensorFlow.
+    """
+    seen: set[str] = set()
+    for model in config.model_config_list.config:
+        if model.name in seen:
+            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
+        seen.add(model.name)
+        if not Path(model.base_path).is_absolute():
+            raise invalid(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
+        _check_platform(model)
+
+
+def _check_platform(model: ModelConfig) -> None:
+    platform = model.model_platform
+    if model.model_type:
+        if platform:
+            raise invalid(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+            )
+        if model.model_type != model_server_config_pb2.TENSORFLOW:
+            raise invalid(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
+        platform = PLATFORM
+    if not platform:
+        raise invalid(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
+        )
+    if platform != PLATFORM:
+        raise invalid(f"Model {model.name} requests unsupported platform {platform}")
+
+
+def version_folders(base: Path) -> dict[int, Path]:
+    """Return the folders of a base path whose names are whole numbers, by number: `00000123` is 123.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if the base path does not exist.
+    """
+    found: dict[int, Path] = {}
+    try:
+        children = sorted(base.iterdir())
+    except OSError:
+        raise invalid(f"Could not find base path {base} with error NOT_FOUND: {base} not found") from None
+    for child in children:
+        name = child.name.removeprefix("-")
+        if name.isascii() and name.isdigit() and len(name) < 19 and child.is_dir():
+            found[int(child.name)] = child
+    return found
+
+
+def chosen_versions(policy: Policy, folders: Mapping[int, Path]) -> dict[int, Path]:
+    """Return the versions that a policy wants served, newest first.
+
+    Args:
+        policy: `latest` (the default, one version), `all`, or `specific`.
+        folders: What is there.
+    """
+    newest = sorted(folders, reverse=True)
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "specific":
+        chosen = [version for version in newest if version in policy.specific.versions]
+    elif kind == "all":
+        chosen = newest
+    else:
+        chosen = newest[: max(policy.latest.num_versions, 1)]
+    return {version: folders[version] for version in chosen}
+
+
+def fingerprint(folder: Path) -> tuple:
+    """Return what changes when the files of a version change: names, sizes and times."""
+    try:
+        files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    except OSError:  # a file went away between the two looks
+        return ()
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in files)

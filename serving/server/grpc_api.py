@@ -1,0 +1,148 @@
+"""TF Serving's gRPC API, and gRPC's own health check."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from serving.server.handlers import Call, Handlers, answered
+from serving.server.messages import HealthCheckRequest, HealthCheckResponse
+from serving.server.status import StatusError, grpc_code
+
+HEALTH_SERVICE = "grpc.health.v1.Health"
+SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", HEALTH_SERVICE)
+SPARE = 64  # calls beyond those that compute or wait: status, metadata, health, and refusals with our own sentence
+
+Context: TypeAlias = grpc.aio.ServicerContext
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        """Answer with these handlers."""
+        self._handlers = handlers
+
+    async def Predict(self, request: Any, context: Context) -> Any:
+        """Run a signature on tensors."""
+        return await _answer(context, self._handlers.predict(request, _call("Predict", context)))
+
+    async def Classify(self, request: Any, context: Context) -> Any:
+        """Classify examples."""
+        return await _answer(context, self._handlers.classify(request, _call("Classify", context)))
+
+    async def Regress(self, request: Any, context: Context) -> Any:
+        """Regress examples."""
+        return await _answer(context, self._handlers.regress(request, _call("Regress", context)))
+
+    async def MultiInference(self, request: Any, context: Context) -> Any:
+        """Classify and regress the same examples."""
+        return await _answer(context, self._handlers.multi_inference(request, _call("MultiInference", context)))
+
+    async def GetModelMetadata(self, request: Any, context: Context) -> Any:
+        """Describe a model's signatures."""
+        return await _answer(context, _soon(self._handlers.metadata, request))
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    def __init__(self, handlers: Handlers) -> None:
+        """Answer with these handlers."""
+        self._handlers = handlers
+
+    async def GetModelStatus(self, request: Any, context: Context) -> Any:
+        """Say where a model's versions stand."""
+        return await _answer(context, _soon(self._handlers.status, request))
+
+    async def HandleReloadConfigRequest(self, request: Any, context: Context) -> Any:
+        """Serve another configuration."""
+        return await _answer(context, self._handlers.reload(request))
+
+
+class HealthService:
+    """The standard health check: serving while every configured model has a version, and until the server drains."""
+
+    def __init__(self, is_serving: Callable[[], bool]) -> None:
+        """Ask this function."""
+        self._is_serving = is_serving
+
+    async def check(self, request: Any, context: Context) -> Any:
+        """Answer once."""
+        if request.service not in SERVICES:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"Unknown service {request.service!r}.")
+        return self._response()
+
+    async def watch(self, request: Any, context: Context) -> AsyncIterator[Any]:
+        """Answer now, and again at every change."""
+        last = None
+        while True:
+            found = self._response() if request.service in SERVICES else HealthCheckResponse(status=3)
+            if found != last:
+                yield found
+            last = found
+            await asyncio.sleep(0.5)
+
+    def _response(self) -> Any:
+        return HealthCheckResponse(status=1 if self._is_serving() else 2)
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Return the service as gRPC registers it."""
+        forms = {
+            "request_deserializer": HealthCheckRequest.FromString,
+            "response_serializer": HealthCheckResponse.SerializeToString,
+        }
+        return grpc.method_handlers_generic_handler(
+            HEALTH_SERVICE,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(self.check, **forms),
+                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, **forms),
+            },
+        )
+
+
+def build_server(
+    handlers: Handlers, *, is_serving: Callable[[], bool], arguments: dict[str, int | str] | None = None
+) -> grpc.aio.Server:
+    """Return a gRPC server that listens nowhere yet.
+
+    Args:
+        handlers: What answers.
+        is_serving: What the health check says.
+        arguments: Channel arguments, such as `grpc.max_connection_age_ms`; they go before our own.
+    """
+    limits = handlers.admission.limits
+    options: dict[str, int | str] = {
+        "grpc.max_receive_message_length": limits.request_bytes if limits.request_bytes < 2**31 else -1,
+        "grpc.max_send_message_length": -1,
+        "grpc.so_reuseport": 0,  # a second server on the same port is an error, not a silent share of the requests
+        **(arguments or {}),
+    }
+    server = grpc.aio.server(
+        options=list(options.items()), maximum_concurrent_rpcs=limits.workers + limits.queue + SPARE
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(handlers), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(handlers), server)
+    server.add_generic_rpc_handlers((HealthService(is_serving).handler(),))
+    return server
+
+
+async def _answer(context: Context, work: Awaitable[Any]) -> Any:
+    try:
+        return await answered(work)
+    except StatusError as status:
+        await context.abort(grpc_code(status.code), str(status))
+
+
+async def _soon(function: Callable[[Any], Any], request: Any) -> Any:
+    return function(request)
+
+
+def _call(api: str, context: Context) -> Call:
+    left = context.time_remaining()
+    return Call(api, "GRPC", None if left is None else time.monotonic() + left)

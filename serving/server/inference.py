@@ -1,0 +1,334 @@
+"""What a request asks of one loaded version: Predict, Classify, Regress, MultiInference.
+
+The checks, their order and their sentences are those of TF Serving with its default flags: signatures are known by the
+names of their inputs and outputs, not by their method name, so that models made with TensorFlow 2 can be classified
+and regressed too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    input_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from fewshot.exported import tensors
+from serving.server.servables import Servable
+from serving.server.status import StatusError, invalid
+
+DEFAULT_SIGNATURE = "serving_default"
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+
+Signature: TypeAlias = meta_graph_pb2.SignatureDef
+Inputs = Mapping[str, np.ndarray | tensor_pb2.TensorProto]
+Outputs = dict[str, np.ndarray]
+
+
+def predict(
+    servable: Servable,
+    spec: model_pb2.ModelSpec,
+    inputs: Inputs,
+    output_filter: Sequence[str] = (),
+    deadline: float | None = None,
+) -> Outputs:
+    """Run a signature on named tensors.
+
+    Args:
+        servable: The version to run.
+        spec: Names the signature.
+        inputs: Tensor by alias, as an array or as it came in a message.
+        output_filter: Aliases of the outputs to compute; all if there is none.
+        deadline: On the monotonic clock, in seconds.
+
+    Returns:
+        The outputs by alias, in order of the filter or else of their names.
+
+    Raises:
+        StatusError: FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for inputs or a filter that do not
+            fit it.
+    """
+    name = spec.signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise StatusError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+    feeds = _feeds(signature, inputs)
+    aliases = _wanted(signature, output_filter)
+    arrays = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], deadline=deadline)
+    return dict(zip(aliases, arrays, strict=True))
+
+
+def run_predict(
+    servable: Servable, request: predict_pb2.PredictRequest, deadline: float | None = None
+) -> predict_pb2.PredictResponse:
+    """Answer a Predict request; see `predict`.
+
+    Raises:
+        StatusError: as `predict` does.
+    """
+    outputs = predict(servable, request.model_spec, request.inputs, request.output_filter, deadline)
+    response = predict_pb2.PredictResponse(model_spec=model_spec(servable, request.model_spec))
+    for alias, array in outputs.items():
+        response.outputs[alias].CopyFrom(tensors.encode(array))
+    return response
+
+
+def run_classify(
+    servable: Servable, request: classification_pb2.ClassificationRequest, deadline: float | None = None
+) -> classification_pb2.ClassificationResponse:
+    """Classify the request's examples.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for an unknown or unfit signature, an empty input, or unfit outputs.
+    """
+    signature = _signature(servable, request.model_spec)
+    feed, fetches = check_classification(signature)
+    examples = serialized_examples(request.input)
+    arrays = servable.run({feed: examples}, fetches, deadline=deadline)
+    return classification_pb2.ClassificationResponse(
+        model_spec=model_spec(servable, request.model_spec),
+        result=_classifications(signature, dict(zip(fetches, arrays, strict=True)), len(examples)),
+    )
+
+
+def run_regress(
+    servable: Servable, request: regression_pb2.RegressionRequest, deadline: float | None = None
+) -> regression_pb2.RegressionResponse:
+    """Regress the request's examples.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION for an unfit signature, INVALID_ARGUMENT for an empty input
+            or unfit outputs.
+    """
+    signature = _signature(servable, request.model_spec)
+    feed, fetches = check_regression(signature)
+    examples = serialized_examples(request.input)
+    arrays = servable.run({feed: examples}, fetches, deadline=deadline)
+    return regression_pb2.RegressionResponse(
+        model_spec=model_spec(servable, request.model_spec),
+        result=_regressions(signature, dict(zip(fetches, arrays, strict=True)), len(examples)),
+    )
+
+
+def run_multi_inference(
+    servable: Servable, request: inference_pb2.MultiInferenceRequest, deadline: float | None = None
+) -> inference_pb2.MultiInferenceResponse:
+    """Classify and regress the same examples by several signatures in one run.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for tasks of several models, of one signature twice, or of several inputs;
+            UNIMPLEMENTED for another method.
+    """
+    feed, fetches = _check_tasks(servable, request.tasks)
+    examples = serialized_examples(request.input)
+    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, deadline=deadline), strict=True))
+    response = inference_pb2.MultiInferenceResponse()
+    for task in request.tasks:
+        signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]
+        result = response.results.add(model_spec=model_spec(servable, task.model_spec))
+        if task.method_name == CLASSIFY:
+            result.classification_result.CopyFrom(_classifications(signature, arrays, len(examples)))
+        else:
+            result.regression_result.CopyFrom(_regressions(signature, arrays, len(examples)))
+    return response
+
+
+def model_spec(servable: Servable, asked: model_pb2.ModelSpec) -> model_pb2.ModelSpec:
+    """Return which model, version and signature answer."""
+    spec = model_pb2.ModelSpec(name=asked.name, signature_name=asked.signature_name or DEFAULT_SIGNATURE)
+    spec.version.value = servable.version
+    return spec
+
+
+def serialized_examples(source: input_pb2.Input) -> np.ndarray:
+    """Return a request's examples `[n]` as the bytes a graph parses, each with the common context in front.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if there is none.
+    """
+    context = b""
+    examples: Iterable = source.example_list.examples
+    if source.WhichOneof("kind") == "example_list_with_context":
+        context = source.example_list_with_context.context.SerializeToString()
+        examples = source.example_list_with_context.examples
+    found = [context + example.SerializeToString() for example in examples]
+    if not found:
+        raise invalid("Input is empty.")
+    array = np.empty(len(found), object)
+    array[:] = found
+    return array
+
+
+def check_classification(signature: Signature) -> tuple[str, list[str]]:
+    """Return the tensors to feed and to fetch for Classify.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if the signature cannot classify.
+    """
+    if len(signature.inputs) != 1:
+        raise invalid("Expected one input Tensor.")
+    if len(signature.outputs) not in (1, 2):
+        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+    if "inputs" not in signature.inputs:
+        raise invalid(f"No classification inputs found in SignatureDef: {signature}")
+    found = [signature.outputs[key].name for key in ("classes", "scores") if key in signature.outputs]
+    if not found:
+        raise invalid(
+            'Expected classification signature outputs to contain at least one of "classes" or "scores". '
+            f"Signature was: {signature}"
+        )
+    return signature.inputs["inputs"].name, found
+
+
+def check_regression(signature: Signature) -> tuple[str, list[str]]:
+    """Return the tensors to feed and to fetch for Regress.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION if the signature cannot regress.
+    """
+    if len(signature.inputs) != 1:
+        raise invalid("Expected one input Tensor.")
+    if len(signature.outputs) != 1:
+        raise invalid("Expected one output Tensor.")
+    for key, side in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        if key not in side:
+            raise StatusError("FAILED_PRECONDITION", f"No regression {key} found in SignatureDef: {signature}")
+    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
+
+
+def _feeds(signature: Signature, inputs: Inputs) -> dict[str, np.ndarray]:
+    sent, wanted = sorted(inputs), sorted(signature.inputs)
+    if len(sent) > len(wanted) or (len(sent) < len(wanted) and not signature.defaults):
+        extra, missing = sorted(set(sent) - set(wanted)), sorted(set(wanted) - set(sent))
+        raise invalid(
+            f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{','.join(sent)}}}) != "
+            f"len({{{','.join(wanted)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: "
+            f"{{{','.join(missing)}}}."
+        )
+    feeds = {}
+    for alias in wanted:
+        if alias not in inputs and alias not in signature.defaults:
+            raise invalid(
+                f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and "
+                f"no default value provided. Inputs expected to be in the request {{{','.join(sent)}}}, or default "
+                f"input alias set: {','.join(sorted(signature.defaults))}"
+            )
+        value = inputs[alias] if alias in inputs else signature.defaults[alias]
+        array = value if isinstance(value, np.ndarray) else tensors.decode(value, alias)
+        feeds[signature.inputs[alias].name] = array
+    used = sorted(set(sent) & set(wanted))
+    if used != sent:
+        raise invalid(
+            f"Inputs contains invalid name. Used request inputs: {','.join(used)}, request input: {','.join(sent)}"
+        )
+    return feeds
+
+
+def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:
+    seen: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise invalid(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
+                f"{{{','.join(sorted(signature.outputs))}}}."
+            )
+        if alias in seen:
+            raise invalid(f"duplicate output tensor alias: {alias}")
+        seen.append(alias)
+    return seen or sorted(signature.outputs)
+
+
+def _signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
+    name = spec.signature_name or DEFAULT_SIGNATURE
+    if name not in servable.signatures:
+        raise invalid(f"No signature was found with the name: {name}")
+    return servable.signatures[name]
+
+
+def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]) -> tuple[str, list[str]]:
+    checks: dict[str, Callable] = {CLASSIFY: check_classification, REGRESS: check_regression}
+    models: set[str] = set()
+    seen: set[str] = set()
+    feeds: set[str] = set()
+    fetches: set[str] = set()
+    for task in tasks:
+        if not task.model_spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        models.add(task.model_spec.name)
+        if len(models) > 1:
+            raise invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in seen:
+            raise invalid(f"Duplicate evaluation of signature: {name}")
+        seen.add(name)
+        if name not in servable.signatures:
+            raise invalid(f"Requested signature not found in model graph: {name}")
+        if task.method_name not in checks:
+            raise StatusError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
+        feed, found = checks[task.method_name](servable.signatures[name])
+        feeds.add(feed)
+        if len(feeds) > 1:
+            raise invalid("Input tensor must be the same for all Signatures.")
+        fetches.update(found)
+    return feeds.pop(), sorted(fetches)
+
+
+def _classifications(signature: Signature, arrays: Outputs, examples: int) -> classification_pb2.ClassificationResult:
+    found = {key: arrays[signature.outputs[key].name] for key in ("classes", "scores") if key in signature.outputs}
+    for key, dtype, type_label in (("classes", tf.string, "DT_STRING"), ("scores", tf.float32, "DT_FLOAT")):
+        if key not in found:
+            continue
+        array = found[key]
+        if array.ndim != 2:
+            raise invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}")
+        if tf.as_dtype(array.dtype) != dtype:
+            raise invalid(f"Expected {key} Tensor of {type_label}. Got: {_enum_name(array)}")
+        if array.shape[0] != examples:
+            raise invalid(f"Expected {key} output batch size of {examples}. Got: {array.shape[0]}")
+    widths = [array.shape[1] for array in found.values()]
+    if len(set(widths)) > 1:
+        raise invalid(f"Tensors class and score should match in dim_size(1). Got {widths[0]} vs. {widths[1]}")
+    result = classification_pb2.ClassificationResult()
+    for row in range(examples):
+        labels = [value.decode("utf-8", "replace") for value in found["classes"][row]] if "classes" in found else None
+        scores = found["scores"][row].tolist() if "scores" in found else None
+        result.classifications.add(
+            classes=[
+                classification_pb2.Class(label=labels[i] if labels else "", score=scores[i] if scores else 0.0)
+                for i in range(widths[0])
+            ]
+        )
+    return result
+
+
+def _regressions(signature: Signature, arrays: Outputs, examples: int) -> regression_pb2.RegressionResult:
+    array = arrays[signature.outputs["outputs"].name]
+    if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
+        raise invalid(
+            f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape(array)}"
+        )
+    if array.shape[0] != examples:
+        raise invalid(f"Input batch size did not match output batch size: {examples} vs. {array.shape[0]}")
+    if array.dtype != np.float32:
+        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_enum_name(array)}")
+    values = array.ravel().tolist()
+    return regression_pb2.RegressionResult(regressions=[regression_pb2.Regression(value=value) for value in values])
+
+
+def _shape(array: np.ndarray) -> str:
+    return f"[{','.join(map(str, array.shape))}]"
+
+
+def _enum_name(array: np.ndarray) -> str:
+    return "DT_" + tensors.type_name(tf.as_dtype(array.dtype)).upper()

@@ -1,0 +1,98 @@
+"""JSON documents of REST requests, and TF Serving's words for what is wrong with them.
+
+TF Serving reads with RapidJSON: its sentences and offsets are what clients know, and it takes `Inf` for infinity.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+from serving.server.json_responses import decimal
+from serving.server.status import invalid
+
+# Python's sentence: RapidJSON's, which clients of TF Serving know.
+SENTENCES = {
+    "Expecting value": "Invalid value.",
+    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
+    "Illegal trailing comma before end of object": "Missing a name for object member.",
+    "Illegal trailing comma before end of array": "Invalid value.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Extra data": "The document root must not be followed by other values.",
+    "Unterminated string starting at": "Missing a closing quotation mark in string.",
+    "Invalid control character at": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+}
+# A string, which stays as it is, or a spelling of infinity or not-a-number that Python does not read.
+ODD_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-NaN\b|\bInf\b')
+LONGEST_QUOTE = 1000
+
+
+def read_document(body: bytes) -> dict[str, Any]:
+    """Read a request's body.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if it is not a JSON object.
+    """
+    if not body:
+        raise invalid("JSON Parse error: The document is empty")
+    text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        document = _read_odd_numbers(text, error)
+    except RecursionError:
+        raise invalid("JSON Parse error: The document is nested too deeply.") from None
+    except ValueError:  # more digits than Python turns into a number
+        raise invalid("JSON Parse error: Number too big to be stored in double.") from None
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Value: {quote(document)} Is not object")
+    return document
+
+
+def quote(value: Any) -> str:
+    """Return a value as JSON for a message, the beginning of it if it is long."""
+    if isinstance(value, float):
+        return decimal(np.asarray(value))
+    parts, length = [], 0
+    for part in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+        parts.append(part)
+        length += len(part)
+        if length > LONGEST_QUOTE:
+            return "".join(parts)[:LONGEST_QUOTE] + "..."
+    return "".join(parts)
+
+
+def _read_odd_numbers(text: str, error: json.JSONDecodeError) -> Any:
+    def respell(match: re.Match[str]) -> str:
+        found = match.group()
+        return found if found.startswith('"') else {"-NaN": "NaN", "Inf": "Infinity"}[found]
+
+    respelled = ODD_NUMBER.sub(respell, text)
+    if respelled != text:
+        try:
+            return json.loads(respelled)
+        except (ValueError, RecursionError):
+            pass
+    sentence = SENTENCES.get(error.msg)
+    if sentence is None:  # a missing comma, in whichever kind of brackets
+        inside = _open_bracket(text[: error.pos])
+        sentence = f"Missing a comma or {'] after an array element' if inside == '[' else '} after an object member'}."
+    if error.pos >= len(text.rstrip()) and not text.strip():
+        sentence = "The document is empty."
+    offset = len(text[: error.pos].encode("utf-8", "surrogateescape"))
+    raise invalid(f"JSON Parse error: {sentence} at offset: {offset}") from None
+
+
+def _open_bracket(text: str) -> str:
+    stack = []
+    for token in re.findall(r'"(?:[^"\\]|\\.)*"|[][{}]', text):
+        if token in "[{":
+            stack.append(token)
+        elif token in "]}" and stack:
+            stack.pop()
+    return stack[-1] if stack else ""

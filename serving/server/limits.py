@@ -1,0 +1,149 @@
+"""How much at a time: a bounded pool of threads for TensorFlow, a bounded queue before it, and a budget of bytes.
+
+What does not fit is refused at once with RESOURCE_EXHAUSTED, so that a client never waits for an answer that will not
+come, and the memory that requests take has an upper bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from serving.server.status import StatusError
+
+T = TypeVar("T")
+
+LATE = 0.25  # seconds that TensorFlow gets to say itself that the time is over
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def at_once() -> int:
+    """Return how many requests are computed at a time: one is read, or its answer written, while another computes."""
+    return 2 * cores()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server takes on.
+
+    Attributes:
+        workers: Computations at a time.
+        queue: Requests that may wait for a worker.
+        request_bytes: Of one request, uncompressed.
+        pending_bytes: Of all REST bodies held at a time.
+    """
+
+    workers: int = field(default_factory=at_once)
+    queue: int = 64
+    request_bytes: int = 256 << 20
+    pending_bytes: int = 1 << 30
+
+
+class Admission:
+    """Lets requests in, for one event loop."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Start the threads' pool; its threads start as they are needed."""
+        self.limits = limits
+        self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="tensorflow")
+        self._pending = 0
+        self._bytes = 0
+
+    @property
+    def pending(self) -> int:
+        """Requests that run or wait."""
+        return self._pending
+
+    async def run(self, work: Callable[[], T], *, deadline: float | None) -> T:
+        """Run blocking work in the pool, and give its result or error.
+
+        Args:
+            work: What to run; it looks at the deadline itself where it can stop.
+            deadline: On the monotonic clock, in seconds; None to wait as long as it takes.
+
+        Raises:
+            StatusError: RESOURCE_EXHAUSTED if as many requests wait as may, DEADLINE_EXCEEDED if time runs out.
+        """
+        most = self.limits.workers + self.limits.queue
+        if self._pending >= most:
+            raise StatusError(
+                "RESOURCE_EXHAUSTED",
+                f"The server is busy: {self.limits.workers} requests are being computed and {self.limits.queue} wait, "
+                "as many as it takes. Try again later.",
+            )
+        loop = asyncio.get_running_loop()
+        self._pending += 1
+        future = self._pool.submit(_in_time, work, deadline)
+        # Not when the client stops waiting but when the thread is free again.
+        future.add_done_callback(lambda _: _call_soon(loop, self._leave))
+        left = None if deadline is None else max(deadline - time.monotonic(), 0) + LATE
+        try:
+            return await asyncio.wait_for(asyncio.shield(_watched(future)), left)
+        except TimeoutError:
+            raise StatusError("DEADLINE_EXCEEDED", "The deadline passed before the answer was ready.") from None
+        finally:
+            future.cancel()  # does something only while it is still waiting
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Count the bytes of a body while they are held; the function given adds to them.
+
+        Raises:
+            StatusError: RESOURCE_EXHAUSTED if one request (413 in HTTP) or all together are too large.
+        """
+        held = 0
+
+        def add(count: int) -> None:
+            nonlocal held
+            if held + count > self.limits.request_bytes:
+                raise StatusError(
+                    "RESOURCE_EXHAUSTED",
+                    f"The request is larger than {self.limits.request_bytes} bytes. Send less at a time, or start the "
+                    "server with a larger --max_request_bytes.",
+                    http=413,
+                )
+            if self._bytes + count > self.limits.pending_bytes:
+                raise StatusError("RESOURCE_EXHAUSTED", "The server holds as many bytes of requests as it takes.")
+            held += count
+            self._bytes += count
+
+        try:
+            yield add
+        finally:
+            self._bytes -= held
+
+    def close(self) -> None:
+        """Let go of the threads; those that compute finish first."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self) -> None:
+        self._pending -= 1
+
+
+def _in_time(work: Callable[[], T], deadline: float | None) -> T:
+    if deadline is not None and time.monotonic() >= deadline:
+        raise StatusError("DEADLINE_EXCEEDED", "The deadline passed while the request waited for its turn.")
+    return work()
+
+
+def _watched(future: Future[T]) -> asyncio.Future[T]:
+    waiting = asyncio.wrap_future(future)
+    # Somebody has looked at the error, even if the client is gone when it comes.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return waiting
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+        loop.call_soon_threadsafe(function)

@@ -1,0 +1,277 @@
+"""The embedded server: TF Serving's gRPC and REST APIs over exported models, in one process.
+
+One event loop listens, reads and writes; TensorFlow runs in a bounded pool of threads; one thread looks for versions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import uvicorn
+
+from fewshot.errors import ArtifactError
+from serving.server.flags import ServeOptions, channel_arguments
+from serving.server.folders import ServerConfig, read_text_proto, single_model_config
+from serving.server.grpc_api import build_server
+from serving.server.handlers import Handlers
+from serving.server.limits import Admission, Limits, at_once
+from serving.server.messages import MonitoringConfig
+from serving.server.metrics import Metrics
+from serving.server.rest_api import METRICS_PATH, RestApi, RestOptions
+from serving.server.servables import LoadOptions
+from serving.server.status import StatusError, describe
+from serving.server.versions import VersionOptions, Versions
+
+logger = logging.getLogger("serving")
+
+
+class ModelServer:
+    """A server: `start`, then `stop`, in one event loop.
+
+    Attributes:
+        versions: The models it serves.
+        metrics: What it measures.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        """Nothing is loaded or listened to yet."""
+        self.options = options
+        self.metrics = Metrics()
+        self.versions = Versions(_version_options(options), on_warm_up=self.metrics.record_warm_up)
+        self._admission = Admission(_limits(options))
+        self._handlers = Handlers(self.versions, self._admission, self.metrics)
+        self._draining = False
+        self._grpc: Any = None
+        self._rest: _Rest | None = None
+        self._rest_task: asyncio.Task | None = None
+        self._stopping = threading.Event()
+
+    async def start(self) -> None:
+        """Load the models, then listen.
+
+        Raises:
+            StatusError: if the configuration is wrong or a model does not load.
+            ArtifactError: if a port is taken.
+        """
+        config = self._read_config()
+        metrics_path = _metrics_path(self.options.monitoring_config_file)
+        await asyncio.to_thread(self.versions.start, config)
+        self.versions.watch()
+        if self.options.model_config_file and self.options.model_config_file_poll_wait_seconds > 0:
+            threading.Thread(target=self._watch_config, name="config", daemon=True).start()
+        if self.options.port or self.options.grpc_socket_path:
+            await self._start_grpc()
+        if self.options.rest_api_port:
+            await self._start_rest(metrics_path)
+
+    async def stop(self) -> None:
+        """Take no more requests, let those that run finish, and unload the models."""
+        self._draining = True
+        self._stopping.set()
+        if self._rest is not None and self._rest_task is not None:
+            self._rest.should_exit = True
+        if self._grpc is not None:
+            await self._grpc.stop(self.options.drain_seconds)
+        if self._rest_task is not None:
+            await self._rest_task
+        self._handlers.close()
+        await asyncio.to_thread(self.versions.stop)
+        if self.options.grpc_socket_path:
+            Path(self.options.grpc_socket_path).unlink(missing_ok=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether TensorFlow still computes for somebody."""
+        return self._admission.pending > 0
+
+    def is_serving(self) -> bool:
+        """Return whether requests are answered: models are loaded and the server is not stopping."""
+        return not self._draining and self.versions.ready()
+
+    def _read_config(self) -> ServerConfig:
+        if not self.options.model_config_file:
+            for name, base in self.options.models.items():
+                logger.info(
+                    "Building single TensorFlow model file config:  model_name: %s model_base_path: %s", name, base
+                )
+            return single_model_config(self.options.models)
+        return read_text_proto(Path(self.options.model_config_file), ServerConfig())
+
+    def _watch_config(self) -> None:
+        while not self._stopping.wait(self.options.model_config_file_poll_wait_seconds):
+            try:
+                self.versions.configure(self._read_config())
+            except StatusError as error:
+                logger.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
+
+    async def _start_grpc(self) -> None:
+        arguments = channel_arguments(self.options.grpc_channel_arguments)
+        self._grpc = build_server(self._handlers, is_serving=self.is_serving, arguments=arguments)
+        address = f"{self.options.host}:{self.options.port}"
+        try:
+            if self.options.port:
+                self._grpc.add_insecure_port(address)
+            if self.options.grpc_socket_path:
+                self._grpc.add_insecure_port(f"unix:{self.options.grpc_socket_path}")
+        except RuntimeError:
+            raise ArtifactError(
+                f"Failed to start the gRPC server at {address}: the port is taken, or not ours."
+            ) from None
+        await self._grpc.start()
+        if self.options.port:
+            logger.info("Running gRPC ModelServer at %s ...", address)
+        if self.options.grpc_socket_path:
+            logger.info("Running gRPC ModelServer at UNIX socket %s ...", self.options.grpc_socket_path)
+
+    async def _start_rest(self, metrics_path: str | None) -> None:
+        options = self.options
+        rest = RestOptions(options.rest_api_timeout_in_ms / 1000, options.rest_api_enable_cors_support, metrics_path)
+        listener = _listen(options.host, options.rest_api_port)
+        self._rest = _Rest(
+            uvicorn.Config(
+                RestApi(self._handlers, rest, is_serving=self.is_serving).app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
+            )
+        )
+        self._rest_task = asyncio.create_task(self._rest.serve(sockets=[listener]))
+        while not self._rest.started and not self._rest_task.done():
+            await asyncio.sleep(0.01)
+        name = "localhost" if options.host in ("127.0.0.1", "0.0.0.0") else options.host  # noqa: S104 (compared)
+        logger.info("Exporting HTTP/REST API at:%s:%d ...", name, options.rest_api_port)
+
+
+class _Rest(uvicorn.Server):
+    """uvicorn, which leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and end the process; a second signal ends it at once.
+
+    Raises:
+        FewshotError: if the server cannot start.
+    """
+    _log_as_tf_serving()
+    try:
+        asyncio.run(_serve(options))
+    except StatusError as error:
+        raise ArtifactError(f"Failed to start server. Error: {describe(error)}") from None
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is closed; Python would take seconds to take TensorFlow apart
+
+
+async def _serve(options: ServeOptions) -> None:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    server = ModelServer(options)
+
+    def on_signal(number: int) -> None:
+        if asked.is_set():
+            os._exit(128 + number)
+        logger.info("%s: finishing the requests that run.", signal.Signals(number).name)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    starting = asyncio.create_task(server.start())
+    waiting = asyncio.create_task(asked.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if starting.done():
+            await starting
+            # What is there now stays: looking through all of TensorFlow for garbage would halt requests for 0.3 s.
+            gc.freeze()
+            await waiting
+    finally:
+        if not starting.done():  # told to stop while loading: nobody is served yet
+            os._exit(0)
+        waiting.cancel()
+        await server.stop()
+    if server.busy:
+        logger.warning("Some requests did not finish in time; they end with the process.")
+
+
+def _limits(options: ServeOptions) -> Limits:
+    largest = options.max_request_bytes or sys.maxsize
+    return Limits(
+        workers=options.max_concurrent or at_once(),
+        queue=options.max_queue,
+        request_bytes=largest,
+        pending_bytes=max(4 * largest, 1 << 30),
+    )
+
+
+def _version_options(options: ServeOptions) -> VersionOptions:
+    both = options.tensorflow_session_parallelism
+    return VersionOptions(
+        LoadOptions(
+            tags=tuple(options.saved_model_tags.split(",")),
+            intra_op=options.tensorflow_intra_op_parallelism or both,
+            inter_op=options.tensorflow_inter_op_parallelism or both,
+            warm_up=options.enable_model_warmup,
+            warm_up_iterations=max(options.num_request_iterations_for_warmup, 1),
+        ),
+        poll_seconds=options.file_system_poll_wait_seconds,
+        retries=options.max_num_load_retries,
+        retry_seconds=max(options.load_retry_interval_micros, 0) / 1e6,
+        labels_before_load=options.allow_version_labels_for_unavailable_models,
+    )
+
+
+def _metrics_path(file: str) -> str | None:
+    if not file:
+        return METRICS_PATH
+    prometheus = read_text_proto(Path(file), MonitoringConfig()).prometheus_config
+    return (prometheus.path or METRICS_PATH) if prometheus.enable else None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's algorithm off, which would cost 40 ms a request, only where the protocol is named.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ArtifactError(f"Failed to start HTTP Server at {host}:{port}: {error.strerror}.") from None
+    return listener
+
+
+class _Line(logging.Formatter):
+    """A line as TF Serving logs it: `2024-05-04 03:02:01.123456: I serving/server/server.py:42] words`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        self.default_msec_format = "%s.%03d000"
+        where = f"{record.name}/{record.filename}:{record.lineno}"
+        line = f"{self.formatTime(record)}: {record.levelname[0]} {where}] {record.getMessage()}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _log_as_tf_serving() -> None:
+    tf.get_logger().setLevel(logging.ERROR)  # the loader's note on its own age
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line())
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,86 @@
+"""Lists of scenes: one file names everything, and says what is wrong in it."""
+
+from pathlib import Path
+
+import geopandas
+import pytest
+import shapely
+
+from fewshot.data.sources.scene_list import read_scene_list
+from fewshot.errors import DataNotFoundError, RasterError, RecipeError
+from tests.data.conftest import Write, grid_of
+
+LIST = """
+label_field = "kind"
+classes = "classes.csv"
+name = "my fields"
+[[scenes]]
+scene = "scenes/*.tif"
+labels = "{name}.gpkg"
+[[bands]]
+name = "B3"
+scale = 1e-4
+[patches]
+size = 8
+purity = 0.0
+"""
+
+
+@pytest.fixture
+def listed(write_scene: Write, tmp_path: Path) -> Path:
+    """A list of two scenes with labelled points and polygons."""
+    (tmp_path / "scenes").mkdir()
+    for name, corner in (("north", (500000, 5000000)), ("south", (500000, 4990000))):
+        grid = grid_of(80, 80, corner=corner)
+        write_scene(name, corner=corner).scene.rename(tmp_path / f"scenes/{name}.tif")
+        shapes = [shapely.box(*grid.to_map(40, 0), *grid.to_map(0, 80)), shapely.Point(*grid.to_map(60.5, 30.5))]
+        frame = geopandas.GeoDataFrame({"kind": ["Wheat", "Maize"], "n": [1, 2]}, geometry=shapes, crs="EPSG:32633")
+        frame.to_file(tmp_path / f"{name}.gpkg")
+    (tmp_path / "classes.csv").write_text("id,name,colour,ignored\n1,Maize,,\n2,Wheat,#ffff00,\n3,Rye,,\n")
+    path = tmp_path / "list.toml"
+    path.write_text(LIST)
+    return path
+
+
+def test_a_list_names_everything(listed: Path) -> None:
+    found = read_scene_list(listed)
+    assert (found.name, found.region_names, found.classes) == (
+        "my fields",
+        ("north", "south"),
+        ("Maize", "Wheat", "Rye"),
+    )
+    assert found.store.shape == (8, 8, 1)
+    assert [region.class_names for region in found.regions] == [("Maize", "Wheat")] * 2
+    assert found.skipped == (
+        f"{listed.parent / 'north.gpkg'}: only one example of Maize, Wheat.",
+        f"{listed.parent / 'south.gpkg'}: only one example of Maize, Wheat.",
+    )
+
+
+def test_a_list_may_leave_bands_and_classes_to_the_files(listed: Path) -> None:
+    text = LIST.replace('classes = "classes.csv"', "scale = 1e-4").replace('[[bands]]\nname = "B3"\nscale = 1e-4\n', "")
+    listed.write_text(text)
+    found = read_scene_list(listed)
+    assert found.classes == ("Maize", "Wheat")
+    assert found.store.shape == (8, 8, 2)
+    listed.write_text(text.replace("scale = 1e-4", ""))
+    with pytest.raises(RasterError, match="north.tif has uint16 pixels, whose scale is not known"):
+        read_scene_list(listed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "my fields"', 'nam = "x"', "unknown key nam. Did you mean 'name'"),
+        ("size = 8", 'size = "8"', "patches.size = '8': expected a whole number"),
+        ("scenes/*.tif", "scenes/*.vrt", "no file is called .*vrt"),
+        ('labels = "{name}.gpkg"', 'labels = "{name}.gpkg"\nname = "x"', "stands for several files"),
+        ("[[bands]]", "[[bands", "cannot be read"),
+    ],
+)
+def test_a_wrong_list_says_what_is_wrong(listed: Path, old: str, new: str, said: str) -> None:
+    listed.write_text(LIST.replace(old, new))
+    with pytest.raises((RecipeError, DataNotFoundError), match=said):
+        read_scene_list(listed)
+    with pytest.raises(DataNotFoundError, match="no list of scenes"):
+        read_scene_list(listed.with_name("none.toml"))

@@ -1,0 +1,155 @@
+"""Numbers, lists and documents of the REST API, without a server; numbers by comparison with what they must read as."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from tensorflow.core.framework import tensor_pb2
+
+from fewshot.exported.client import json_text
+from fewshot.exported.tensors import FEW, decode, encode, write_content
+from serving.server.json_documents import read_document
+from serving.server.json_requests import to_array
+from serving.server.json_responses import decimal, decimals, from_tensors
+from serving.server.status import StatusError
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.float32(0.2), "0.2"),
+        (np.float32(1 / 3), "0.333333343"),
+        (np.float32(9_000_000), "9e+06"),
+        (np.float32(0.00003), "3e-05"),
+        (np.float32(100), "100.0"),
+        (np.float32(-0.0), "-0.0"),
+        (np.float32(16777216), "16777216.0"),
+        (np.float64(1 / 3), "0.33333333333333331"),
+        (np.float64(0.1), "0.1"),
+        (np.float32(np.nan), "NaN"),
+        (np.float32(-np.inf), "-Infinity"),
+        (np.float64(np.inf), "Infinity"),
+    ],
+)
+def test_numbers_are_written_as_tf_serving_writes_them(value: Any, text: str) -> None:
+    assert decimal(np.asarray(value)) == text
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(st.sampled_from([np.float32, np.float64]), st.integers(0, 20)))
+def test_numbers_read_back_as_they_were(values: np.ndarray) -> None:
+    texts = decimals(values)
+    again = np.array([float(text) for text in texts], values.dtype)
+    np.testing.assert_array_equal(again, values)
+    assert all(text[-1].isdigit() and not text.isdigit() for text in np.array(texts)[np.isfinite(values)])
+
+
+def skeleton(value: Any) -> Any:
+    return [skeleton(item) for item in value] if isinstance(value, list) else "value"
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)))
+def test_columns_nest_as_the_array_does(values: np.ndarray) -> None:
+    found = json.loads(from_tensors({"y": values}, rows=False))["outputs"]
+    assert skeleton(found) == skeleton(values.tolist())
+    np.testing.assert_array_equal(np.asarray(found, np.float32).ravel(), values.ravel())
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(np.int64, arrays.array_shapes(min_dims=2, max_dims=4, max_side=3)))
+def test_rows_nest_as_the_array_does(values: np.ndarray) -> None:
+    assert json.loads(from_tensors({"y": values}, rows=True)) == {"predictions": values.tolist()}
+    named = json.loads(from_tensors({"a": values, "b": values}, rows=True))["predictions"]
+    assert named == [{"a": row, "b": row} for row in values.tolist()]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays.arrays(np.float64, arrays.array_shapes(min_dims=0, max_dims=4, max_side=3), elements=st.floats(-1e9, 1e9))
+)
+def test_lists_become_arrays_of_the_same_shape(values: np.ndarray) -> None:
+    found = to_array(json.loads(json.dumps(values.tolist())), tf.float64)
+    assert found.shape == values.shape
+    np.testing.assert_array_equal(found, values)
+
+
+def test_empty_lists_have_a_shape() -> None:
+    assert to_array([], tf.float32).shape == (0,)
+    assert to_array([[], []], tf.string).shape == (2, 0)
+    with pytest.raises(StatusError, match="unexpected size"):
+        to_array([[], [1]], tf.float32)
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_no_body_gets_past_the_reader_unread(body: bytes) -> None:
+    """Whatever the bytes, there is a document or an INVALID_ARGUMENT."""
+    try:
+        assert isinstance(read_document(body), dict)
+    except StatusError as error:
+        assert error.code == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, np.bool_, np.float16, np.complex64])
+def test_tensors_survive_the_typed_fields(dtype: Any) -> None:
+    values = np.arange(6).reshape(2, 3).astype(dtype)
+    proto = encode(values)
+    assert proto.tensor_content == b""
+    np.testing.assert_array_equal(tf.make_ndarray(proto), values)
+    np.testing.assert_array_equal(decode(proto, "x"), values)
+
+
+@pytest.mark.parametrize("size", [1, FEW, FEW + 1])
+def test_long_and_short_typed_fields_read_the_same(size: int) -> None:
+    values = np.linspace(-1, 1, size, dtype=np.float32)
+    np.testing.assert_array_equal(decode(encode(values), "x"), values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(6, dtype=np.float32).reshape(2, 3),
+        np.int32(7),
+        np.zeros((0, 4), np.float32),
+        np.array([b"\xff\x00", b"plain"], object),
+        np.array([True, False]),
+        np.arange(4, dtype=np.float64)[::2],
+    ],
+)
+def test_tensors_survive_raw_content(values: Any) -> None:
+    proto = tensor_pb2.TensorProto()
+    write_content(proto, np.asarray(values))
+    for found in (tf.make_ndarray(proto), decode(proto, "x")):
+        assert found.dtype == np.asarray(values).dtype
+        np.testing.assert_array_equal(found, values)
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.float32, np.float64, np.int32]), arrays.array_shapes(min_dims=0, max_dims=4, min_side=0)
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_arrays_are_written_as_json_writes_their_lists(values: Any) -> None:
+    values = np.nan_to_num(np.asarray(values), posinf=1, neginf=-1)
+    assert json.loads(json_text(values)) == values.tolist()
+
+
+def test_bytes_are_written_as_objects_and_text_as_text() -> None:
+    assert json.loads(json_text(np.array([b"\xff"], object))) == [{"b64": "/w=="}]
+    assert json_text(np.array(b"card.json", object)) == '"card.json"'
+
+
+def test_strings_of_bytes_that_are_no_text_pass_unchanged() -> None:
+    values = np.array([b"\xff\x00", b"plain"], object)
+    assert from_tensors({"y": values}, rows=True) == (b'{\n    "predictions": ["\xff\\u0000", "plain"\n    ]\n}')
+    document = read_document(b'{"inputs": ["\xff"]}')
+    assert to_array(document["inputs"], tf.string).tolist() == [b"\xff"]
