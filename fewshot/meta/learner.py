@@ -181,7 +181,7 @@ class MetaLearner(keras.Model):
         if self.head.uses_support:
             features, _ = self.body.stateless_call(start.body, start.state, support.x, training=True)
             features = tf.cast(features, self.head.variable_dtype)
-        return [*start.body, *self.head.start(features, support.y, classes)]
+        return [*start.body, *self.head.start(features, support.y, classes, support.weight)]
 
     def _one_task(
         self, start: Start, support: Support, query_x: tf.Tensor, classes: tf.Tensor, steps: tuple[int, ...]

@@ -6,7 +6,7 @@ Every head ends in the same linear layer, `features @ kernel + bias`; they diffe
 |---|---|---|
 | `fixed` | one meta-learned vector for each global class | those it was trained with |
 | `shared` | one common vector for each class of the task | any number |
-| `prototype` | the support set's class means: kernel 2c, bias -|c|^2 (Proto-MAML) | any number |
+| `prototype` | the support set's weighted class means: kernel 2c, bias -|c|^2 (Proto-MAML) | any number |
 """
 
 from __future__ import annotations
@@ -35,6 +35,16 @@ def ruled_out(labels: tf.Tensor, classes: int | tf.Tensor, dtype: Any) -> tf.Ten
     return tf.where(shown, tf.zeros([], dtype), tf.cast(ABSENT, dtype))
 
 
+def counted(labels: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+    """Return the labels with -1, ignored, where the weight is 0.
+
+    Args:
+        labels: [n] or [n, H, W] int32.
+        weight: Float, broadcastable to the labels; None where all count the same.
+    """
+    return labels if weight is None else tf.where(weight > 0, labels, -1)
+
+
 class Head(keras.layers.Layer):
     """Where a task's linear output layer starts.
 
@@ -50,13 +60,21 @@ class Head(keras.layers.Layer):
         """Create the meta-learned weights for features of this many numbers."""
         raise NotImplementedError
 
-    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+    def start(
+        self,
+        features: tf.Tensor | None,
+        labels: tf.Tensor,
+        classes: int | tf.Tensor,
+        weight: tf.Tensor | None = None,
+    ) -> list[tf.Tensor]:
         """Return the kernel `[features, classes]` and bias `[classes]` that adaptation starts from.
 
         Args:
             features: [n, features] or [n, H, W, features] float, the support set's; None unless `uses_support`.
             labels: [n] or [n, H, W] int32, class 0..classes-1; negative labels are ignored. Targets, for regression.
             classes: How many classes the task has.
+            weight: Float, broadcastable to the labels: how much each counts; one of weight 0 shows no class. All the
+                same if None.
         """
         raise NotImplementedError
 
@@ -86,11 +104,17 @@ class FixedHead(Head):
         self.bias = self.add_weight(name="bias", shape=(self.outputs,), initializer="zeros")
         self.built = True
 
-    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+    def start(
+        self,
+        features: tf.Tensor | None,
+        labels: tf.Tensor,
+        classes: int | tf.Tensor,
+        weight: tf.Tensor | None = None,
+    ) -> list[tf.Tensor]:
         """Return the meta-learned layer, with absent classes ruled out where `restrict` asks for it."""
         kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
         if self.restrict:
-            bias += ruled_out(labels, self.outputs or 1, bias.dtype)
+            bias += ruled_out(counted(labels, weight), self.outputs or 1, bias.dtype)
         return [kernel, bias]
 
     def rate_shapes(self, features: int) -> list[tuple[int, ...]]:
@@ -111,10 +135,16 @@ class SharedHead(Head):
         self.features = features
         self.built = True
 
-    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+    def start(
+        self,
+        features: tf.Tensor | None,
+        labels: tf.Tensor,
+        classes: int | tf.Tensor,
+        weight: tf.Tensor | None = None,
+    ) -> list[tf.Tensor]:
         """Return zeros, with classes that the support set does not show ruled out."""
         kernel = tf.zeros([self.features, classes], self.variable_dtype)
-        return [kernel, ruled_out(labels, classes, self.variable_dtype)]
+        return [kernel, ruled_out(counted(labels, weight), classes, self.variable_dtype)]
 
 
 class PrototypeHead(Head):
@@ -133,15 +163,24 @@ class PrototypeHead(Head):
         self.log_temperature = self.add_weight(name="log_temperature", shape=(), initializer=start)
         self.built = True
 
-    def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
+    def start(
+        self,
+        features: tf.Tensor | None,
+        labels: tf.Tensor,
+        classes: int | tf.Tensor,
+        weight: tf.Tensor | None = None,
+    ) -> list[tf.Tensor]:
         """Return the prototypes as a linear layer; a class without examples is ruled out."""
         if features is None:
             raise ShapeError("A prototype head starts from the support set's features; none were given.")
+        labels = counted(labels, weight)
+        share = tf.one_hot(labels, classes, dtype=features.dtype)  # [n, ..., classes]; all zero where nothing counts
+        if weight is not None:
+            share *= tf.cast(weight, features.dtype)[..., None]
         # [n, H, W, features] -> [n*H*W, features]: where pixels are labelled, each is an example.
-        features, labels = tf.reshape(features, [-1, features.shape[-1]]), tf.reshape(labels, [-1])
-        shown = tf.one_hot(labels, classes, dtype=features.dtype)  # [n, classes]; all zero where the label is ignored
-        counts = tf.maximum(tf.reduce_sum(shown, axis=0), 1)
-        means = tf.matmul(shown, features, transpose_a=True) / counts[:, None]  # [classes, features]
+        features, share = tf.reshape(features, [-1, features.shape[-1]]), tf.reshape(share, [-1, tf.shape(share)[-1]])
+        total = tf.reduce_sum(share, axis=0)[:, None]
+        means = tf.math.divide_no_nan(tf.matmul(share, features, transpose_a=True), total)  # [classes, features]
         temperature = tf.exp(tf.cast(self.log_temperature, features.dtype))
         bias = ruled_out(labels, classes, features.dtype) - temperature * tf.reduce_sum(means**2, axis=1)
         return [2 * temperature * tf.transpose(means), bias]

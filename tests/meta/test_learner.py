@@ -13,6 +13,7 @@ from fewshot.errors import DivergedError, RecipeError, ShapeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.meta.baselines import fine_tuner, nearest_neighbour
 from fewshot.models import conv4, make_head, mlp
+from fewshot.models.heads import ABSENT
 
 IMAGE = (8, 8, 1)
 
@@ -170,6 +171,37 @@ def test_example_weights_reach_the_inner_loss() -> None:
     np.testing.assert_allclose(learner((sx, sy, qx, np.full(sy.shape, 2.0, "float32"))), even, rtol=1e-4, atol=1e-5)
     uneven = np.where(sy == 0, 1.0, 0.1).astype("float32")
     assert np.abs(learner((sx, sy, qx, uneven)).numpy() - even).max() > 1e-3
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_prototypes_are_weighted_means(pixels: bool) -> None:
+    """A weight counts before the first step too, and one of 0 makes no prototype."""
+    rng = np.random.default_rng(5)
+    head = make_head("prototype")
+    head.build_for(4)
+    shape = (6, 3, 3) if pixels else (6,)
+    features = rng.standard_normal((*shape, 4)).astype("float32")
+    labels = np.broadcast_to(np.array([0, 0, 1, 1, 2, -1]).reshape(-1, *[1] * (len(shape) - 1)), shape).astype("int32")
+    weight = np.array([1, 3, 0, 2, 0, 1], "float32").reshape(-1, *[1] * (len(shape) - 1))
+    kernel, bias = head.start(tf.constant(features), tf.constant(labels), 3, tf.constant(weight))
+    whole = np.broadcast_to(weight, shape)
+    scale = 2 * np.exp(float(head.log_temperature))
+    for label in (0, 1):
+        mean = np.average(features[labels == label], axis=0, weights=whole[labels == label])
+        np.testing.assert_allclose(kernel[:, label] / scale, mean, atol=1e-6)
+        np.testing.assert_allclose(bias[label], -scale / 2 * (mean**2).sum(), rtol=1e-5)
+    assert bias[2] < ABSENT / 2, "the only example of the class counts nothing, so that it is ruled out"
+
+
+def test_example_weights_count_before_the_first_step() -> None:
+    learner = make("prototype", steps=0, normalization="none")
+    (sx, sy, qx), _ = episodes()
+    even = learner.predict_after((sx, sy, qx), [0]).numpy()
+    weight = np.tile(np.array([1, 0, 1, 1, 1, 1], "float32"), (2, 1))
+    weighted = learner.predict_after((sx, sy, qx, weight), [0]).numpy()
+    left_out = learner.predict_after((sx, np.where(weight > 0, sy, -1), qx), [0]).numpy()
+    assert np.abs(weighted - even).max() > 1e-3
+    np.testing.assert_allclose(weighted, left_out, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_survive_the_disk(tmp_path: Path) -> None:
