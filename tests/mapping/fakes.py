@@ -14,7 +14,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from fewshot.errors import ArtifactError
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import ClassTable
-from fewshot.geo.rasters import Grid
 from fewshot.mapping.product.outputs import Summary
 
 _EMPTY = (208, 208, 208)

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, RasterError
 from fewshot.files import UNFINISHED
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import ClassTable
-from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
 from fewshot.mapping.predict.blend import LEVELS, Block
 
