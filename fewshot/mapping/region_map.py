@@ -11,6 +11,8 @@ import numpy as np
 
 from fewshot.errors import ArtifactError, FewshotError
 from fewshot.exported.adapted import AdaptedModel, Card, Predictor
+from fewshot.geo.points import Examples
+from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.arrivals import Arrivals
 from fewshot.mapping.predict.blend import Block, Parts, assemble
 from fewshot.mapping.predict.groups import Job
@@ -34,9 +36,8 @@ from fewshot.mapping.product.outputs import (
 from fewshot.mapping.product.report import MapReport, describe_map, map_tags, scene_notes
 from fewshot.mapping.product.validation import Validation, open_validation
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Scene, open_scene
+from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.adaptation import Learned, learn
-from fewshot.mapping.support.examples import Examples
 
 Progress = Callable[[int, int], None]
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from fewshot.exported.adapted import Card
 from fewshot.geo.landcover import ClassTable
+from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.groups import Job
 from fewshot.mapping.product.accuracy import Accuracy
 from fewshot.mapping.product.drawing import pixel_sides
 from fewshot.mapping.product.outputs import Summary
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Scene
 from fewshot.mapping.support.adaptation import Learned
 
 

@@ -10,11 +10,12 @@ from fewshot.errors import RasterError
 from fewshot.exported.adapted import AdaptedModel, Card, Predictor
 from fewshot.geo.labels import LabelSummary, require_georeference
 from fewshot.geo.landcover import ClassTable, read_class_table
+from fewshot.geo.points import Examples
+from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.work import WorkFolder
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, with_classes, with_colours
-from fewshot.mapping.support.examples import Examples, Split, Support, find_examples, read_support, split_apart
+from fewshot.mapping.support.examples import Split, Support, find_examples, read_support, split_apart
 
 
 @dataclass(frozen=True, eq=False)

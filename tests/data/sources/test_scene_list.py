@@ -8,7 +8,7 @@ import shapely
 
 from fewshot.data.sources.scene_list import read_scene_list
 from fewshot.errors import DataNotFoundError, RasterError, RecipeError
-from tests.data.conftest import Write, grid_of
+from tests.data.conftest import Write, grid_of, path_of
 
 LIST = """
 label_field = "kind"
@@ -32,7 +32,7 @@ def listed(write_scene: Write, tmp_path: Path) -> Path:
     (tmp_path / "scenes").mkdir()
     for name, corner in (("north", (500000, 5000000)), ("south", (500000, 4990000))):
         grid = grid_of(80, 80, corner=corner)
-        write_scene(name, corner=corner).scene.rename(tmp_path / f"scenes/{name}.tif")
+        path_of(write_scene(name, corner=corner)).rename(tmp_path / f"scenes/{name}.tif")
         shapes = [shapely.box(*grid.to_map(40, 0), *grid.to_map(0, 80)), shapely.Point(*grid.to_map(60.5, 30.5))]
         frame = geopandas.GeoDataFrame({"kind": ["Wheat", "Maize"], "n": [1, 2]}, geometry=shapes, crs="EPSG:32633")
         frame.to_file(tmp_path / f"{name}.gpkg")
