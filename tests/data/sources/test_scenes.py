@@ -1,10 +1,13 @@
 import itertools
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
 
 from fewshot.data.region import RegionSet
@@ -169,6 +172,50 @@ def test_a_scene_of_nodata_alone_is_refused(write_scene: Write) -> None:
         read_scenes([files], BANDS, patches=SMALL, classes=TABLE)
 
 
+def test_neighbours_and_a_file_per_band_are_the_scene_that_one_file_is(write_scene: Write, tmp_path: Path) -> None:
+    files = write_scene("a")
+    expected = read_scenes([files], BANDS, patches=SMALL, classes=TABLE)
+    with rasterio.open(path_of(files)) as raster:
+        pixels = np.moveaxis(raster.read(), 0, -1)
+    whole = grid_of(80, 80)
+    parts = {"west": np.s_[:, :37], "east": np.s_[:, 37:]}
+    for name, here in parts.items():
+        corner = whole.to_map(0, here[1].start or 0)
+        grid = grid_of(80, pixels[here].shape[1], corner=corner)
+        write_raster(tmp_path / f"{name}.tif", pixels[here], grid, names=("B4", "B3"))
+    for layer, name in enumerate(("B04", "B03")):
+        write_raster(tmp_path / f"T33_{name}.tif", pixels[..., layer], whole)
+    for names in (("west", "east"), ("T33_B03", "T33_B04")):
+        sources = tuple(tmp_path / f"{name}.tif" for name in names)
+        found = read_scenes([replace(files, scene=sources)], BANDS, patches=SMALL, classes=TABLE)
+        assert found.store.names == expected.store.names
+        every = np.arange(len(found.store.names))
+        np.testing.assert_array_equal(found.store.read(every), expected.store.read(every))
+        assert read_labels(found, every.tolist()).tolist() == read_labels(expected, every.tolist()).tolist()
+        assert found.regions[0].sources.tolist() == expected.regions[0].sources.tolist()
+
+
+def test_a_fourth_band_of_bytes_that_is_wanted_is_no_mask(write_scene: Write) -> None:
+    """Near infrared of 0 is water, in training as on a map, though GDAL takes it for transparency."""
+    pixels = np.full((80, 80, 4), 90, np.uint8)
+    pixels[:8, :, 3] = 0
+    files = write_scene("a")
+    write_raster(path_of(files), pixels, grid_of(80, 80))
+    bands = tuple(Band(name, scale=1 / 255) for name in ("R", "G", "B", "N"))
+    found = read_scenes([files], bands, patches=SMALL, classes=TABLE)
+    assert found.reports is not None and found.reports["a"].labels.on_nodata == 0
+    assert found.store.read([0])[0, 0, 0, 0] == pytest.approx(90 / 255)
+
+
+def test_classes_that_labels_hold_keep_their_colours(write_scene: Write) -> None:
+    files = write_scene("a")
+    with rasterio.open(files.labels.path, "r+") as raster:
+        raster.write_colormap(1, {1: (9, 8, 7, 255), 2: (1, 2, 3, 255), 3: (1, 2, 3, 255)})
+    store: Any = read_scenes([files], BANDS, patches=SMALL).store
+    assert store.class_table.names == ("1", "2", "3")
+    assert store.class_table.colours == {0: (9, 8, 7), 1: (1, 2, 3)}  # a colour stands for one class
+
+
 def test_each_named_area_is_a_region(write_scene: Write, tmp_path: Path) -> None:
     grid = grid_of(80, 80)
     boxes = {"west": (0, 0, 38, 80), "east": (42, 0, 80, 80)}
@@ -193,7 +240,7 @@ def test_each_named_area_is_a_region(write_scene: Write, tmp_path: Path) -> None
         BANDS,
         patches=layout,
         classes=TABLE,
-        areas=areas_of,
+        areas=Areas(tmp_path / "areas.geojson"),
     )
     assert both.region_names == ("a/west", "a/east", "bb/west", "bb/east")
     assert [region.place for region in both.regions] == ["west", "east"] * 2
