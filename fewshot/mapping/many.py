@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fewshot.errors import ArtifactError, DataNotFoundError, FewshotError, ManifestError
-from fewshot.mapping.predict.work import WorkFolder
+from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.support.examples import LabelPlan
@@ -146,7 +146,7 @@ def map_many(
 
 
 def _interrupted(request: MapRequest) -> bool:
-    return WorkFolder(request.to).path.is_dir()
+    return Checkpoint(request.to).path.is_dir()
 
 
 def write_table(path: Path, results: Sequence[RegionResult]) -> None:

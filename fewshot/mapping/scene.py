@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.exported.adapted import Card
+from fewshot.exported.card import Card
 from fewshot.geo.bands import REFLECTANCE, Band, BandMatch, check_units, match_bands, read_bands
 from fewshot.geo.mosaic import MosaicReader, Part, describe_mosaic
 from fewshot.geo.rasters import Grid, RasterInfo

@@ -19,7 +19,7 @@ from fewshot.files import UNFINISHED
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
-from fewshot.mapping.predict.blend import LEVELS, Block
+from fewshot.mapping.predict.parts import LEVELS, Block
 
 PICTURE_SIDE = 1000
 """Most rows and columns of the quick-look."""
