@@ -69,7 +69,7 @@ def prepare(folder: Path, side: int, kind: str, like: str) -> None:
     from fewshot.data.earth.files import write_earth
     from fewshot.data.earth.region import simulate_region
     from fewshot.exported.predictor import LocalPredictor
-    from fewshot.geo.rasters import Grid
+    from fewshot.geo.grid import Grid
     from fewshot.geo.writing import write_raster
     from fewshot.training.recipe import read_recipe
     from fewshot.training.train import train

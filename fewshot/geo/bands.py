@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.geo.rasters import RasterInfo, RasterReader, Window
+from fewshot.geo.rasters import RasterInfo, RasterReader
+from fewshot.geo.windows import Window
 
 REFLECTANCE = "reflectance"
 """The unit whose values are checked: about 0-1 once scaled."""

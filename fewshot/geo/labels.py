@@ -11,8 +11,9 @@ import numpy.typing as npt
 import shapely
 
 from fewshot.errors import RasterError
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import IGNORED, ClassTable, Labels
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, burn, describe_raster, overlaps, same_grid
+from fewshot.geo.rasters import RasterInfo, RasterReader, burn, describe_raster
 from fewshot.geo.vectors import VECTOR_ENDINGS, Features, read_features
 from fewshot.geo.windows import IntArray, Window, blocks
 
@@ -129,14 +130,14 @@ class RasterLabels:
             raise RasterError(f"{path} has {info.bands} bands; expected a class raster, of one band")
         require_georeference(info, "labels")
         require_georeference(scene, "scene")
-        if not overlaps(info.grid, scene.grid):
+        if not info.grid.overlaps(scene.grid):
             raise RasterError(
                 f"the label raster {path} and {scene.path} have no ground in common: {_extent(info.grid)} against "
                 f"{_extent(scene.grid)}. Are they labels of another scene, or is a CRS wrong?"
             )
         self.path, self.table = Path(path), table
         self._reader = reader
-        self._grid = None if same_grid(info.grid, scene.grid) else scene.grid
+        self._grid = None if info.grid.same_as(scene.grid) else scene.grid
         self.notes = (
             ("it lies on another grid than the scene; each pixel takes the nearest label",) if self._grid else ()
         )

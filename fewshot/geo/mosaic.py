@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, describe_raster, same_grid
+from fewshot.geo.grid import Grid
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 from fewshot.geo.windows import Window, intersection
 
 Pixels = npt.NDArray[Any]
@@ -49,7 +50,7 @@ def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Pa
     infos = [describe_raster(Path(source)) for source in sources]
     stacks: list[list[int]] = []
     for number, info in enumerate(infos):
-        home = next((stack for stack in stacks if same_grid(infos[stack[0]].grid, info.grid)), None)
+        home = next((stack for stack in stacks if infos[stack[0]].grid.same_as(info.grid)), None)
         # A whole further scene on the same grid is a neighbour that lies on top of the first.
         if home is not None and not set(_names(info)) & {name for i in home for name in _names(infos[i])} - {""}:
             home.append(number)

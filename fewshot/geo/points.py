@@ -8,9 +8,9 @@ import numpy.typing as npt
 import shapely
 
 from fewshot.errors import RasterError
+from fewshot.geo.grid import Grid
 from fewshot.geo.labels import LabelSummary
 from fewshot.geo.landcover import ClassTable, Labels
-from fewshot.geo.rasters import Grid
 from fewshot.geo.vectors import Features, Shapes
 from fewshot.geo.windows import IntArray, Window
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import rasterio.features
-import rasterio.warp
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
@@ -22,6 +21,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
+from fewshot.geo.grid import Grid
 from fewshot.geo.names import require_file
 from fewshot.geo.windows import Window
 
@@ -29,33 +29,6 @@ Pixels = npt.NDArray[Any]
 
 OPEN_FILES = 64
 """Rasters that a `RasterReader` keeps open in each thread."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the pixels of a raster lie on the Earth.
-
-    Attributes:
-        height: Rows.
-        width: Columns.
-        transform: Affine from (column, row) to (x, y) in the CRS's unit.
-        crs: Coordinate reference system, None where the raster names none.
-    """
-
-    height: int
-    width: int
-    transform: Any
-    crs: Any
-
-    def to_map(self, rows: Any, columns: Any) -> tuple[Any, Any]:
-        """Return x and y of places in the grid; row 0, column 0 is the outer corner of its first pixel."""
-        t = self.transform
-        return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
-
-    def to_pixels(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return rows and columns of places on the map; what lies in a pixel is found by rounding down."""
-        t = ~self.transform
-        return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
 
 
 @dataclass(frozen=True)
@@ -289,42 +262,6 @@ def burn(shapes: Sequence[tuple[Any, int]], window: Window) -> npt.NDArray[np.in
             dtype="int32",
         )
     )
-
-
-def same_grid(first: Grid, second: Grid) -> bool:
-    """Whether two rasters have the same pixels: size and CRS, and corners that agree to a thousandth of a pixel."""
-    if (first.height, first.width) != (second.height, second.width) or first.crs != second.crs:
-        return False
-    rows, columns = _corners(first)
-    other_rows, other_columns = first.to_pixels(*second.to_map(rows, columns))
-    return bool(np.all(np.abs([other_rows - rows, other_columns - columns]) < 1e-3))
-
-
-def overlaps(first: Grid, second: Grid) -> bool:
-    """Whether any ground lies in both grids, as far as their bounding boxes tell."""
-    left, bottom, right, top = _bounds(first)
-    if first.crs != second.crs:
-        try:
-            left, bottom, right, top = rasterio.warp.transform_bounds(first.crs, second.crs, left, bottom, right, top)
-        except RasterioError:  # too far outside of what the other CRS is made for
-            return False
-    spans = [(left, right)]
-    if right < left:  # across the antimeridian, where degrees start again
-        spans = [(left, right + 360), (left - 360, right)]
-    other_left, other_bottom, other_right, other_top = _bounds(second)
-    high = bottom < other_top and top > other_bottom
-    return high and any(begin < other_right and end > other_left for begin, end in spans)
-
-
-def _bounds(grid: Grid) -> tuple[float, float, float, float]:
-    """Return least x, least y, greatest x and greatest y of a grid."""
-    x, y = grid.to_map(*_corners(grid))
-    return x.min(), y.min(), x.max(), y.max()
-
-
-def _corners(grid: Grid) -> tuple[Pixels, Pixels]:
-    """Return rows and columns of the four corners."""
-    return np.array([0, 0, grid.height, grid.height]), np.array([0, grid.width, 0, grid.width])
 
 
 @contextmanager

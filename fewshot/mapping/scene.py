@@ -11,8 +11,9 @@ import numpy.typing as npt
 from fewshot.errors import RasterError
 from fewshot.exported.card import Card
 from fewshot.geo.bands import REFLECTANCE, Band, BandMatch, check_units, match_bands, read_bands
+from fewshot.geo.grid import Grid
 from fewshot.geo.mosaic import MosaicReader, Part, describe_mosaic
-from fewshot.geo.rasters import Grid, RasterInfo
+from fewshot.geo.rasters import RasterInfo
 from fewshot.geo.windows import Window, blocks, intersection
 
 FloatArray = npt.NDArray[np.float32]

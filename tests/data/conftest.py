@@ -9,7 +9,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from fewshot.data.sources.scenes import SceneFiles
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 
 Write = Callable[..., SceneFiles]

@@ -8,7 +8,9 @@ from rasterio import Affine
 
 from fewshot.errors import RasterError
 from fewshot.geo.bands import Band, check_units, match_bands, own_bands, read_bands
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, Window, describe_raster
+from fewshot.geo.grid import Grid
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 
 Make = Callable[..., Grid]

@@ -8,12 +8,13 @@ import pytest
 import shapely
 
 from fewshot.errors import DamagedDataError, DataNotFoundError, ManifestError, RasterError, RecipeError
+from fewshot.geo.grid import Grid
 from fewshot.geo.labels import CONTRADICTED, RasterLabels, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, LandClass, class_table
 from fewshot.geo.points import groups_apart, labelled_points
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, Window, describe_raster
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 from fewshot.geo.vectors import areas_holding, read_features, read_values
-from fewshot.geo.windows import blocks
+from fewshot.geo.windows import Window, blocks
 from fewshot.geo.writing import write_raster
 
 Make = Callable[..., Grid]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from fewshot.errors import RasterError
+from fewshot.geo.grid import Grid
 from fewshot.geo.mosaic import MosaicReader, describe_mosaic
-from fewshot.geo.rasters import Grid, RasterReader
+from fewshot.geo.rasters import RasterReader
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 

@@ -12,9 +12,11 @@ import pytest
 from rasterio import Affine
 
 from fewshot.errors import DataNotFoundError, RasterError
+from fewshot.geo.grid import Grid
 from fewshot.geo.mosaic import MosaicReader, describe_mosaic
 from fewshot.geo.names import gdal_name, require_file
-from fewshot.geo.rasters import Grid, RasterReader, Window, describe_raster
+from fewshot.geo.rasters import RasterReader, describe_raster
+from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 
 

@@ -17,8 +17,8 @@ from fewshot.errors import ArtifactError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import AdaptedLayout, Card, CardBand, DataSource, InputSize, Limits, Rates
 from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import ClassTable, LandClass
-from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import write_raster
 
 

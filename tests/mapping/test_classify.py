@@ -13,7 +13,7 @@ from PIL import Image
 
 from fewshot.errors import ArtifactError, DamagedDataError, DataNotFoundError, ManifestError, RecipeError
 from fewshot.exported.card import ClassEntry
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.classify import PictureRequest, classify_pictures, draw_pictures, find_pictures, read_pictures
 from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, band

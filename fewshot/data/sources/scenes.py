@@ -22,7 +22,7 @@ from fewshot.errors import RasterError, RecipeError
 from fewshot.geo.bands import Band, match_bands, scaling
 from fewshot.geo.labels import open_labels, read_class_numbers, require_georeference
 from fewshot.geo.landcover import ClassTable, Labels, class_table
-from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster, overlaps, same_grid
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 from fewshot.geo.vectors import VECTOR_ENDINGS, areas_holding, read_features, read_values
 from fewshot.geo.windows import Window
 
@@ -251,7 +251,7 @@ def _places(scenes: Sequence[SceneFiles], infos: Sequence[RasterInfo]) -> list[s
     places = [files.place or files.name for files in scenes]
     for i, info in enumerate(infos):
         for j in range(i):
-            if not (scenes[i].place or scenes[j].place) and overlaps(info.grid, infos[j].grid):
+            if not (scenes[i].place or scenes[j].place) and info.grid.overlaps(infos[j].grid):
                 # All that were one place with this scene are now one with the other.
                 places = [places[j] if place == places[i] else place for place in places]
     return places
@@ -327,7 +327,7 @@ def _sources(scenes: Sequence[OpenScene], parts: Sequence[_Part]) -> list[IntArr
     """Number the sources of each part anew, so that within a place one number is one piece of ground."""
     keys = []
     for part in parts:
-        same = (n for n in range(part.scene) if same_grid(scenes[n].info.grid, scenes[part.scene].info.grid))
+        same = (n for n in range(part.scene) if scenes[n].info.grid.same_as(scenes[part.scene].info.grid))
         # Blocks are the same in all scenes on one grid; groups around labels are a scene's own.
         ground = next(same, part.scene) if part.patches.in_blocks else part.scene
         keys.append(part.patches.sources + (ground << 48))

@@ -16,7 +16,6 @@ from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.accuracy import MapAccuracy
-from fewshot.mapping.product.drawing import pixel_sides
 from fewshot.mapping.product.outputs import Summary
 from fewshot.mapping.scene import Scene
 from fewshot.mapping.support.examples import UsedLabels
@@ -63,7 +62,7 @@ class MapReport:
 def resolution(plan: MapPlan) -> str:
     """Say how fine the map really is."""
     layout = plan.layout
-    sides = np.array(pixel_sides(plan.scene.grid))
+    sides = np.array(plan.scene.grid.pixel_sides())
     unit = "pixels" if plan.scene.grid.crs is None else "m"
 
     def size(pixels: int) -> str:

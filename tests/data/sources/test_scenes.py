@@ -13,8 +13,8 @@ from fewshot.data.sources.scenes import Areas, LabelPlan, SceneFiles, SceneSet, 
 from fewshot.data.splits import split_regions
 from fewshot.errors import DataNotFoundError, ManifestError, RasterError, RecipeError, TaskError
 from fewshot.geo.bands import Band
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import class_table
-from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.tasks.sampler import make_sampler
 from fewshot.tasks.task import PixelTaskSpec, TaskSpec, gather

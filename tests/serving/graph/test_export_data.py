@@ -16,7 +16,7 @@ from fewshot.data.sources.scene_list import read_scene_list
 from fewshot.data.sources.sen12ms import Cut, read_sen12ms
 from fewshot.errors import ArtifactError
 from fewshot.exported.card import read_card
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.scene import open_scene
