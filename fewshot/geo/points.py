@@ -53,7 +53,8 @@ class Examples:
 
     def counts(self, classes: int) -> list[int]:
         """Return how many there are of each class."""
-        return np.bincount(self.labels, minlength=classes).tolist()
+        counted: list[int] = np.bincount(self.labels, minlength=classes).tolist()
+        return counted
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fewshot.errors import ArtifactError, DataNotFoundError, FewshotError, ManifestError
 from fewshot.geo.names import from_folder
-from fewshot.mapping.predict.work import WorkFolder
+from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.support.examples import LabelPlan
@@ -147,7 +147,7 @@ def map_many(
 
 
 def _interrupted(request: MapRequest) -> bool:
-    return WorkFolder(request.to).path.is_dir()
+    return Checkpoint(request.to).path.is_dir()
 
 
 def write_table(path: Path, results: Sequence[RegionResult]) -> None:

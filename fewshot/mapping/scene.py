@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewshot.errors import RasterError
-from fewshot.exported.adapted import Card
+from fewshot.exported.card import Card
 from fewshot.geo.bands import REFLECTANCE, Band
 from fewshot.geo.scene import Scene, Stored
 

@@ -132,7 +132,7 @@ def test_values_in_another_unit_are_refused(
 
 def test_numbers_that_are_no_8_bit_pictures_are_refused(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case()
-    bands = tuple(fakes.FakeBand(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
+    bands = tuple(fakes.band(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
     model = FakePredictor(replace(PIXEL, value_type="uint8", bands=bands))
     with pytest.raises(RasterError, match=r"has uint16 pixels without a scale; .* with --scale"):
         run(case.request(output(tmp_path)), model)
@@ -221,7 +221,7 @@ def test_values_are_sent_as_the_card_describes_them(make_case: Callable[..., Cas
     case = make_case()
     sent, _ = open_scene([case.scene], PIXEL).read(open_window(case))
     np.testing.assert_allclose(sent, case.pixels, rtol=1e-5)
-    bands = tuple(fakes.FakeBand(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
+    bands = tuple(fakes.band(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
     eight = (case.pixels // 20).astype(np.uint8)
     write_scene(case.scene, eight, case.grid)
     sent, valid = open_scene([case.scene], replace(PIXEL, bands=bands, value_type="uint8")).read(open_window(case))

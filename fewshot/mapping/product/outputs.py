@@ -19,7 +19,7 @@ from fewshot.files import UNFINISHED
 from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
-from fewshot.mapping.predict.blend import LEVELS, Block
+from fewshot.mapping.predict.parts import LEVELS, Block
 
 PICTURE_SIDE = 1000
 """Most rows and columns of the quick-look."""
@@ -176,26 +176,12 @@ def summarise(summary: Summary, block: Block, index: npt.NDArray[np.int16], grid
     for number in np.flatnonzero(index >= 0):
         counts[:, index[number]] = (block.classes == number).view(np.uint8).sum(axis=1, dtype=np.uint32)
     summary.pixels += counts.sum(axis=0)
-    summary.areas += pixel_areas(grid, window.row, window.height) @ counts
+    summary.areas += grid.pixel_areas(window.row, window.height) @ counts
     summary.nodata += block.classes.size - int(counts.sum())
     first = (-window.row % step, -window.column % step)
     seen = block.classes[first[0] :: step, first[1] :: step]
     row, column = -(-window.row // step), -(-window.column // step)
     summary.picture[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
-
-
-def pixel_areas(grid: Grid, first: int, count: int) -> npt.NDArray[np.float64]:
-    """Return the area in square metres of a pixel [count] in each row; 1 where the CRS is unknown."""
-    t = grid.transform
-    flat = abs(t.a * t.e - t.b * t.d)
-    if grid.crs is None:
-        return np.ones(count)
-    if not grid.crs.is_geographic:
-        return np.full(count, flat * grid.crs.linear_units_factor[1] ** 2)
-    rows = np.arange(first, first + count) + 0.5
-    _, latitudes = grid.to_map(rows, np.full(count, grid.width / 2))
-    # On a sphere of the Earth's mean radius; to half a per cent of the ellipsoid.
-    return flat * np.radians(1) ** 2 * 6_371_008.8**2 * np.cos(np.radians(latitudes))
 
 
 def write_style(path: Path, table: ClassTable, values: Sequence[int]) -> None:

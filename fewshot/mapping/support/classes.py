@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fewshot.errors import ManifestError
-from fewshot.exported.adapted import Card
+from fewshot.exported.card import Card
 from fewshot.geo.labels import LabelFiles, found_classes
 from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, Colour, LandClass
 from fewshot.geo.rasters import RasterReader
@@ -100,8 +100,8 @@ def with_classes(table: ClassTable, kept: Sequence[int]) -> ClassTable:
     return ClassTable(table.name, tuple(counted[index] for index in kept))
 
 
-def number_classes(table: ClassTable) -> tuple[tuple[int, ...], int]:
-    """Return the number of each class in a uint8 map, and that of nodata.
+def number_classes(table: ClassTable) -> tuple[int, ...]:
+    """Return the number of each class in a uint8 map.
 
     Classes keep the number that labels know them by; without one, or where they do not fit, they are 1, 2, ... .
 
@@ -113,8 +113,7 @@ def number_classes(table: ClassTable) -> tuple[tuple[int, ...], int]:
         raise ManifestError(f"a map holds up to {_MOST} classes; the labels have {count}")
     own = [entry.ids[0] for entry in table.classes if not entry.ignored and len(entry.ids) == 1]
     fits = len(own) == count and all(0 <= value <= 255 for value in own) and not {0, 255} <= set(own)
-    values = tuple(own) if fits else tuple(range(1, count + 1))
-    return values, (255 if 0 in values else 0)
+    return tuple(own) if fits else tuple(range(1, count + 1))
 
 
 def with_colours(table: ClassTable) -> ClassTable:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError, RecipeError
-from fewshot.exported.adapted import Card
-from fewshot.geo.labels import LabelFiles, VectorLabels, open_labels
+from fewshot.exported.card import Card
+from fewshot.geo.labels import LabelFiles, LabelSummary, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
 from fewshot.geo.points import Examples, FoundExamples, labelled_points
 from fewshot.geo.rasters import RasterReader
@@ -210,7 +210,7 @@ def _far(examples: Examples, support: Examples, distance: int) -> BoolArray:
 
 
 @dataclass(frozen=True, eq=False)
-class Support:
+class SupportSet:
     """What the model is adapted to.
 
     Attributes:
@@ -222,7 +222,26 @@ class Support:
     y: Labels
 
 
-def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[Support, Examples]:
+@dataclass(frozen=True, eq=False)
+class UsedLabels:
+    """Which labels a model was adapted to, and what became of the others.
+
+    Attributes:
+        plan: What was asked for.
+        examples: In the support.
+        split: Where examples were kept back.
+        summary: What became of the labels.
+        notes: Remarks on them.
+    """
+
+    plan: LabelPlan
+    examples: Examples
+    split: Split | None
+    summary: LabelSummary
+    notes: tuple[str, ...]
+
+
+def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[SupportSet, Examples]:
     """Read the pictures that the model is adapted to, as many as it takes.
 
     Args:
@@ -247,15 +266,15 @@ def _at_most(examples: Examples, most: int, rng: np.random.Generator) -> Example
     return draw_evenly(examples, level, level, rng) if level else examples.keep(rng.permutation(len(examples))[:most])
 
 
-def _patches(scene: Scene, card: Card, examples: Examples) -> tuple[Support, Examples]:
+def _patches(scene: Scene, card: Card, examples: Examples) -> tuple[SupportSet, Examples]:
     """One patch around each example, mirrored where it reaches out of the scene."""
     size = card.size.rows
     places = zip((examples.rows - size // 2).tolist(), (examples.columns - size // 2).tolist(), strict=True)
     pictures = [scene.read(Window(row, column, size, size))[0] for row, column in places]
-    return Support(np.stack(pictures), examples.labels), examples
+    return SupportSet(np.stack(pictures), examples.labels), examples
 
 
-def _windows(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[Support, Examples]:
+def _windows(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[SupportSet, Examples]:
     """Windows that share no pixel and hold all examples, with labels around these."""
     size, height, width = card.size.rows, scene.grid.height, scene.grid.width
     square = (examples.rows // size << 32) + examples.columns // size
@@ -273,7 +292,7 @@ def _windows(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> t
         own[inside] = np.where(valid, grown, -1)[inside]
         pictures.append(values)
         labels.append(own)
-    return Support(np.stack(pictures), np.stack(labels)), examples
+    return SupportSet(np.stack(pictures), np.stack(labels)), examples
 
 
 def _around(examples: Examples, window: Window, radius: int) -> Labels:

@@ -18,8 +18,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError, ShapeError
-from fewshot.exported.client import FewshotClient, parse_target
-from fewshot.exported.predictor import LocalPredictor, open_predictor
+from fewshot.exported.client import FewshotClient, open_predictor, parse_target
+from fewshot.exported.predictor import LocalPredictor
 
 Answer = dict[str, np.ndarray]
 
