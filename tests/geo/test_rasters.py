@@ -152,31 +152,6 @@ def test_threads_read_the_same(tmp_path: Path, make_grid: Make) -> None:
             np.testing.assert_array_equal(read, pixels[window.slices])
 
 
-def test_grids_are_the_same_to_a_thousandth_of_a_pixel(make_grid: Make) -> None:
-    grid = make_grid()
-    assert grid.same_as(make_grid(corner=(500000.005, 5000000)))
-    assert not grid.same_as(make_grid(corner=(500000.5, 5000000)))
-    assert not grid.same_as(make_grid(20, 31))
-    assert not grid.same_as(make_grid(crs="EPSG:32632"))
-    assert not grid.same_as(make_grid(pixel=(10, 10.01)))
-
-
-def test_grids_overlap_where_they_share_ground(make_grid: Make) -> None:
-    grid = make_grid()
-    assert grid.overlaps(make_grid(corner=(500290, 5000000)))
-    assert not grid.overlaps(make_grid(corner=(500300, 5000000)))  # neighbours share a border only
-    assert grid.overlaps(make_grid(10, 10, crs="EPSG:4326", corner=(14.999, 45.155), pixel=(0.001, 0.001)))
-    assert not grid.overlaps(make_grid(10, 10, crs="EPSG:4326", corner=(15.5, 45.155), pixel=(0.001, 0.001)))
-
-
-def test_grids_overlap_across_the_antimeridian(make_grid: Make) -> None:
-    # In zone 60 N, around 180 degrees east.
-    scene = make_grid(100, 100, crs="EPSG:32660", corner=(707000, 5000000), pixel=(1000, 1000))
-    assert scene.overlaps(make_grid(5, 5, crs="EPSG:4326", corner=(-179.9, 45), pixel=(0.01, 0.01)))
-    assert scene.overlaps(make_grid(5, 5, crs="EPSG:4326", corner=(179.9, 45), pixel=(0.01, 0.01)))
-    assert not scene.overlaps(make_grid(5, 5, crs="EPSG:4326", corner=(0, 45), pixel=(0.01, 0.01)))
-
-
 def test_shapes_are_drawn_in_order_with_the_last_on_top() -> None:
     shapes = [
         (shapely.box(2, 1, 6, 5), 1),
