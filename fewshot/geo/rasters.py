@@ -193,12 +193,6 @@ class RasterReader:
         files.move_to_end(key)
         return files[key]
 
-    def close(self) -> None:
-        """Close the files that this thread has open."""
-        for raster in getattr(self._local, "files", {}).values():
-            raster.close()
-        self._local.files = OrderedDict()
-
 
 def read_image(source: Path | bytes, *, size: int | None = None) -> tuple[Pixels, tuple[int, int]]:
     """Read a whole small raster, such as a patch of a class folder, without its georeference.

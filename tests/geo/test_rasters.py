@@ -137,7 +137,6 @@ def test_a_reader_keeps_few_files_open_even_of_warped_rasters(tmp_path: Path, ma
                 read, _ = reader.read(tmp_path / f"{number}.tif", Window(0, 0, 4, 4), grid=grid)
                 assert (read == number).all()
     assert len(reader._local.files) == 3
-    reader.close()
 
 
 def test_threads_read_the_same(tmp_path: Path, make_grid: Make) -> None:
