@@ -10,7 +10,6 @@ from fewshot.errors import RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
-from fewshot.geo.labels import require_georeference
 from fewshot.geo.landcover import ClassTable, read_class_table
 from fewshot.mapping.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, with_classes, with_colours
@@ -59,7 +58,6 @@ def read_labels(
     Raises:
         FewshotError: if no labels are left, or they show a single class.
     """
-    require_georeference(scene.info, "scene")
     table = find_classes(card, plan.path, field=plan.field, table=read_class_table(classes) if classes else None)
     size = card.size.rows
     spacing = max(1, size // 2) if card.output == "patch" else 2 * plan.radius + 1

@@ -175,7 +175,14 @@ def _thinned(parts: list[Examples], rng: np.random.Generator) -> Examples:
 
 
 def draw_evenly(examples: Examples, most: int, then: int, rng: np.random.Generator) -> Examples:
-    """Where a class has more than `most` examples, draw `then` of them."""
+    """Draw some of the examples of each class that has very many.
+
+    Args:
+        examples: All.
+        most: As many as a class may have before any is left out.
+        then: As many as are drawn of one that has more.
+        rng: Draws them.
+    """
     kept = np.ones(len(examples), np.bool_)
     for label, count in enumerate(np.bincount(examples.labels)):
         if count > most:
@@ -309,10 +316,16 @@ def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) 
     Returns:
         The pictures with their labels, and the examples in them.
     """
-    rng = np.random.default_rng(plan.seed)
     if card.output == "patch":
-        return _patches(scene, card, _at_most(examples, card.limits.examples, rng))
-    return _windows(scene, card, examples, plan)
+        examples = _at_most(examples, card.limits.examples, np.random.default_rng(plan.seed))
+        windows, labels = _patches(examples, card.size.rows), examples.labels
+    else:
+        examples, windows = _windows(examples, card.size.rows, card.limits.examples, plan.seed)
+        labels = np.stack([_around(examples, window, plan.radius) for window in windows])
+    read = [scene.read(window) for window in windows]
+    if card.output == "pixel":
+        labels = np.where(np.stack([valid for _, valid in read]), labels, -1).astype(np.int32)
+    return SupportSet(np.stack([values for values, _ in read]), labels), examples
 
 
 def _at_most(examples: Examples, most: int, rng: np.random.Generator) -> Examples:
@@ -322,33 +335,20 @@ def _at_most(examples: Examples, most: int, rng: np.random.Generator) -> Example
     return draw_evenly(examples, level, level, rng) if level else examples.keep(rng.permutation(len(examples))[:most])
 
 
-def _patches(scene: Scene, card: Card, examples: Examples) -> tuple[SupportSet, Examples]:
-    """One patch around each example, mirrored where it reaches out of the scene."""
-    size = card.size.rows
-    places = zip((examples.rows - size // 2).tolist(), (examples.columns - size // 2).tolist(), strict=True)
-    pictures = [scene.read(Window(row, column, size, size))[0] for row, column in places]
-    return SupportSet(np.stack(pictures), examples.labels), examples
+def _patches(examples: Examples, size: int) -> list[Window]:
+    """One window around each example; it may reach out of the scene."""
+    rows, columns = (examples.rows - size // 2).tolist(), (examples.columns - size // 2).tolist()
+    return [Window(row, column, size, size) for row, column in zip(rows, columns, strict=True)]
 
 
-def _windows(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[SupportSet, Examples]:
-    """Windows that share no pixel and hold all examples, with labels around these."""
-    size, height, width = card.size.rows, scene.grid.height, scene.grid.width
+def _windows(examples: Examples, size: int, most: int, seed: int) -> tuple[Examples, list[Window]]:
+    """Windows that share no pixel, and the examples in them: all, unless there are too many windows."""
     square = (examples.rows // size << 32) + examples.columns // size
     numbers = np.unique(square)
-    if len(numbers) > card.limits.examples:
-        numbers = np.sort(np.random.default_rng(plan.seed).permutation(numbers)[: card.limits.examples])
-    examples = examples.keep(np.isin(square, numbers))
-    pictures, labels = [], []
-    for number in numbers.tolist():
-        window = Window((number >> 32) * size, (number & 0xFFFFFFFF) * size, size, size)
-        values, valid = scene.read(window)
-        grown = _around(examples, window, plan.radius)
-        inside = (slice(0, min(size, height - window.row)), slice(0, min(size, width - window.column)))
-        own = np.full((size, size), -1, np.int32)
-        own[inside] = np.where(valid, grown, -1)[inside]
-        pictures.append(values)
-        labels.append(own)
-    return SupportSet(np.stack(pictures), np.stack(labels)), examples
+    if len(numbers) > most:
+        numbers = np.sort(np.random.default_rng(seed).permutation(numbers)[:most])
+    windows = [Window((number >> 32) * size, (number & 0xFFFFFFFF) * size, size, size) for number in numbers.tolist()]
+    return examples.keep(np.isin(square, numbers)), windows
 
 
 def _around(examples: Examples, window: Window, radius: int) -> Labels:
