@@ -1,6 +1,7 @@
 """The only file that opens a raster to read; `writing.py` writes them."""
 
 import os
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -22,7 +23,7 @@ from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
-from fewshot.geo.names import require_file
+from fewshot.geo.names import gdal_name, require_file
 from fewshot.geo.windows import Window
 
 Pixels = npt.NDArray[Any]
@@ -62,19 +63,34 @@ class RasterInfo:
         """The number of bands."""
         return len(self.names)
 
+    @property
+    def undescribed(self) -> bool:
+        """Whether the descriptions say nothing but the order of the bands."""
+        named = enumerate(self.names, start=1)
+        return all(re.fullmatch(rf"(band[\s_]*)?0*{number}|", name.strip().lower()) for number, name in named)
+
     def states_scale(self, number: int) -> bool:
         """Whether the file says what one unit of band `number`, counted from 1, is worth."""
         return (self.scales[number - 1], self.offsets[number - 1]) != (1.0, 0.0)
 
 
-def describe_raster(path: Path) -> RasterInfo:
+def describe_raster(path: str | Path) -> RasterInfo:
     """Read what a raster says of itself.
+
+    Args:
+        path: A file, or another name that GDAL opens: see `names`.
 
     Raises:
         DataNotFoundError: if there is no such file.
-        RasterError: if it cannot be opened, or its bands differ in type or nodata.
+        RasterError: if it cannot be opened, holds several rasters, or its bands differ in type or nodata.
     """
     with _opened(path) as raster:
+        if not raster.count:
+            held = f"holds {len(raster.subdatasets)} rasters, which are named {', '.join(raster.subdatasets[:12])}"
+            raise RasterError(
+                f"{path} {held if raster.subdatasets else 'has no band'}; expected one. Name the one you mean, or "
+                "several that have a band each."
+            )
         if len(set(raster.dtypes)) != 1:
             raise RasterError(
                 f"{path}: its bands are {', '.join(raster.dtypes)}; expected one type for all bands. Convert it, "
@@ -116,7 +132,7 @@ class RasterReader:
 
     def read(  # noqa: PLR0913  each may be left out
         self,
-        path: Path,
+        path: str | Path,
         window: Window | None = None,
         *,
         bands: Sequence[int] | None = None,
@@ -157,11 +173,11 @@ class RasterReader:
         except (RasterioError, OSError) as error:
             raise RasterError(f"{path}: {window} cannot be read, the file may be cut short: {error}") from error
 
-    def _open(self, path: Path) -> Any:
+    def _open(self, path: str | Path) -> Any:
         """Return the open raster of this thread."""
         return self._kept(os.fspath(path), lambda: _open_raster(path))
 
-    def _open_on(self, path: Path, grid: Grid) -> Any:
+    def _open_on(self, path: str | Path, grid: Grid) -> Any:
         """Return the open raster of this thread as it lies on another grid."""
         return self._kept((os.fspath(path), grid), lambda: _open_warped(self._open(path), grid))
 
@@ -216,13 +232,13 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def _open_raster(path: Path) -> Any:
+def _open_raster(path: str | Path) -> Any:
     """Open a raster to read."""
-    name = require_file(path, "raster")
     try:
         with without_warnings():
-            return rasterio.open(name)
+            return rasterio.open(gdal_name(path))
     except (RasterioError, OSError) as error:
+        require_file(path, "raster")
         raise RasterError(f"{path} cannot be read as a raster: {error}") from error
 
 
@@ -265,7 +281,7 @@ def burn(shapes: Sequence[tuple[Any, int]], window: Window) -> npt.NDArray[np.in
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: str | Path) -> Iterator[Any]:
     """Open a raster for a while; what goes wrong meanwhile names the file."""
     raster = _open_raster(path)
     try:

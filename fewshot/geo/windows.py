@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from fewshot.errors import RasterError
 
 IntArray = npt.NDArray[np.int64]
-Pixels = npt.NDArray[Any]
 
 
 class Window(NamedTuple):
@@ -177,24 +176,6 @@ def around(rows: npt.ArrayLike, columns: npt.ArrayLike, size: int, scene: tuple[
         for place, length in zip((rows, columns), scene, strict=True)
     )
     return first, second
-
-
-def padded(pixels: Pixels, valid: npt.NDArray[np.bool_], size: int) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """Make what was read of a small scene as large as a window.
-
-    Args:
-        pixels: [H, W, bands].
-        valid: [H, W] or [H, W, bands].
-        size: Rows and columns to reach; larger arrays stay as they are.
-
-    Returns:
-        Pixels mirrored to the right and below to [size, size, bands], however small they were, and where they are
-        valid: nowhere in the added part.
-    """
-    rows, columns = (max(0, size - length) for length in pixels.shape[:2])
-    added = [(0, rows), (0, columns)]
-    mirrored = np.pad(pixels, [*added, *[(0, 0)] * (pixels.ndim - 2)], mode="symmetric")
-    return mirrored, np.pad(valid, [*added, *[(0, 0)] * (valid.ndim - 2)])
 
 
 @dataclass(frozen=True)

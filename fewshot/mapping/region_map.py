@@ -11,6 +11,7 @@ from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
 from fewshot.geo.labels import require_georeference
+from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.blend import assemble
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.predict.finished import FinishedGroups
@@ -40,7 +41,7 @@ from fewshot.mapping.product.report import (
 )
 from fewshot.mapping.product.validation import MapValidation, choose_validation
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Scene, open_scene
+from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.adaptation import adapt_to, read_labels
 from fewshot.mapping.support.examples import UsedLabels
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewshot.errors import RasterError
-from fewshot.geo.windows import BlockGrid, Window, WindowGrid, around, blocks, counts_in, intersection, padded
+from fewshot.geo.windows import BlockGrid, Window, WindowGrid, around, blocks, counts_in, intersection
 
 
 @st.composite
@@ -125,16 +125,6 @@ def test_blocks_share_no_pixel_and_lie_on_multiples(height: int, width: int, siz
         covered[block.slices] += 1
         assert block.row % size == 0 and block.column % size == 0
     assert (covered == 1).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 8), (8, 8), (9, 2)])
-def test_padding_mirrors_pixels_and_marks_them_not_valid(shape: tuple[int, int]) -> None:
-    pixels = np.random.default_rng(0).random((*shape, 2))
-    added, valid = padded(pixels, np.ones(shape, np.bool_), 8)
-    assert added.shape == (max(8, shape[0]), max(8, shape[1]), 2)
-    np.testing.assert_array_equal(added[: shape[0], : shape[1]], pixels)
-    assert valid.sum() == shape[0] * shape[1]
-    assert np.isin(added, pixels).all()
 
 
 @settings(deadline=None, max_examples=60)

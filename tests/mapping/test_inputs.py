@@ -1,6 +1,7 @@
 """Scenes as they come: odd, damaged, in other units, elsewhere; mapped, or refused with a reason."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +190,25 @@ def test_several_files_are_one_scene(make_case: Callable[..., Case], tmp_path: P
         singles.append(str(write_scene(path, case.pixels[..., layer], case.grid, names=())))
     run(case.request(output(tmp_path), scenes=tuple(singles[::-1])))
     assert np.array_equal(read(output(tmp_path)), expected)
+
+
+def test_any_name_that_gdal_opens_is_a_scene(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case()
+    run(case.request(output(tmp_path)))
+    expected = read(output(tmp_path))
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(case.scene, "deep/scene.tif")
+    for source in (f"/vsizip/{tmp_path}/all.zip/deep/scene.tif", f"vrt://{case.scene}", f"GTIFF_DIR:1:{case.scene}"):
+        run(case.request(output(tmp_path), scenes=(source,)))
+        assert np.array_equal(read(output(tmp_path)), expected)
+        said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["scene"]["files"]
+        assert said[0]["file"] == source and said[0]["changed"] > 0
+        with pytest.raises(FewshotError, match="there is no raster .*is missing"):
+            run(
+                case.request(output(tmp_path), scenes=(source.replace("all.zip", "no.zip").replace("scene.t", "no.t"),))
+            )
+    with pytest.raises(RecipeError, match=r"scene\.tif is an input of the map and would be overwritten"):
+        case.request(case.scene, scenes=(f"vrt://{case.scene}?bands=1",))
 
 
 def test_a_transductive_model_is_refused(case: Case, tmp_path: Path) -> None:

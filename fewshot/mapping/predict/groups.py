@@ -14,9 +14,9 @@ import numpy.typing as npt
 from fewshot.errors import ShapeError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.predictor import Predictor
+from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.layout import WindowLayout, starts_within
 from fewshot.mapping.predict.parts import Parts
-from fewshot.mapping.scene import Scene
 
 CALL_BYTES = 4 << 20
 """Bytes of pictures in one call of the network: what it computes of them still fits the processor's last cache, which

@@ -14,10 +14,10 @@ import numpy as np
 from fewshot.errors import ArtifactError
 from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
+from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.accuracy import MapAccuracy
 from fewshot.mapping.product.outputs import Summary
-from fewshot.mapping.scene import Scene
 from fewshot.mapping.support.examples import UsedLabels
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.geo.labels import RasterLabels, VectorLabels, open_labels
+from fewshot.geo.labels import LabelFiles, LabelLayer, RasterLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
+from fewshot.geo.points import Examples
 from fewshot.geo.rasters import RasterReader
+from fewshot.geo.scene import Scene
 from fewshot.geo.windows import Window
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import Block
 from fewshot.mapping.product.accuracy import MapAccuracy, assess
-from fewshot.mapping.scene import Scene
-from fewshot.mapping.support.examples import Examples, LabelPlan, UsedLabels, find_examples
+from fewshot.mapping.support.examples import LabelPlan, UsedLabels, find_examples
 
 IntArray = npt.NDArray[np.int64]
 
@@ -38,7 +39,7 @@ class MapValidation:
     support: Examples
     apart: int
     examples: Examples | None = None
-    layer: RasterLabels | VectorLabels | None = None
+    layer: LabelLayer | None = None
     near: int = 0
     confusion: IntArray = field(init=False)
 
@@ -135,7 +136,7 @@ def open_validation(
     """
     if plan.validation is None:
         return None
-    layer = open_labels(RasterReader(), plan.validation, scene.info, table, label_field=plan.field)
+    layer = open_labels(RasterReader(), LabelFiles(plan.validation, plan.field), scene.info, table)
     if isinstance(layer, RasterLabels):
         layer.require_classes(scene.grid.height, scene.grid.width)
         return MapValidation(len(table.names), support, apart, layer=layer)

@@ -11,10 +11,10 @@ from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
 from fewshot.geo.landcover import ClassTable, read_class_table
-from fewshot.mapping.scene import Scene
+from fewshot.geo.points import Examples
+from fewshot.geo.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, with_classes, with_colours
 from fewshot.mapping.support.examples import (
-    Examples,
     LabelPlan,
     SupportSet,
     UsedLabels,

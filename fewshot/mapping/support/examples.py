@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from fewshot.errors import RasterError, RecipeError
 from fewshot.exported.card import Card
-from fewshot.geo.labels import LabelSummary, VectorLabels, open_labels
+from fewshot.geo.labels import LabelFiles, LabelSummary, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
-from fewshot.geo.points import labelled_points
+from fewshot.geo.points import Examples, FoundExamples, labelled_points
 from fewshot.geo.rasters import RasterReader
+from fewshot.geo.scene import Scene
 from fewshot.geo.windows import IntArray, Window, blocks
-from fewshot.mapping.scene import Scene
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -24,21 +24,17 @@ _PIXELS_A_CLASS = 4096  # examples of a class that are taken from polygons or a 
 
 
 @dataclass(frozen=True)
-class LabelPlan:
-    """Which labels there are, and what is done with them.
+class LabelPlan(LabelFiles):
+    """Labels, and what is done with them.
 
     Attributes:
-        path: Points, lines or polygons, or a class raster.
-        field: Of vectors, the one that holds the class.
-        radius: Segmentation models: pixels on each side of a point that it labels too.
+        radius: Segmentation models: pixels on each side of a point that it labels too, once examples are chosen.
         holdout: Share of the examples that are kept to validate with.
         validation: Labels to validate with.
         apart: Least pixels between support and validation; the side of a picture if None.
         seed: Decides which examples are kept.
     """
 
-    path: Path
-    field: str | None = None
     radius: int = 1
     holdout: float = 0.0
     validation: Path | None = None
@@ -59,58 +55,7 @@ class LabelPlan:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Labelled pixels.
-
-    Attributes:
-        rows: [n] int64.
-        columns: [n] int64.
-        labels: [n] int32, index in the class table.
-    """
-
-    rows: IntArray
-    columns: IntArray
-    labels: Labels
-
-    @classmethod
-    def none(cls) -> "Examples":
-        """Return no examples."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32))
-
-    def __len__(self) -> int:
-        """Return the number of pixels."""
-        return len(self.rows)
-
-    def keep(self, chosen: BoolArray | IntArray) -> "Examples":
-        """Return the chosen ones."""
-        return Examples(self.rows[chosen], self.columns[chosen], self.labels[chosen])
-
-    def within(self, window: Window) -> BoolArray:
-        """Return which of them [n] lie in a window."""
-        down, across = self.rows - window.row, self.columns - window.column
-        return (down >= 0) & (down < window.height) & (across >= 0) & (across < window.width)
-
-    def counts(self, classes: int) -> list[int]:
-        """Return how many there are of each class."""
-        counted: list[int] = np.bincount(self.labels, minlength=classes).tolist()
-        return counted
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The examples that labels give.
-
-    Attributes:
-        examples: One pixel for each point; of polygons, lines and class rasters several.
-        summary: What became of the labels.
-    """
-
-    examples: Examples
-    summary: LabelSummary
-
-
-def find_examples(scene: Scene, plan: LabelPlan, table: ClassTable, *, spacing: int | None) -> Found:
+def find_examples(scene: Scene, plan: LabelPlan, table: ClassTable, *, spacing: int | None) -> FoundExamples:
     """Find the labelled pixels of a scene.
 
     Args:
@@ -124,7 +69,7 @@ def find_examples(scene: Scene, plan: LabelPlan, table: ClassTable, *, spacing: 
         FewshotError: what `open_labels` and `labelled_points` raise.
     """
     reader = RasterReader()
-    layer = open_labels(reader, plan.path, scene.info, table, label_field=plan.field)
+    layer = open_labels(reader, LabelFiles(plan.path, plan.field), scene.info, table)
     rng = np.random.default_rng(plan.seed)
     if not isinstance(layer, VectorLabels):
         tally, parts = layer.tally(), []
@@ -135,16 +80,15 @@ def find_examples(scene: Scene, plan: LabelPlan, table: ClassTable, *, spacing: 
                 tally.add(window, labels, valid)
                 parts.append(_labelled(np.where(valid, labels, -1).astype(np.int32), window, 1))
                 parts = [_thinned(parts, rng)]
-        return Found(_joined(parts), tally.summary())
+        return FoundExamples(_joined(parts), tally.summary())
     points = labelled_points(layer.features, table, scene.grid, read_valid=scene.valid)
-    found = Examples(points.rows, points.columns, points.labels)
-    parts = [found]
+    parts = [points.examples]
     for window in _areas(layer, scene) if spacing is not None else ():
         labels = layer.read(window)
         valid = scene.valid(window) if (labels >= 0).any() else np.zeros(labels.shape, np.bool_)
         parts.append(_labelled(np.where(valid, labels, -1).astype(np.int32), window, spacing or 1))
-        parts = [found, _thinned(parts[1:], rng)]
-    return Found(_without_twins(_joined(parts), scene.grid.width), points.summary)
+        parts = [points.examples, _thinned(parts[1:], rng)]
+    return FoundExamples(_without_twins(_joined(parts), scene.grid.width), points.summary)
 
 
 def _areas(layer: VectorLabels, scene: Scene) -> Iterator[Window]:

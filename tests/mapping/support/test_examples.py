@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewshot.geo.points import Examples
 from fewshot.geo.windows import Window
 from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support import examples
-from fewshot.mapping.support.examples import Examples, LabelPlan, find_examples, read_support, split_apart
+from fewshot.mapping.support.examples import LabelPlan, find_examples, read_support, split_apart
 from tests.mapping.conftest import Case
 from tests.mapping.fakes import PATCH, PIXEL, write_points, write_scene
 
