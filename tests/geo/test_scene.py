@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -107,7 +108,13 @@ def test_assets_of_a_stac_item_are_bands(tmp_path: Path, make_grid: Make, pixels
         }
     box = {"type": "Polygon", "coordinates": [[[15, 45], [15.1, 45], [15.1, 45.2], [15, 45.2], [15, 45]]]}
     schemas = [f"https://stac-extensions.github.io/{name}/v1.1.0/schema.json" for name in ("projection", "eo")]
-    told = {"type": "Feature", "stac_version": "1.0.0", "stac_extensions": schemas, "id": "may", "geometry": box}
+    told: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "stac_extensions": schemas,
+        "id": "may",
+        "geometry": box,
+    }
     told["bbox"] = [15, 45, 15.1, 45.2]
     told |= {"properties": {"datetime": "2020-05-01T00:00:00Z", "proj:epsg": 32633}, "links": [], "assets": assets}
     item = tmp_path / "item.json"

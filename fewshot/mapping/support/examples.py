@@ -15,7 +15,6 @@ from fewshot.geo.scene import Scene
 from fewshot.geo.windows import Window
 
 FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) 
         scene: To read.
         card: Of the model.
         examples: Labelled pixels.
-        plan: What became of them.
+        plan: How far a point labels its neighbours too, and the seed.
 
     Returns:
         The pictures with their labels, and the examples in them.
