@@ -144,7 +144,16 @@ class GrpcTransport(Transport):
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Call Predict."""
+        """Call Predict.
+
+        Args:
+            signature: Its name.
+            inputs: By name.
+            timeout: Longest time, in seconds.
+
+        Raises:
+            StatusProblem: what gRPC or the server answers in place of outputs.
+        """
         request = self._requests()
         request.model_spec.name, request.model_spec.signature_name = self._address.model, signature
         if self._address.version is not None:
@@ -175,7 +184,16 @@ class RestTransport(Transport):
         self._client = httpx.Client(base_url=address.server)
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """POST to :predict; a lone output comes without its name, and gets the name "" here."""
+        """POST to :predict; a lone output comes without its name, and gets the name "" here.
+
+        Args:
+            signature: Its name.
+            inputs: By name.
+            timeout: Longest time, in seconds.
+
+        Raises:
+            StatusProblem: what HTTP or the server answers in place of outputs.
+        """
         written = ", ".join(f"{json.dumps(key)}: {json_text(np.asarray(value))}" for key, value in inputs.items())
         body = f'{{"signature_name": {json.dumps(signature)}, "inputs": {{{written}}}}}'
         try:

@@ -51,6 +51,27 @@ class Examples:
         down, across = self.rows - window.row, self.columns - window.column
         return (down >= 0) & (down < window.height) & (across >= 0) & (across < window.width)
 
+    def draw_evenly(self, most: int, then: int, rng: np.random.Generator) -> "Examples":
+        """Draw some of the examples of each class that has very many.
+
+        Args:
+            most: As many as a class may have before any is left out.
+            then: As many as are drawn of one that has more.
+            rng: Draws them.
+        """
+        kept = np.ones(len(self), np.bool_)
+        for label, count in enumerate(np.bincount(self.labels)):
+            if count > most:
+                own = np.flatnonzero(self.labels == label)
+                kept[rng.permutation(own)[then:]] = False
+        return self.keep(kept)
+
+    def at_most(self, most: int, rng: np.random.Generator) -> "Examples":
+        """Draw examples where there are too many, from the largest classes first."""
+        each = np.bincount(self.labels)
+        level = next(level for level in range(int(each.max()), -1, -1) if np.minimum(each, level).sum() <= most)
+        return self.draw_evenly(level, level, rng) if level else self.keep(rng.permutation(len(self))[:most])
+
     def counts(self, classes: int) -> list[int]:
         """Return how many there are of each class."""
         counted: list[int] = np.bincount(self.labels, minlength=classes).tolist()
@@ -68,6 +89,23 @@ class FoundExamples:
 
     examples: Examples
     summary: LabelSummary
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples to adapt to and examples to validate with.
+
+    Attributes:
+        support: To adapt to.
+        validation: Kept back.
+        near: How many are neither, because they lie too near to the support.
+        apart: Pixels that support and validation are apart at least, along rows or along columns.
+    """
+
+    support: Examples
+    validation: Examples
+    near: int
+    apart: int
 
 
 def labelled_points(

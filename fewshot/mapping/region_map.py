@@ -10,6 +10,7 @@ from fewshot.errors import ArtifactError, FewshotError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
+from fewshot.geo.labels import require_georeference
 from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.blend import assemble
 from fewshot.mapping.predict.checkpoint import Checkpoint
@@ -71,6 +72,8 @@ def map_region(
     card = predictor.card()
     require_inductive(card)
     scene = open_scene(request.scenes, card, bands=request.bands, scale=request.scale)
+    if request.labels is not None:
+        require_georeference(scene.info, "scene")
     names, checkpoint = Outputs(request.to), Checkpoint(request.to)
     checkpoint.open(resume=request.resume)
     try:
@@ -142,16 +145,16 @@ def adapt_model(
         FewshotError: if the labels or the model cannot be used.
     """
     card = predictor.card()
-    if request.labels is None:
-        model = AdaptedModel.load(request.adapted or Path(), card)
-        scene.check_units()
-        return model, None
-    support, table, used = read_labels(scene, card, request.labels, request.classes)
-    if request.resume and checkpoint.adapted.exists():
-        return AdaptedModel.load(checkpoint.adapted, card), used
-    model = adapt_to(predictor, support, table, steps=request.steps)
-    model.save(checkpoint.adapted)
-    return model, used
+    if request.labels is not None:
+        support, table, used = read_labels(scene, card, request.labels, request.classes)
+        if request.resume and checkpoint.adapted.exists():
+            return AdaptedModel.load(checkpoint.adapted, card), used
+        model = adapt_to(predictor, support, table, steps=request.steps)
+        model.save(checkpoint.adapted)
+        return model, used
+    model = AdaptedModel.load(request.adapted or Path(), card)
+    scene.check_units()
+    return model, None
 
 
 def plan_map(scene: Scene, card: Card, model: AdaptedModel, request: MapRequest) -> MapPlan:
@@ -221,7 +224,7 @@ def write_map(
     summary = start_summary(grid, len(values), plan.nodata)
 
     def look(block: Block) -> None:
-        summarise(summary, block, index, grid)
+        summarise(summary, block, index)
         if validation is not None:
             validation.add(block, index)
 
@@ -229,7 +232,7 @@ def write_map(
         require_data(summary, plan.scene.info.path)
         draw_map(made.picture, summary, grid, table, values, title=title)
 
-    styles = raster_styles(made, table, values, plan.nodata, map_tags(plan, card))
+    styles = raster_styles(made, table, values, plan.nodata, map_tags(plan, card, summary))
     if not plan.all_probabilities:
         del styles[made.probabilities]
     write_rasters(blocks, made, grid, styles, look, draw)

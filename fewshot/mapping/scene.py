@@ -27,7 +27,8 @@ def open_scene(
 
     Raises:
         DataNotFoundError: if a file does not exist.
-        RasterError: if one cannot be read, they do not fit together, or bands are missing.
+        RasterError: if one cannot be read, they do not fit together, or bands are missing; or if its numbers would be
+            taken for brightness from 0 to 255 and are not.
     """
     whole = card.value_type == "uint8"
     wanted = [
@@ -44,20 +45,11 @@ def open_scene(
     ]
     stored = Stored(tuple(band.scale for band in card.bands), tuple(band.offset for band in card.bands), whole)
     scene = Scene.open(sources, wanted, chosen=bands, stored=stored)
-    if whole and scale is None:
-        _require_8_bit(scene)
-    return scene
-
-
-def _require_8_bit(scene: Scene) -> None:
-    """Refuse numbers that would be taken for brightness from 0 to 255 and are not.
-
-    Raises:
-        RasterError: if a band has other numbers, and does not say what one is worth.
-    """
     info = scene.info
-    if info.dtype != "uint8" and not all(info.states_scale(number) for number in scene.match.found):
+    stated = info.dtype == "uint8" or all(info.states_scale(number) for number in scene.match.found)
+    if whole and scale is None and not stated:
         raise RasterError(
             f"{info.path} has {info.dtype} pixels without a scale; the model reads 8-bit pictures, 0-255. Say what one "
             "unit is worth where 1 is the brightest with --scale, such as --scale 1e-4 for reflectance x 10,000."
         )
+    return scene

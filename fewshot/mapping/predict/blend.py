@@ -82,7 +82,13 @@ def _side(axis: Axis, weights: npt.NDArray[np.float64], group: int) -> Side:
 
 
 def predict_group(plan: MapPlan, group: int, predictor: Predictor) -> Parts:
-    """Read, predict and blend a group."""
+    """Read, predict and blend a group.
+
+    Args:
+        plan: What to predict.
+        group: Its number.
+        predictor: The model.
+    """
     pixels, valid = read_group(plan, group)
     return blend(plan, group, valid, predict_windows(plan, group, pixels, valid, predictor))
 
@@ -221,7 +227,13 @@ def _put(into: Mapping[str, npt.NDArray[Any]], rows: slice, columns: slice, pixe
 
 
 def finish(plan: MapPlan, sums: FloatArray, valid: BoolArray) -> dict[str, npt.NDArray[Any]]:
-    """Turn summed probabilities [H, W, classes] into classes, confidence and, where asked for, probabilities."""
+    """Turn summed probabilities into classes, confidence and, where asked for, probabilities.
+
+    Args:
+        plan: What was predicted.
+        sums: [H, W, classes].
+        valid: [H, W] where there is data.
+    """
     return _kept(plan, *_greatest(sums), sums, valid)
 
 

@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,8 @@ class Checkpoint:
                     f"{self.path} is of another map: {said[:600]}. Ask for the same, or leave --resume out."
                 )
             return
-        try:
+        with self._writing():
             write_whole(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8"))
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def finished(self) -> set[int]:
         """Return the numbers of the groups that are whole."""
@@ -85,10 +84,8 @@ class Checkpoint:
             with unfinished.open("wb") as file:
                 np.savez(file, **parts)  # type: ignore[arg-type]
 
-        try:
+        with self._writing():
             write_whole(self._groups / f"{group}.npz", write)
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def load(self, group: int) -> Parts:
         """Return a finished group; each of its arrays is read when it is asked for.
@@ -115,6 +112,18 @@ class Checkpoint:
             self.remove()
         elif "--resume" not in str(error):
             error.args = (f"{str(error).rstrip('. ')}. {done} finished blocks are kept; go on with --resume.",)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what a write that fails means.
+
+        Raises:
+            ArtifactError: in place of an OSError.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise self.cannot_write(error) from error
 
     def cannot_write(self, error: OSError) -> ArtifactError:
         """Say what a failed write means."""

@@ -76,6 +76,9 @@ def run_on(client: Client, predictor: Predictor) -> Engine:
     Args:
         client: Of the cluster.
         predictor: The model; each worker opens it anew, once.
+
+    Raises:
+        ArtifactError: by the engine, if a worker cannot predict or has died again and again.
     """
     model = pickle.dumps(predictor)
 

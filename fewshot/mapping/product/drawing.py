@@ -35,7 +35,7 @@ def draw_map(path: Path, summary: Summary, grid: Grid, table: ClassTable, values
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    down, across = grid.pixel_sides()
+    down, across = summary.sides
     height, width = summary.picture.shape
     aspect = down / across
     tall = 6.0

@@ -59,14 +59,13 @@ class MapReport:
             )
 
 
-def resolution(plan: MapPlan) -> str:
-    """Say how fine the map really is."""
+def resolution(plan: MapPlan, sides: tuple[float, float]) -> str:
+    """Say how fine the map really is, with pixels so high and wide."""
     layout = plan.layout
-    sides = np.array(plan.scene.grid.pixel_sides())
     unit = "pixels" if plan.scene.grid.crs is None else "m"
 
     def size(pixels: int) -> str:
-        down, across = sides * pixels
+        down, across = (side * pixels for side in sides)
         return f"{down:.3g} x {across:.3g} {unit}"
 
     if layout.per_pixel:
@@ -77,13 +76,19 @@ def resolution(plan: MapPlan) -> str:
     )
 
 
-def map_tags(plan: MapPlan, card: Card) -> dict[str, str]:
-    """Return the remarks that the rasters carry."""
+def map_tags(plan: MapPlan, card: Card, summary: Summary) -> dict[str, str]:
+    """Return the remarks that the rasters carry.
+
+    Args:
+        plan: Of the map.
+        card: Of the model.
+        summary: Of the map, as it is begun.
+    """
     return {
         "SOFTWARE": f"fewshot {installed('fewshot')}",
         "MODEL": card.title,
         "SCENE": ", ".join(part.source for part in plan.scene.parts[:8]),
-        "RESOLUTION": resolution(plan),
+        "RESOLUTION": resolution(plan, summary.sides),
     }
 
 
@@ -130,7 +135,7 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
             )
         ],
         "nodata": {"value": plan.nodata, "pixels": summary.nodata},
-        "resolution": resolution(plan),
+        "resolution": resolution(plan, summary.sides),
         "windows": plan.layout.describe(),
         "labels": labels,
         "support_loss": dict(zip(("before", "after"), model.adapted.support_loss, strict=True)),

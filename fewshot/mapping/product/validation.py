@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +10,13 @@ from fewshot.geo.labels import LabelFiles, LabelLayer, RasterLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
 from fewshot.geo.points import Examples
 from fewshot.geo.rasters import RasterReader
+from fewshot.geo.sampling import find_examples
 from fewshot.geo.scene import Scene
 from fewshot.geo.windows import Window
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import Block
 from fewshot.mapping.product.accuracy import MapAccuracy, assess
-from fewshot.mapping.support.examples import LabelPlan, UsedLabels, find_examples
+from fewshot.mapping.support.examples import LabelPlan, UsedLabels
 
 IntArray = npt.NDArray[np.int64]
 
@@ -136,9 +136,10 @@ def open_validation(
     """
     if plan.validation is None:
         return None
-    layer = open_labels(RasterReader(), LabelFiles(plan.validation, plan.field), scene.info, table)
+    files = LabelFiles(plan.validation, plan.field)
+    layer = open_labels(RasterReader(), files, scene.info, table)
     if isinstance(layer, RasterLabels):
         layer.require_classes(scene.grid.height, scene.grid.width)
         return MapValidation(len(table.names), support, apart, layer=layer)
-    found = find_examples(scene, LabelPlan(Path(plan.validation), plan.field), table, spacing=None)
+    found = find_examples(scene, files, table, spacing=None)
     return MapValidation(len(table.names), support, apart, examples=found.examples)

@@ -10,18 +10,16 @@ from fewshot.errors import RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
-from fewshot.geo.labels import require_georeference
 from fewshot.geo.landcover import ClassTable, read_class_table
 from fewshot.geo.points import Examples
+from fewshot.geo.sampling import find_examples, split_apart
 from fewshot.geo.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, with_classes, with_colours
 from fewshot.mapping.support.examples import (
     LabelPlan,
     SupportSet,
     UsedLabels,
-    find_examples,
     read_support,
-    split_apart,
 )
 
 
@@ -59,11 +57,10 @@ def read_labels(
     Raises:
         FewshotError: if no labels are left, or they show a single class.
     """
-    require_georeference(scene.info, "scene")
     table = find_classes(card, plan.path, field=plan.field, table=read_class_table(classes) if classes else None)
     size = card.size.rows
     spacing = max(1, size // 2) if card.output == "patch" else 2 * plan.radius + 1
-    found = find_examples(scene, plan, table, spacing=spacing)
+    found = find_examples(scene, plan, table, spacing=spacing, seed=plan.seed)
     middle = len(found.examples) // 2
     scene.check_units((int(found.examples.rows[middle]), int(found.examples.columns[middle])))
     split = split_apart(found.examples, plan.holdout, plan.apart or size, seed=plan.seed) if plan.holdout else None
