@@ -375,7 +375,7 @@ def predict(
     **asked: Any,
 ) -> None:
     """Adapt a model to labelled pictures, whose folders are the classes, and classify others."""
-    from fewshot.exported.predictor import open_predictor
+    from fewshot.exported.client import open_predictor
     from fewshot.mapping.classify import PictureRequest, classify_pictures, draw_pictures
 
     request = PictureRequest(**asked)
@@ -517,16 +517,13 @@ def map_request(asked: dict[str, Any]) -> Any:
 @contextmanager
 def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Open the model that a map is asked of, and where it is predicted."""
-    from fewshot.exported.adapted import ModelSource
-    from fewshot.exported.predictor import open_predictor
+    from fewshot.exported.client import open_predictor
     from fewshot.mapping.predict.engine import open_engine
 
     target = one_target(asked["model"], asked["server"])
     workers, scheduler = asked["workers"], asked["scheduler"]
     with open_predictor(target) as predictor:
-        with open_engine(
-            predictor, ModelSource(open_predictor, target), workers=workers, scheduler=scheduler
-        ) as engine:
+        with open_engine(predictor, workers=workers, scheduler=scheduler) as engine:
             yield predictor, engine
 
 

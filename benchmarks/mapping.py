@@ -69,7 +69,7 @@ def prepare(folder: Path, side: int, kind: str, like: str) -> None:
     from fewshot.data.earth.files import write_earth
     from fewshot.data.earth.region import simulate_region
     from fewshot.exported.predictor import LocalPredictor
-    from fewshot.geo.rasters import Grid
+    from fewshot.geo.grid import Grid
     from fewshot.geo.writing import write_raster
     from fewshot.training.recipe import read_recipe
     from fewshot.training.train import train
@@ -104,17 +104,14 @@ def prepare(folder: Path, side: int, kind: str, like: str) -> None:
 
 def adapt(predictor: Any, folder: Path) -> None:
     """Adapt once, on a corner of the scene."""
-    from fewshot.mapping.predict.work import WorkFolder
-    from fewshot.mapping.request import MapRequest
     from fewshot.mapping.scene import open_scene
-    from fewshot.mapping.support.adaptation import learn
+    from fewshot.mapping.support.adaptation import adapt_to, read_labels
     from fewshot.mapping.support.examples import LabelPlan
 
-    request = MapRequest((str(folder / "scene.tif"),), folder / "adapt.tif", LabelPlan(folder / "labels.tif"))
-    work = WorkFolder(request.to)
-    work.open(resume=False)
-    learned = learn(predictor, open_scene(request.scenes, predictor.card()), request, work)
-    learned.model.save(folder / "adapted.npz")
+    card = predictor.card()
+    scene = open_scene([folder / "scene.tif"], card)
+    support, table, _ = read_labels(scene, card, LabelPlan(folder / "labels.tif"), None)
+    adapt_to(predictor, support, table, steps=None).save(folder / "adapted.npz")
 
 
 def run_round(folder: Path) -> dict[str, dict[str, float]]:
@@ -136,18 +133,17 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     from fewshot.exported.predictor import LocalPredictor
 
-    target = (folder / "model.txt").read_text(encoding="utf-8")
-    predictor = LocalPredictor(Path(target))
-    job = make_job(predictor, folder)
-    warm_up(predictor, job)
+    predictor = LocalPredictor(Path((folder / "model.txt").read_text(encoding="utf-8")))
+    plan = make_plan(predictor, folder)
+    warm_up(predictor, plan)
     if contender == "bare":
-        seconds = time_bare(predictor, job)
+        seconds = time_bare(predictor, plan)
     elif contender == "plain":
-        seconds = time_plain(predictor, job, folder)
+        seconds = time_plain(predictor, plan, folder)
     else:
         workers = {"map": 0, "1 core": 1, "workers 1": 1, "workers 2": 2}[contender]
-        seconds = time_map(predictor, target, folder, workers)
-    return {"seconds": seconds, "peak_mb": peak_memory(), "windows": len(job.layout.grid)}
+        seconds = time_map(predictor, folder, workers)
+    return {"seconds": seconds, "peak_mb": peak_memory(), "windows": len(plan.layout.grid)}
 
 
 def peak_memory() -> float:
@@ -163,26 +159,23 @@ def make_request(folder: Path, to: Path) -> Any:
     return MapRequest((str(folder / "scene.tif"),), to, adapted=folder / "adapted.npz")
 
 
-def make_job(predictor: Any, folder: Path) -> Any:
+def make_plan(predictor: Any, folder: Path) -> Any:
     """Return what the map predicts."""
     from fewshot.exported.adapted import AdaptedModel
-    from fewshot.mapping.region_map import make_job as make
+    from fewshot.mapping.region_map import plan_map
     from fewshot.mapping.scene import open_scene
 
-    request = make_request(folder, folder / "map.tif")
-    scene = open_scene(request.scenes, predictor.card())
-    return make(scene, predictor.card(), AdaptedModel.load(folder / "adapted.npz"), request)
+    request, card = make_request(folder, folder / "map.tif"), predictor.card()
+    return plan_map(open_scene(request.scenes, card), card, AdaptedModel.load(folder / "adapted.npz", card), request)
 
 
-def warm_up(predictor: Any, job: Any) -> None:
+def warm_up(predictor: Any, plan: Any) -> None:
     """Let TensorFlow choose its kernels before the clock starts."""
     import numpy as np
 
-    from fewshot.mapping.predict.groups import Vector
-
-    side, bands = job.layout.picture, len(predictor.card().bands)
+    side, bands = plan.layout.picture, len(predictor.card().bands)
     for count in (1, 4):
-        predictor.predict(Vector(job.vector), np.ones((count, side, side, bands), np.float32))
+        predictor.predict(plan.model.adapted, np.ones((count, side, side, bands), np.float32))
 
 
 class Recorder:
@@ -205,15 +198,14 @@ class Recorder:
         return SimpleNamespace(probabilities=equal, class_index=np.zeros(shape, np.int32))
 
 
-def time_bare(predictor: Any, job: Any) -> float:
+def time_bare(predictor: Any, plan: Any) -> float:
     """Time the network on the calls of every group, one group's in memory at a time."""
     from fewshot.mapping.predict.blend import predict_group
-    from fewshot.mapping.predict.groups import Vector
 
-    seconds, adapted = 0.0, Vector(job.vector)
-    for group in range(len(job.layout)):
-        recorder = Recorder(len(job.values), per_pixel=job.layout.per_pixel)
-        predict_group(job, group, recorder)  # type: ignore[arg-type]
+    seconds, adapted = 0.0, plan.model.adapted
+    for group in range(len(plan.layout)):
+        recorder = Recorder(len(plan.values), per_pixel=plan.layout.per_pixel)
+        predict_group(plan, group, recorder)  # type: ignore[arg-type]
         began = time.perf_counter()
         for pictures in recorder.calls:
             predictor.predict(adapted, pictures)
@@ -221,24 +213,22 @@ def time_bare(predictor: Any, job: Any) -> float:
     return seconds
 
 
-def time_plain(predictor: Any, job: Any, folder: Path) -> float:
+def time_plain(predictor: Any, plan: Any, folder: Path) -> float:
     """Time what a user would write: everything in memory, windows side by side, one call each."""
     import numpy as np
     import rasterio
 
-    from fewshot.mapping.predict.groups import Vector
-
-    began, adapted = time.perf_counter(), Vector(job.vector)
+    began, adapted = time.perf_counter(), plan.model.adapted
     with rasterio.open(folder / "scene.tif") as raster:
         pixels, profile = np.moveaxis(raster.read(), 0, -1).astype(np.float32), raster.profile
-    side = job.layout.picture
-    step = side if job.layout.per_pixel else job.layout.stride
+    side = plan.layout.picture
+    step = side if plan.layout.per_pixel else plan.layout.stride
     around = (side - step) // 2
     padded = np.pad(pixels, ((around, side), (around, side), (0, 0)), mode="symmetric")
     found = np.zeros(pixels.shape[:2], np.uint8)
     for row in range(0, pixels.shape[0], step):
         lefts = range(0, pixels.shape[1], step)
-        if job.layout.per_pixel:
+        if plan.layout.per_pixel:
             for left in lefts:
                 answer = predictor.predict(adapted, padded[None, row : row + side, left : left + side]).probabilities
                 here = found[row : row + side, left : left + side]
@@ -254,19 +244,17 @@ def time_plain(predictor: Any, job: Any, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def time_map(predictor: Any, target: str, folder: Path, workers: int) -> float:
+def time_map(predictor: Any, folder: Path, workers: int) -> float:
     """Time a map, in this process or on warm workers."""
     from contextlib import nullcontext
 
-    from fewshot.exported.adapted import ModelSource
-    from fewshot.exported.predictor import open_predictor
     from fewshot.mapping.predict.cluster import local_workers, run_on
     from fewshot.mapping.predict.pipeline import run_here
     from fewshot.mapping.region_map import map_region
 
     request = make_request(folder, folder / f"map{workers}.tif")
     with local_workers(workers) if workers else nullcontext() as client:
-        engine = run_on(client, ModelSource(open_predictor, target)) if client else run_here(predictor)
+        engine = run_on(client, predictor) if client else run_here(predictor)
         if client:
             map_region(predictor, engine, request)  # each worker loads the model
         began = time.perf_counter()

@@ -131,7 +131,7 @@ def read_truth(data: Path) -> Truth:
     """
     import rasterio
 
-    from fewshot.geo.rasters import Grid
+    from fewshot.geo.grid import Grid
 
     folder = data / "scene_maryland"
     scene, labels = folder / "landsat_leaf_on.tif", folder / "landcover.tif"

@@ -1,4 +1,4 @@
-"""From TOML's plain tables to frozen dataclasses: unknown keys and wrong types are errors that say where.
+"""From the plain tables of TOML and JSON to frozen dataclasses: unknown keys and wrong types are errors that say where.
 
 The annotations of a dataclass are its schema: numbers, text, true or false, `Literal`, unions, tuples, mappings from
 text, and other dataclasses.
@@ -17,29 +17,33 @@ from fewshot.errors import FewshotError
 
 Made = TypeVar("Made")
 
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Any: "anything"}
 
 
 class _Misfit(Exception):
     """A value is not of its annotated type; which error that is, the caller knows."""
 
 
-def make_table(kind: type[Made], table: Mapping[str, Any], where: str, *, error: type[FewshotError]) -> Made:
+def make_table(
+    kind: type[Made], table: Mapping[str, Any], where: str, *, error: type[FewshotError], skip_unknown: bool = False
+) -> Made:
     """Make the dataclass `kind` from a plain table.
 
     Args:
         kind: A dataclass; a field without a default is a key that must be there.
-        table: As `tomllib` reads it.
+        table: As `tomllib` or `json` reads it.
         where: The file, as messages name it.
         error: What to raise.
+        skip_unknown: Leave unknown keys out, as those of a later version.
 
     Raises:
         FewshotError: of the kind `error`, if a key is unknown or missing, or a value is of the wrong type.
     """
     try:
-        return _table(kind, table, "")
+        made: Made = _table(kind, table, "", skip=skip_unknown)
     except _Misfit as misfit:
         raise error(f"{where}: {misfit}") from None
+    return made
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -48,36 +52,38 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _table(kind: Any, value: Any, where: str) -> Any:
+def _table(kind: Any, value: Any, where: str, *, skip: bool) -> Any:
     """Make one dataclass; `where` is its key, "" for the whole file."""
     place = f"{where}." if where else ""
     if not isinstance(value, Mapping):
         raise _Misfit(f"{where} = {value!r}: expected a table with {', '.join(f.name for f in fields(kind))}.")
     known: dict[str, Field[Any]] = {f.name: f for f in fields(kind)}
     for key in value:
-        if key not in known:
+        if key not in known and not skip:
             raise _Misfit(f"unknown key {place}{key}.{nearest(key, list(known))} Known here: {', '.join(known)}.")
     for key, wanted in known.items():
         if key not in value and wanted.default is MISSING and wanted.default_factory is MISSING:
             raise _Misfit(f"{place}{key} is missing, expected {words(typing.get_type_hints(kind)[key])}.")
     hints = typing.get_type_hints(kind)
-    return kind(**{key: _typed(hints[key], item, f"{place}{key}") for key, item in value.items()})
+    return kind(**{key: _typed(hints[key], value[key], f"{place}{key}", skip=skip) for key in value if key in known})
 
 
-def _typed(kind: Any, value: Any, where: str) -> Any:
+def _typed(kind: Any, value: Any, where: str, *, skip: bool) -> Any:
     """Check a value against an annotation, turning lists into tuples and tables into dataclasses."""
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
-        return _table(kind, value, where)
+        return _table(kind, value, where, skip=skip)
     if origin in (typing.Union, types.UnionType):
-        return _any_of(kind, options, value, where)
+        return _any_of(kind, options, value, where, skip=skip)
     if origin is tuple and isinstance(value, list | tuple):
         if options[-1] is not Ellipsis and len(value) != len(options):
             raise _Misfit(f"{where} = {value!r}: expected {words(kind)}.")
         kinds = options[:1] * len(value) if options[-1] is Ellipsis else options
-        return tuple(_typed(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
-    if origin is Mapping and isinstance(value, Mapping):
-        return {key: _typed(options[1], item, f"{where}.{key}") for key, item in value.items()}
+        return tuple(
+            _typed(k, v, f"{where}[{i}]", skip=skip) for i, (k, v) in enumerate(zip(kinds, value, strict=True))
+        )
+    if origin in (Mapping, dict) and isinstance(value, Mapping):
+        return {key: _typed(options[1], item, f"{where}.{key}", skip=skip) for key, item in value.items()}
     if not _suits(kind, value):
         raise _Misfit(f"{where} = {value!r}: expected {words(kind)}.")
     if kind is float:
@@ -85,11 +91,11 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _any_of(kind: Any, options: Sequence[Any], value: Any, where: str) -> Any:
+def _any_of(kind: Any, options: Sequence[Any], value: Any, where: str, *, skip: bool) -> Any:
     """Check a value against a union."""
     for option in options:
         try:
-            return _typed(option, value, where)
+            return _typed(option, value, where, skip=skip)
         except _Misfit:
             continue
     raise _Misfit(f"{where} = {value!r}: expected {words(kind)}.")
@@ -99,6 +105,8 @@ def _suits(kind: Any, value: Any) -> bool:
     """Whether a plain value is of a type that is neither a list nor a table; true and false are not numbers."""
     if typing.get_origin(kind) is Literal:
         return value in typing.get_args(kind)
+    if kind is Any:
+        return True
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return isinstance(kind, type) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -116,6 +124,6 @@ def words(kind: Any) -> str:
     if origin is tuple:
         length = "" if options[-1] is Ellipsis else f" of {len(options)}"
         return f"a list{length}, each item {words(options[0])}"
-    if origin is Mapping:
+    if origin in (Mapping, dict):
         return f"a table, each value {words(options[1])}"
     return " or ".join(words(option) for option in options if option is not type(None))

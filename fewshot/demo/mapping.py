@@ -10,9 +10,10 @@ import numpy.typing as npt
 from rasterio import Affine
 
 from fewshot.data.earth.region import SimulatedRegion, simulate_region
-from fewshot.exported.adapted import Predictor
+from fewshot.exported.predictor import Predictor
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import IGBP
-from fewshot.geo.rasters import Grid, RasterReader
+from fewshot.geo.rasters import RasterReader
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.predict.pipeline import run_here
 from fewshot.mapping.product.report import MapReport

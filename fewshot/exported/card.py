@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from fewshot.errors import ArtifactError
+from fewshot.tables import make_table
 
 FORMAT, FORMAT_VERSION = "fewshot-card", 1
 CARD_NAME = "card.json"
@@ -24,7 +23,7 @@ EXTRA = "assets.extra"
 
 
 @dataclass(frozen=True)
-class Band:
+class CardBand:
     """One band as clients send it: the network reads `scale * value + offset`.
 
     Attributes:
@@ -100,7 +99,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class MeasuredAccuracy:
     """What `fewshot evaluate` measured.
 
     Attributes:
@@ -232,7 +231,7 @@ class Card:
     """
 
     title: str
-    bands: tuple[Band, ...]
+    bands: tuple[CardBand, ...]
     value_type: Literal["uint8", "float32"]
     size: InputSize
     output: Literal["patch", "pixel"]
@@ -247,7 +246,7 @@ class Card:
     data: DataSource
     recipe: dict[str, Any]
     adapted: AdaptedLayout
-    accuracy: Accuracy | None = None
+    accuracy: MeasuredAccuracy | None = None
     versions: dict[str, str] = field(default_factory=dict)
     signatures: dict[str, SignatureNote] = field(default_factory=dict)
 
@@ -283,7 +282,10 @@ def card_from_json(text: str | bytes, *, where: str = "the card") -> Card:
             f"{where} is of format version {content.get('format_version')!r}; this program reads {FORMAT_VERSION}. "
             "Export the run again, or install the program's version that exported it."
         )
-    return _read(Card, content, where)
+    try:
+        return make_table(Card, content, where, error=ArtifactError, skip_unknown=True)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error} Export the run again.") from None
 
 
 def read_card(model: Path) -> Card:
@@ -299,43 +301,3 @@ def read_card(model: Path) -> Card:
         raise ArtifactError(
             f"{model} is not an exported model: it has no {EXTRA}/{CARD_NAME}. `fewshot export RUN --to DIR` makes one."
         ) from None
-
-
-def _read(annotation: Any, value: Any, where: str) -> Any:
-    """Turn plain JSON into what an annotation says: dataclasses, tuples and dictionaries of them."""
-    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        return _read_table(annotation, value, where)
-    if origin is tuple:
-        return tuple(_read(options[0], item, f"{where}[{i}]") for i, item in enumerate(_kind(list, value, where)))
-    if origin is dict:
-        return {key: _read(options[1], item, f"{where}.{key}") for key, item in _kind(dict, value, where).items()}
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _read(options[0], value, where)
-    if origin is Literal:
-        if value not in options:
-            raise ArtifactError(f"{where} is {value!r}; expected one of {', '.join(map(repr, options))}.")
-        return value
-    if annotation is Any:
-        return value
-    return float(_kind((int, float), value, where)) if annotation is float else _kind(annotation, value, where)
-
-
-def _read_table(kind: Any, value: Any, where: str) -> Any:
-    """Make one dataclass of a JSON object."""
-    content = _kind(dict, value, where)
-    hints = typing.get_type_hints(kind)
-    made = {}
-    for part in dataclasses.fields(kind):
-        if part.name in content:
-            made[part.name] = _read(hints[part.name], content[part.name], f"{where}: {part.name}")
-        elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
-            raise ArtifactError(f"{where} lacks {part.name!r}. Export the run again.")
-    return kind(**made)
-
-
-def _kind(expected: Any, value: Any, where: str) -> Any:
-    """Return a value of the expected type."""
-    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise ArtifactError(f"{where} is {value!r}, not what a card holds there. Export the run again.")
-    return value

@@ -5,6 +5,7 @@
     answer = client.adapt_and_predict(support_x, support_y, query_x)
 
 A call that finds no server there is tried again, with growing pauses; whatever a server answers is final.
+`open_predictor` opens a model by where it is, a folder here or a server.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,7 +28,7 @@ from PIL import Image
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError
 from fewshot.exported.card import CARD_NAME, Card, card_from_json
-from fewshot.exported.predictor import Array, Predictor, refusal
+from fewshot.exported.predictor import Array, LocalPredictor, Predictor, refusal
 
 HTTP_CODES = {
     400: "INVALID_ARGUMENT",
@@ -79,6 +82,11 @@ class Address:
 def parse_target(target: str, model: str | None = None, version: int | None = None) -> Address:
     """Read "host:port[/model]", "unix:/path" or "http://host:port[/[v1/models/]model[/versions/N]]".
 
+    Args:
+        target: What to read.
+        model: Overrules its model; "default" if neither names one.
+        version: Overrules its version.
+
     Raises:
         RecipeError: if it is neither.
     """
@@ -103,6 +111,11 @@ class Transport(ABC):
     @abstractmethod
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Return the outputs of a signature.
+
+        Args:
+            signature: Its name.
+            inputs: By name.
+            timeout: Longest time, in seconds.
 
         Raises:
             StatusProblem: in their place.
@@ -131,7 +144,16 @@ class GrpcTransport(Transport):
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Call Predict."""
+        """Call Predict.
+
+        Args:
+            signature: Its name.
+            inputs: By name.
+            timeout: Longest time, in seconds.
+
+        Raises:
+            StatusProblem: what gRPC or the server answers in place of outputs.
+        """
         request = self._requests()
         request.model_spec.name, request.model_spec.signature_name = self._address.model, signature
         if self._address.version is not None:
@@ -162,7 +184,16 @@ class RestTransport(Transport):
         self._client = httpx.Client(base_url=address.server)
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """POST to :predict; a lone output comes without its name, and gets the name "" here."""
+        """POST to :predict; a lone output comes without its name, and gets the name "" here.
+
+        Args:
+            signature: Its name.
+            inputs: By name.
+            timeout: Longest time, in seconds.
+
+        Raises:
+            StatusProblem: what HTTP or the server answers in place of outputs.
+        """
         written = ", ".join(f"{json.dumps(key)}: {json_text(np.asarray(value))}" for key, value in inputs.items())
         body = f'{{"signature_name": {json.dumps(signature)}, "inputs": {{{written}}}}}'
         try:
@@ -218,12 +249,25 @@ class FewshotClient(Predictor):
             RecipeError: if the target is no address.
         """
         self.address = parse_target(target, model, version)
-        self.timeout, self.retries = timeout, retries
+        self.timeout, self.retries, self._message_bytes = timeout, retries, message_bytes
         self._transport: Transport = (
             RestTransport(self.address) if self.address.rest else GrpcTransport(self.address, message_bytes)
         )
         if self.address.rest:
             self.picture_bytes = REST_PICTURE_BYTES
+
+    def __reduce__(self) -> tuple[Callable[[], FewshotClient], tuple[()]]:
+        """Travel as the address and how it is called."""
+        opened = partial(
+            FewshotClient,
+            self.address.server,
+            model=self.address.model,
+            version=self.address.version,
+            timeout=self.timeout,
+            retries=self.retries,
+            message_bytes=self._message_bytes,
+        )
+        return opened, ()
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -238,6 +282,10 @@ class FewshotClient(Predictor):
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Call a signature.
+
+        Args:
+            signature: Its name.
+            inputs: By name, all of them.
 
         Raises:
             FewshotError: what the server refuses or cannot do, in our tree.
@@ -288,6 +336,24 @@ class FewshotClient(Predictor):
     def _where(self) -> str:
         version = "" if self.address.version is None else f" version {self.address.version}"
         return f"{self.address.server}, model {self.address.model}{version}"
+
+
+def open_predictor(target: str | Path, *, timeout: float = 60.0) -> Predictor:
+    """Open a model by where it is.
+
+    Args:
+        target: A SavedModel folder; or what `FewshotClient` takes: "host:port/name", "http://host:port/name".
+        timeout: Longest time for one call to a server, in seconds.
+
+    Raises:
+        DataNotFoundError: if there is no such folder.
+        ArtifactError: if it is not an exported model, or is damaged.
+        RecipeError: if the target begins as an address and is none.
+    """
+    text = str(target)
+    if not Path(text).is_dir() and (text.startswith(("http://", "https://", "unix:")) or re.search(r":\d+(/|$)", text)):
+        return FewshotClient(text, timeout=timeout)
+    return LocalPredictor(Path(text))
 
 
 def holds_bytes(pictures: Array, bands: int) -> bool:

@@ -1,6 +1,6 @@
-"""One interface to a model that adapts: a SavedModel folder here, or a server elsewhere.
+"""One interface to a model that adapts: a SavedModel folder here, or a server elsewhere (`exported.client`).
 
-    with open_predictor("models/land") as predictor:            # or "localhost:8500", "http://localhost:8501"
+    with LocalPredictor(Path("models/land")) as predictor:
         adapted = predictor.adapt(support_x, support_y)
         answer = predictor.predict(adapted, query_x)
 
@@ -42,7 +42,7 @@ class SupportLoss(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Adapted:
+class AdaptedVector:
     """A model adapted to a support set, to predict with many times; good for one version of one model.
 
     Attributes:
@@ -72,14 +72,25 @@ class Prediction:
 
 
 class Predictor(ABC):
-    """Adapts and predicts. Subclasses say how a signature is called and how the card is read."""
+    """Adapts and predicts. Subclasses say how a signature is called and how the card is read.
+
+    A predictor is pickled as where its model is, so another process opens the model for itself.
+    """
 
     picture_bytes = PICTURE_BYTES
     _card: Card | None = None
 
     @abstractmethod
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Call a signature with arrays of its inputs' types, and return its outputs."""
+        """Call a signature with arrays of its inputs' types, and return its outputs.
+
+        Args:
+            signature: Its name.
+            inputs: By name, all of them.
+
+        Raises:
+            FewshotError: what the model refuses.
+        """
 
     @abstractmethod
     def read_card(self) -> Card:
@@ -112,7 +123,7 @@ class Predictor(ABC):
         *,
         steps: int | None = None,
         support_weight: npt.ArrayLike | None = None,
-    ) -> Adapted:
+    ) -> AdaptedVector:
         """Adapt to a support set.
 
         Args:
@@ -127,10 +138,14 @@ class Predictor(ABC):
         """
         inputs = self._support(support_x, support_y, steps, support_weight)
         answer = self.call("adapt" if support_weight is None else "adapt_weighted", inputs)
-        return Adapted(np.asarray(answer["adapted"]), int(answer["classes"]), _loss(answer))
+        return AdaptedVector(np.asarray(answer["adapted"]), int(answer["classes"]), _loss(answer))
 
-    def predict(self, adapted: Adapted, query_x: npt.ArrayLike) -> Prediction:
-        """Answer for queries `[m, H, W, bands]`; many are sent in several calls.
+    def predict(self, adapted: AdaptedVector, query_x: npt.ArrayLike) -> Prediction:
+        """Answer for queries; many are sent in several calls.
+
+        Args:
+            adapted: What `adapt` returned.
+            query_x: [m, H, W, bands], values as the card describes them.
 
         Raises:
             ShapeError: if the model refuses the queries, or is transductive and takes fewer in one call.
@@ -161,7 +176,15 @@ class Predictor(ABC):
     ) -> Prediction:
         """Adapt to a support set and answer for queries, in one call where they fit one.
 
-        Args and errors are those of `adapt` and `predict`.
+        Args:
+            support_x: [n, H, W, bands], values as the card describes them.
+            support_y: [n] or [n, H, W], as `adapt` takes them.
+            query_x: [m, H, W, bands].
+            steps: Inner steps; the card's own number if None.
+            support_weight: [n] how much each picture counts; all the same if None.
+
+        Raises:
+            FewshotError: what `adapt` and `predict` raise.
         """
         queries = np.asarray(query_x)
         if len(np.atleast_1d(queries)) > self.queries_at_once(queries):
@@ -189,7 +212,7 @@ class Predictor(ABC):
         each = 4 * max(int(np.prod(queries.shape[1:])), 1)
         return max(min(self.card().limits.queries, self.picture_bytes // each), 1)
 
-    def _predict(self, adapted: Adapted, queries: Array) -> Prediction:
+    def _predict(self, adapted: AdaptedVector, queries: Array) -> Prediction:
         inputs = {"adapted": np.asarray(adapted.vector, np.float32), "query_x": _floats("query_x", queries)}
         return prediction(self.call("predict", inputs))
 
@@ -229,12 +252,21 @@ class LocalPredictor(Predictor):
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ArtifactError(f"{self.folder} cannot be loaded: {error}. Export the run again.") from error
 
+    def __reduce__(self) -> tuple[type[LocalPredictor], tuple[Path]]:
+        """Travel as the folder."""
+        return LocalPredictor, (self.folder.resolve(),)
+
     def read_card(self) -> Card:
         """Read the card of the folder."""
         return read_card(self.folder)
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Run a signature."""
+        """Run a signature.
+
+        Raises:
+            ArtifactError: if the model has no such signature.
+            FewshotError: what its graph refuses.
+        """
         try:
             tensors = {key: self._tf.constant(value) for key, value in inputs.items()}
             outputs = self._model.signatures[signature](**tensors)
@@ -243,22 +275,6 @@ class LocalPredictor(Predictor):
         except self._tf.errors.InvalidArgumentError as error:
             raise refusal(error.message) from None
         return {key: np.asarray(value) for key, value in outputs.items()}
-
-
-def open_predictor(target: str | Path, *, timeout: float = 60.0) -> Predictor:
-    """Open a model by where it is.
-
-    Args:
-        target: A SavedModel folder; or what `fewshot.exported.client.FewshotClient` takes: "host:port/name",
-            "http://host:port/name".
-        timeout: Longest time for one call to a server, in seconds.
-    """
-    text = str(target)
-    if not Path(text).is_dir() and (text.startswith(("http://", "https://", "unix:")) or re.search(r":\d+(/|$)", text)):
-        from fewshot.exported.client import FewshotClient
-
-        return FewshotClient(text, timeout=timeout)
-    return LocalPredictor(Path(text))
 
 
 def newest_version(model: Path) -> Path:

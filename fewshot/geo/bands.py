@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.geo.rasters import RasterInfo, RasterReader, Window
+from fewshot.geo.rasters import RasterInfo
 
 REFLECTANCE = "reflectance"
 """The unit whose values are checked: about 0-1 once scaled."""
@@ -64,6 +64,11 @@ class BandMatch:
     def present(self) -> BoolArray:
         """[bands] which of the wanted bands the file has."""
         return np.array([number is not None for number in self.numbers])
+
+    @property
+    def found(self) -> tuple[int, ...]:
+        """Numbers in the file of the wanted bands that it has, in the wanted order."""
+        return tuple(number for number in self.numbers if number is not None)
 
 
 def own_bands(info: RasterInfo, *, scale: float | None = None) -> tuple[Band, ...]:
@@ -122,7 +127,7 @@ def match_bands(
                 f"{info.path} has {info.bands} bands, but {len(names)} were named ({', '.join(names)}); name each of "
                 "its bands, in its order"
             )
-    elif _undescribed(info.names):
+    elif info.undescribed:
         if info.bands != len(wanted):
             raise RasterError(
                 f"{info.path} has {info.bands} bands without descriptions; expected {len(wanted)} ({_list(wanted)}). "
@@ -175,11 +180,6 @@ def _match_numbers(wanted: Sequence[Band], info: RasterInfo, numbers: list[int],
     return BandMatch(tuple(wanted), tuple(number or None for number in numbers), "list")
 
 
-def _undescribed(names: Sequence[str]) -> bool:
-    """Whether a file's descriptions say nothing but the order of its bands."""
-    return all(re.fullmatch(rf"(band[\s_]*)?0*{number}|", name.strip().lower()) for number, name in enumerate(names, 1))
-
-
 def _key(name: str) -> str:
     """Return what two spellings of a band's name have in common."""
     text = name.strip().lower()
@@ -192,41 +192,36 @@ def _list(bands: Sequence[Band]) -> str:
     return ", ".join(names) if len(names) <= 6 else f"{names[0]} ... {names[-1]}"
 
 
-def read_bands(
-    reader: RasterReader,
+def to_values(
+    pixels: npt.NDArray[Any],
+    valid: BoolArray,
     info: RasterInfo,
     match: BandMatch,
-    window: Window,
     *,
     stored: Sequence[tuple[float, float]] | None = None,
 ) -> tuple[FloatArray, BoolArray]:
-    """Read a window as a network wants it.
+    """Turn digital numbers into what a network wants.
 
     A scale or an offset that the file states goes before that of the band.
 
     Args:
-        reader: Keeps the file open.
+        pixels: [H, W, bands that the file has] its own numbers, in the wanted order.
+        valid: [H, W, bands that the file has] where they are; changed where a band knows its nodata better.
         info: Of the file.
         match: Where the wanted bands are in it.
-        window: What to read.
         stored: Scale and offset of each band's numbers, where not values are wanted but the numbers that stand for
             them: value = scale * number + offset.
 
     Returns:
         Values [H, W, bands] float32 in the bands' units, or the numbers for them; those of 0 where not valid and where
         the file lacks the band. And [H, W] bool, where every band that the file has is valid: not nodata, and finite.
-
-    Raises:
-        RasterError: if the window cannot be read.
     """
     places = np.flatnonzero(match.present)
-    numbers = [number for number in match.numbers if number is not None]
-    pixels, valid = reader.read(info.path, window, bands=numbers)
     if info.nodata is None:
         for layer, place in enumerate(places):
             if match.bands[place].nodata is not None:
                 valid[..., layer] &= pixels[..., layer] != match.bands[place].nodata
-    own = [scaling(match.bands[place], info, number) for place, number in zip(places, numbers, strict=True)]
+    own = [scaling(match.bands[place], info, number) for place, number in zip(places, match.found, strict=True)]
     scale, offset = np.array(own, np.float64).reshape(-1, 2).T
     zero = np.zeros(len(match.bands))
     if stored is not None:
@@ -272,7 +267,7 @@ def check_units(values: FloatArray, valid: BoolArray, info: RasterInfo, match: B
     """Refuse reflectance that cannot be in the unit that its scale says.
 
     Args:
-        values: [..., bands] as `read_bands` gives them.
+        values: [..., bands] as `to_values` gives them.
         valid: [...] which of them are.
         info: Of the file.
         match: Where the wanted bands are in it.

@@ -1,19 +1,20 @@
 """Labels of a scene's pixels, from a class raster or from vectors, and what became of each of them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
 from fewshot.errors import RasterError
-from fewshot.geo.landcover import IGNORED, ClassTable, Labels
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, burn, describe_raster, overlaps, same_grid
-from fewshot.geo.vectors import VECTOR_ENDINGS, Features, read_features
+from fewshot.geo.grid import Grid
+from fewshot.geo.landcover import IGNORED, ClassTable, Colour, Labels, class_table
+from fewshot.geo.rasters import RasterInfo, RasterReader, burn, describe_raster
+from fewshot.geo.vectors import VECTOR_ENDINGS, Features, read_features, read_values
 from fewshot.geo.windows import IntArray, Window, blocks
 
 CONTRADICTED = -2
@@ -23,6 +24,26 @@ _AT_A_TIME = 1024  # rows and columns of a label raster that are looked through 
 _MOST_CLASSES = 256
 
 BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """Labels, and how they are read.
+
+    Attributes:
+        path: Points, lines or polygons, or a class raster.
+        field: Of vectors, the one that holds the class; a usual one if None.
+        radius: Pixels on each side of a point that it labels too.
+    """
+
+    path: Path
+    field: str | None = None
+    radius: int = 0
+
+    @property
+    def are_vectors(self) -> bool:
+        """Whether they are features with a field, or else a class raster."""
+        return Path(self.path).suffix.lower() in VECTOR_ENDINGS
 
 
 @dataclass(frozen=True)
@@ -60,11 +81,6 @@ class LabelSummary:
         """Classes with a single example, which can be in the support or among the queries, not in both."""
         return tuple(name for name, count in self.examples.items() if count == 1)
 
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Classes without any example."""
-        return tuple(name for name, count in self.examples.items() if count == 0)
-
     def lines(self) -> tuple[str, ...]:
         """Say what did not count and why, a sentence each; nothing if all did."""
         counted = {
@@ -79,39 +95,6 @@ class LabelSummary:
         if self.lone:
             said.append(f"only one example of {', '.join(self.lone)}")
         return tuple(f"{self.path}: {line}." for line in [*said, *self.notes])
-
-
-class LabelLayer(Protocol):
-    """Labels of a scene, read window by window."""
-
-    path: Path
-    table: ClassTable
-
-    def read(self, window: Window) -> Labels:
-        """Return the labels of a window [H, W]: an index of the table, -1 where none counts, -2 where contradicted."""
-        ...
-
-    def tally(self) -> "LabelTally":
-        """Return a new count of what becomes of the labels."""
-        ...
-
-
-def read_class_numbers(path: Path, reader: RasterReader) -> list[int]:
-    """Return the numbers that a class raster holds, reading it piece by piece.
-
-    Raises:
-        RasterError: if it cannot be read, or holds too many numbers, or broken ones, to be a class raster.
-    """
-    grid, found = describe_raster(path).grid, set[float]()
-    for window in blocks(grid.height, grid.width, _AT_A_TIME):
-        pixels, valid = reader.read(path, window, bands=[1])
-        found.update(np.unique(pixels[valid]).tolist())
-        if len(found) > _MOST_CLASSES or any(value != int(value) for value in found):
-            raise RasterError(
-                f"{path} holds more than {_MOST_CLASSES} numbers, or broken ones, and so no classes; expected a class "
-                "raster, or a class table that says which numbers count"
-            )
-    return sorted(int(value) for value in found)
 
 
 class RasterLabels:
@@ -129,14 +112,14 @@ class RasterLabels:
             raise RasterError(f"{path} has {info.bands} bands; expected a class raster, of one band")
         require_georeference(info, "labels")
         require_georeference(scene, "scene")
-        if not overlaps(info.grid, scene.grid):
+        if not info.grid.overlaps(scene.grid):
             raise RasterError(
                 f"the label raster {path} and {scene.path} have no ground in common: {_extent(info.grid)} against "
                 f"{_extent(scene.grid)}. Are they labels of another scene, or is a CRS wrong?"
             )
         self.path, self.table = Path(path), table
         self._reader = reader
-        self._grid = None if same_grid(info.grid, scene.grid) else scene.grid
+        self._grid = None if info.grid.same_as(scene.grid) else scene.grid
         self.notes = (
             ("it lies on another grid than the scene; each pixel takes the nearest label",) if self._grid else ()
         )
@@ -248,24 +231,18 @@ class VectorLabels:
         return rows[inside], columns[inside], owners[inside]
 
 
-def open_labels(  # noqa: PLR0913  which labels, of which scene, read how
-    reader: RasterReader,
-    path: Path,
-    scene: RasterInfo,
-    table: ClassTable,
-    *,
-    label_field: str | None = None,
-    radius: int = 0,
-) -> RasterLabels | VectorLabels:
+LabelLayer = RasterLabels | VectorLabels
+"""Labels of a scene, read window by window."""
+
+
+def open_labels(reader: RasterReader, labels: LabelFiles, scene: RasterInfo, table: ClassTable) -> LabelLayer:
     """Lay labels over a scene: vectors by the file's ending, else a class raster.
 
     Args:
         reader: Keeps rasters open.
-        path: Of the labels.
+        labels: Which, and how they are read.
         scene: What they are labels of.
         table: Knows their classes.
-        label_field: Field that holds the class of a feature.
-        radius: Pixels on each side of a point that it labels too.
 
     Raises:
         DataNotFoundError: if there is no such file.
@@ -274,10 +251,66 @@ def open_labels(  # noqa: PLR0913  which labels, of which scene, read how
         RasterError: if its CRS or the scene's is missing, or it does not overlap the scene.
         RecipeError: if it is not clear which field holds the class.
     """
-    if Path(path).suffix.lower() not in VECTOR_ENDINGS:
-        return RasterLabels(reader, path, scene, table)
+    if not labels.are_vectors:
+        return RasterLabels(reader, labels.path, scene, table)
     require_georeference(scene, "scene")
-    return VectorLabels(read_features(path, scene.grid, field=label_field, scene=str(scene.path)), table, radius=radius)
+    features = read_features(labels.path, scene.grid, field=labels.field, scene=str(scene.path))
+    return VectorLabels(features, table, radius=labels.radius)
+
+
+def found_classes(labels: Sequence[LabelFiles], reader: RasterReader) -> ClassTable:
+    """Make a class of every name or number found in labels: numbers in their order, then names in theirs.
+
+    Args:
+        labels: All that are read by the table.
+        reader: Keeps rasters open.
+
+    Returns:
+        The table. A number has the colour that the first raster to give it one does, unless another class has it.
+
+    Raises:
+        DataNotFoundError: if a file does not exist.
+        DamagedDataError: if one cannot be read as vectors.
+        RasterError: if a raster cannot be read or holds no classes, or no label has a class.
+        RecipeError: if it is not clear which field holds the class.
+    """
+    found: dict[str, Any] = {}
+    colours: dict[str, Colour] = {}
+    for files in dict.fromkeys(labels):
+        table = {} if files.are_vectors else describe_raster(files.path).colours
+        for value in _values(files, reader):
+            name, colour = str(value), table.get(value)
+            found[name] = value if isinstance(value, int) else found.get(name, value)
+            if colour is not None and colour not in colours.values():
+                colours.setdefault(name, colour)
+    if not found:
+        named = ", ".join(sorted({str(files.path) for files in labels}))
+        raise RasterError(f"{named} has no label with a class; expected at least two classes")
+    order = sorted(found, key=lambda name: (1, 0, name) if isinstance(found[name], str) else (0, found[name], ""))
+    ids = {name: {"id": value} for name, value in found.items() if isinstance(value, int)}
+    rows = [{"name": name, "colour": colours.get(name), **ids.get(name, {})} for name in order]
+    return class_table(f"of {labels[0].path.name}" if len(labels) == 1 else "of the labels", rows)
+
+
+def _values(labels: LabelFiles, reader: RasterReader) -> Sequence[Any]:
+    """Return the different names or numbers of labels, in order."""
+    if labels.are_vectors:
+        return read_values(labels.path, field=labels.field)
+    return _class_numbers(labels.path, reader)
+
+
+def _class_numbers(path: Path, reader: RasterReader) -> list[int]:
+    """Return the numbers that a class raster holds, reading it piece by piece."""
+    grid, found = describe_raster(path).grid, set[float]()
+    for window in blocks(grid.height, grid.width, _AT_A_TIME):
+        pixels, valid = reader.read(path, window, bands=[1])
+        found.update(np.unique(pixels[valid]).tolist())
+        if len(found) > _MOST_CLASSES or any(value != int(value) for value in found):
+            raise RasterError(
+                f"{path} holds more than {_MOST_CLASSES} numbers, or broken ones, and so no classes; expected a class "
+                "raster, or a class table that says which numbers count"
+            )
+    return sorted(int(value) for value in found)
 
 
 def require_georeference(info: RasterInfo, what: str) -> None:
@@ -307,7 +340,7 @@ class LabelTally:
         notes: Remarks on how they were read.
     """
 
-    layer: RasterLabels | VectorLabels
+    layer: LabelLayer
     notes: tuple[str, ...] = ()
     _pixels: Counter[int] = field(default_factory=Counter)
     _on_nodata: int = 0

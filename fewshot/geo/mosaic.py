@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, describe_raster, same_grid
+from fewshot.geo.grid import Grid
+from fewshot.geo.names import short_name
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 from fewshot.geo.windows import Window, intersection
 
 Pixels = npt.NDArray[Any]
@@ -46,10 +48,10 @@ def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Pa
         DataNotFoundError: if a file does not exist.
         RasterError: if one cannot be read, or they do not fit together.
     """
-    infos = [describe_raster(Path(source)) for source in sources]
+    infos = [describe_raster(source) for source in sources]
     stacks: list[list[int]] = []
     for number, info in enumerate(infos):
-        home = next((stack for stack in stacks if same_grid(infos[stack[0]].grid, info.grid)), None)
+        home = next((stack for stack in stacks if infos[stack[0]].grid.same_as(info.grid)), None)
         # A whole further scene on the same grid is a neighbour that lies on top of the first.
         if home is not None and not set(_names(info)) & {name for i in home for name in _names(infos[i])} - {""}:
             home.append(number)
@@ -78,8 +80,8 @@ def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Pa
 
 def _names(info: RasterInfo) -> tuple[str, ...]:
     """Return the names of a file's bands; a file of one band without a description may carry it in its own name."""
-    if info.bands == 1 and not info.names[0]:
-        found = re.search(r"(?:^|[_.-])(B\d{1,2}A?|VV|VH)(?:[_.-]|$)", info.path.stem, re.IGNORECASE)
+    if info.bands == 1 and info.undescribed:
+        found = re.search(r"(?:^|[_.-])(B\d{1,2}A?|VV|VH)(?:[_.-]|$)", short_name(info.path), re.IGNORECASE)
         return (found[1] if found else "",)
     return info.names
 
@@ -156,55 +158,44 @@ def _shifted(grid: Grid, row: int, column: int, windows: Sequence[Window]) -> Gr
     return Grid(height, width, transform, grid.crs)
 
 
-class MosaicReader(RasterReader):
-    """Reads windows of a mosaic as if it were one file; where parts overlap, the first with data is taken."""
+def read_parts(
+    reader: RasterReader, parts: Sequence[Part], window: Window, bands: Sequence[int]
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Read a window of a mosaic as if it were one file; where parts overlap, the first with data is taken.
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        """Keep where the parts are."""
-        super().__init__()
-        self._parts = tuple(parts)
+    Args:
+        reader: Keeps the files open.
+        parts: Of the mosaic.
+        window: Of the mosaic.
+        bands: Of the mosaic, in the wanted order, counted from 1.
 
-    def read(  # noqa: PLR0913  as `RasterReader.read`
-        self,
-        path: Path,
-        window: Window | None = None,
-        *,
-        bands: Sequence[int] | None = None,
-        size: int | None = None,
-        grid: Grid | None = None,
-        alpha: bool = True,
-    ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-        """Read a window of the mosaic; args and errors are those of `RasterReader.read`, size and grid not taken.
+    Returns:
+        Pixels [H, W, bands] and where they are valid, as `RasterReader.read` gives them; a fourth band of 8 bits says
+        where the others are valid, unless it is read itself.
 
-        Args:
-            path: Has no meaning here: the parts were named before.
-            window: Of the mosaic.
-            bands: Of the mosaic, counted from 1.
-            size: None.
-            grid: None.
-            alpha: As there; never of a band that is read itself.
-        """
-        if window is None or bands is None or size is not None or grid is not None:
-            raise RasterError(f"a mosaic such as {path} is read by windows and bands, as it is")
-        if len(self._parts) == 1 and self._parts[0].bands == tuple(range(1, len(self._parts[0].bands) + 1)):
-            only = self._parts[0]
-            own = alpha and max(bands) < len(only.bands)
-            return super().read(Path(only.source), window.within(only.window), bands=bands, alpha=own)
-        pixels: Pixels | None = None
-        valid = np.zeros((window.height, window.width, len(bands)), np.bool_)
-        for part in self._parts:
-            here = intersection(window, part.window)
-            places = [place for place, band in enumerate(bands) if band in part.bands]
-            if here is None or not places:
-                continue
-            numbers = [part.bands.index(bands[place]) + 1 for place in places]
-            own = alpha and max(numbers) < len(part.bands)  # a fourth band that is wanted is no mask
-            found, ok = super().read(Path(part.source), here.within(part.window), bands=numbers, alpha=own)
-            if pixels is None:
-                pixels = np.zeros(valid.shape, found.dtype)
-            rows, columns = here.within(window).slices
-            for layer, place in enumerate(places):
-                new = ok[..., layer] & ~valid[rows, columns, place]
-                pixels[rows, columns, place][new] = found[..., layer][new]
-                valid[rows, columns, place] |= new
-        return np.zeros(valid.shape, np.float32) if pixels is None else pixels, valid
+    Raises:
+        DataNotFoundError: if a file does not exist.
+        RasterError: if one cannot be read, or a mosaic of one file ends before the window does.
+    """
+    if len(parts) == 1 and parts[0].bands == tuple(range(1, len(parts[0].bands) + 1)):
+        only = parts[0]
+        own = max(bands) < len(only.bands)
+        return reader.read(only.source, window.within(only.window), bands=bands, alpha=own)
+    pixels: Pixels | None = None
+    valid = np.zeros((window.height, window.width, len(bands)), np.bool_)
+    for part in parts:
+        here = intersection(window, part.window)
+        places = [place for place, band in enumerate(bands) if band in part.bands]
+        if here is None or not places:
+            continue
+        numbers = [part.bands.index(bands[place]) + 1 for place in places]
+        own = max(numbers) < len(part.bands)  # a fourth band that is wanted is no mask
+        found, ok = reader.read(part.source, here.within(part.window), bands=numbers, alpha=own)
+        if pixels is None:
+            pixels = np.zeros(valid.shape, found.dtype)
+        rows, columns = here.within(window).slices
+        for layer, place in enumerate(places):
+            new = ok[..., layer] & ~valid[rows, columns, place]
+            pixels[rows, columns, place][new] = found[..., layer][new]
+            valid[rows, columns, place] |= new
+    return np.zeros(valid.shape, np.float32) if pixels is None else pixels, valid

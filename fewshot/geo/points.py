@@ -1,4 +1,4 @@
-"""One pixel for each labelled feature, and which patches around such pixels are too near to be told apart."""
+"""Labelled pixels: one for each labelled feature, and which patches around them are too near to be told apart."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy.typing as npt
 import shapely
 
 from fewshot.errors import RasterError
+from fewshot.geo.grid import Grid
 from fewshot.geo.labels import LabelSummary
 from fewshot.geo.landcover import ClassTable, Labels
-from fewshot.geo.rasters import Grid
 from fewshot.geo.vectors import Features, Shapes
 from fewshot.geo.windows import IntArray, Window
 
@@ -20,25 +20,97 @@ _BLOCK = 256  # rows and columns read at a time, to see whether there is data
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPoints:
-    """One pixel for each labelled feature.
+class Examples:
+    """Labelled pixels of a scene.
 
     Attributes:
         rows: [n] int64.
         columns: [n] int64.
         labels: [n] int32, index in the class table.
-        summary: What became of the features; its pixels and examples are these.
     """
 
     rows: IntArray
     columns: IntArray
     labels: Labels
+
+    @classmethod
+    def none(cls) -> "Examples":
+        """Return no examples."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32))
+
+    def __len__(self) -> int:
+        """Return the number of pixels."""
+        return len(self.rows)
+
+    def keep(self, chosen: BoolArray | IntArray) -> "Examples":
+        """Return the chosen ones."""
+        return Examples(self.rows[chosen], self.columns[chosen], self.labels[chosen])
+
+    def within(self, window: Window) -> BoolArray:
+        """Return which of them [n] lie in a window."""
+        down, across = self.rows - window.row, self.columns - window.column
+        return (down >= 0) & (down < window.height) & (across >= 0) & (across < window.width)
+
+    def draw_evenly(self, most: int, then: int, rng: np.random.Generator) -> "Examples":
+        """Draw some of the examples of each class that has very many.
+
+        Args:
+            most: As many as a class may have before any is left out.
+            then: As many as are drawn of one that has more.
+            rng: Draws them.
+        """
+        kept = np.ones(len(self), np.bool_)
+        for label, count in enumerate(np.bincount(self.labels)):
+            if count > most:
+                own = np.flatnonzero(self.labels == label)
+                kept[rng.permutation(own)[then:]] = False
+        return self.keep(kept)
+
+    def at_most(self, most: int, rng: np.random.Generator) -> "Examples":
+        """Draw examples where there are too many, from the largest classes first."""
+        each = np.bincount(self.labels)
+        level = next(level for level in range(int(each.max()), -1, -1) if np.minimum(each, level).sum() <= most)
+        return self.draw_evenly(level, level, rng) if level else self.keep(rng.permutation(len(self))[:most])
+
+    def counts(self, classes: int) -> list[int]:
+        """Return how many there are of each class."""
+        counted: list[int] = np.bincount(self.labels, minlength=classes).tolist()
+        return counted
+
+
+@dataclass(frozen=True, eq=False)
+class FoundExamples:
+    """The examples that labels give.
+
+    Attributes:
+        examples: One pixel for each point; of polygons, lines and class rasters there may be several.
+        summary: What became of the labels.
+    """
+
+    examples: Examples
     summary: LabelSummary
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples to adapt to and examples to validate with.
+
+    Attributes:
+        support: To adapt to.
+        validation: Kept back.
+        near: How many are neither, because they lie too near to the support.
+        apart: Pixels that support and validation are apart at least, along rows or along columns.
+    """
+
+    support: Examples
+    validation: Examples
+    near: int
+    apart: int
 
 
 def labelled_points(
     features: Features, table: ClassTable, grid: Grid, *, read_valid: Callable[[Window], BoolArray]
-) -> LabelledPoints:
+) -> FoundExamples:
     """Take one pixel of each feature: that of a point, and one inside a polygon or on a line.
 
     Pixels that features of different classes claim do not count, nor do those without data; several features of one
@@ -79,7 +151,7 @@ def labelled_points(
     )
     if not has_data.any():
         raise RasterError(f"no label of {features.path} is left that counts. {' '.join(summary.lines())}")
-    return LabelledPoints(rows[has_data], columns[has_data], found[has_data].astype(np.int32), summary)
+    return FoundExamples(Examples(rows, columns, found.astype(np.int32)).keep(has_data), summary)
 
 
 def _one_each(shapes: Shapes, grid: Grid) -> Shapes:

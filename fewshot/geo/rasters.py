@@ -1,6 +1,7 @@
 """The only file that opens a raster to read; `writing.py` writes them."""
 
 import os
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -14,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import rasterio.features
-import rasterio.warp
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
@@ -22,40 +22,14 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
-from fewshot.geo.names import require_file
+from fewshot.geo.grid import Grid
+from fewshot.geo.names import gdal_name, require_file
 from fewshot.geo.windows import Window
 
 Pixels = npt.NDArray[Any]
 
 OPEN_FILES = 64
 """Rasters that a `RasterReader` keeps open in each thread."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the pixels of a raster lie on the Earth.
-
-    Attributes:
-        height: Rows.
-        width: Columns.
-        transform: Affine from (column, row) to (x, y) in the CRS's unit.
-        crs: Coordinate reference system, None where the raster names none.
-    """
-
-    height: int
-    width: int
-    transform: Any
-    crs: Any
-
-    def to_map(self, rows: Any, columns: Any) -> tuple[Any, Any]:
-        """Return x and y of places in the grid; row 0, column 0 is the outer corner of its first pixel."""
-        t = self.transform
-        return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
-
-    def to_pixels(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return rows and columns of places on the map; what lies in a pixel is found by rounding down."""
-        t = ~self.transform
-        return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
 
 
 @dataclass(frozen=True)
@@ -89,19 +63,34 @@ class RasterInfo:
         """The number of bands."""
         return len(self.names)
 
+    @property
+    def undescribed(self) -> bool:
+        """Whether the descriptions say nothing but the order of the bands."""
+        named = enumerate(self.names, start=1)
+        return all(re.fullmatch(rf"(band[\s_]*)?0*{number}|", name.strip().lower()) for number, name in named)
+
     def states_scale(self, number: int) -> bool:
         """Whether the file says what one unit of band `number`, counted from 1, is worth."""
         return (self.scales[number - 1], self.offsets[number - 1]) != (1.0, 0.0)
 
 
-def describe_raster(path: Path) -> RasterInfo:
+def describe_raster(path: str | Path) -> RasterInfo:
     """Read what a raster says of itself.
+
+    Args:
+        path: A file, or another name that GDAL opens: see `names`.
 
     Raises:
         DataNotFoundError: if there is no such file.
-        RasterError: if it cannot be opened, or its bands differ in type or nodata.
+        RasterError: if it cannot be opened, holds several rasters, or its bands differ in type or nodata.
     """
     with _opened(path) as raster:
+        if not raster.count:
+            held = f"holds {len(raster.subdatasets)} rasters, which are named {', '.join(raster.subdatasets[:12])}"
+            raise RasterError(
+                f"{path} {held if raster.subdatasets else 'has no band'}; expected one. Name the one you mean, or "
+                "several that have a band each."
+            )
         if len(set(raster.dtypes)) != 1:
             raise RasterError(
                 f"{path}: its bands are {', '.join(raster.dtypes)}; expected one type for all bands. Convert it, "
@@ -143,7 +132,7 @@ class RasterReader:
 
     def read(  # noqa: PLR0913  each may be left out
         self,
-        path: Path,
+        path: str | Path,
         window: Window | None = None,
         *,
         bands: Sequence[int] | None = None,
@@ -184,11 +173,11 @@ class RasterReader:
         except (RasterioError, OSError) as error:
             raise RasterError(f"{path}: {window} cannot be read, the file may be cut short: {error}") from error
 
-    def _open(self, path: Path) -> Any:
+    def _open(self, path: str | Path) -> Any:
         """Return the open raster of this thread."""
         return self._kept(os.fspath(path), lambda: _open_raster(path))
 
-    def _open_on(self, path: Path, grid: Grid) -> Any:
+    def _open_on(self, path: str | Path, grid: Grid) -> Any:
         """Return the open raster of this thread as it lies on another grid."""
         return self._kept((os.fspath(path), grid), lambda: _open_warped(self._open(path), grid))
 
@@ -203,12 +192,6 @@ class RasterReader:
                 files.popitem(last=False)[1].close()
         files.move_to_end(key)
         return files[key]
-
-    def close(self) -> None:
-        """Close the files that this thread has open."""
-        for raster in getattr(self._local, "files", {}).values():
-            raster.close()
-        self._local.files = OrderedDict()
 
 
 def read_image(source: Path | bytes, *, size: int | None = None) -> tuple[Pixels, tuple[int, int]]:
@@ -243,13 +226,13 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def _open_raster(path: Path) -> Any:
+def _open_raster(path: str | Path) -> Any:
     """Open a raster to read."""
-    name = require_file(path, "raster")
     try:
         with without_warnings():
-            return rasterio.open(name)
+            return rasterio.open(gdal_name(path))
     except (RasterioError, OSError) as error:
+        require_file(path, "raster")
         raise RasterError(f"{path} cannot be read as a raster: {error}") from error
 
 
@@ -291,44 +274,8 @@ def burn(shapes: Sequence[tuple[Any, int]], window: Window) -> npt.NDArray[np.in
     )
 
 
-def same_grid(first: Grid, second: Grid) -> bool:
-    """Whether two rasters have the same pixels: size and CRS, and corners that agree to a thousandth of a pixel."""
-    if (first.height, first.width) != (second.height, second.width) or first.crs != second.crs:
-        return False
-    rows, columns = _corners(first)
-    other_rows, other_columns = first.to_pixels(*second.to_map(rows, columns))
-    return bool(np.all(np.abs([other_rows - rows, other_columns - columns]) < 1e-3))
-
-
-def overlaps(first: Grid, second: Grid) -> bool:
-    """Whether any ground lies in both grids, as far as their bounding boxes tell."""
-    left, bottom, right, top = _bounds(first)
-    if first.crs != second.crs:
-        try:
-            left, bottom, right, top = rasterio.warp.transform_bounds(first.crs, second.crs, left, bottom, right, top)
-        except RasterioError:  # too far outside of what the other CRS is made for
-            return False
-    spans = [(left, right)]
-    if right < left:  # across the antimeridian, where degrees start again
-        spans = [(left, right + 360), (left - 360, right)]
-    other_left, other_bottom, other_right, other_top = _bounds(second)
-    high = bottom < other_top and top > other_bottom
-    return high and any(begin < other_right and end > other_left for begin, end in spans)
-
-
-def _bounds(grid: Grid) -> tuple[float, float, float, float]:
-    """Return least x, least y, greatest x and greatest y of a grid."""
-    x, y = grid.to_map(*_corners(grid))
-    return x.min(), y.min(), x.max(), y.max()
-
-
-def _corners(grid: Grid) -> tuple[Pixels, Pixels]:
-    """Return rows and columns of the four corners."""
-    return np.array([0, 0, grid.height, grid.height]), np.array([0, grid.width, 0, grid.width])
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: str | Path) -> Iterator[Any]:
     """Open a raster for a while; what goes wrong meanwhile names the file."""
     raster = _open_raster(path)
     try:

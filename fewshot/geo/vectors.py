@@ -13,8 +13,8 @@ import pyogrio.errors
 import shapely
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
+from fewshot.geo.grid import Grid
 from fewshot.geo.names import gdal_name, require_file
-from fewshot.geo.rasters import Grid
 from fewshot.geo.windows import IntArray
 
 VECTOR_ENDINGS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml", ".zip"}

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from fewshot.errors import RasterError
 
 IntArray = npt.NDArray[np.int64]
-Pixels = npt.NDArray[Any]
 
 
 class Window(NamedTuple):
@@ -102,29 +101,18 @@ class WindowGrid(Sequence[Window]):
         height, width = min(self.size, self.height), min(self.size, self.width)
         return Window(int(self.rows[row]), int(self.columns[column]), height, width)
 
-    def touching(self, area: Window) -> IntArray:
-        """Return the numbers of the windows that share a pixel with `area`, in order."""
-        rows = _touching(self.rows, min(self.size, self.height), area.row, area.height)
-        columns = _touching(self.columns, min(self.size, self.width), area.column, area.width)
-        return np.asarray((rows[:, None] * len(self.columns) + columns).ravel(), np.int64)
-
-    def weights(self, index: int) -> npt.NDArray[np.float32]:
-        """Return the blending weights [H, W] of a window's pixels.
-
-        A weight falls smoothly to nearly nothing where the window ends inside the scene. Over all windows the weights
-        of a pixel sum to one, whatever the overlap, so blended values are plain sums, in any block of the scene.
-        """
-        row, column = divmod(index % len(self), len(self.columns))
-        return np.outer(self.row_weights[row], self.column_weights[column]).astype(np.float32)
-
     @functools.cached_property
     def row_weights(self) -> npt.NDArray[np.float64]:
-        """Weights [rows of windows, H] of each row of windows, down a window; they sum to one at every row."""
+        """Blending weights [rows of windows, H] of each row of windows, down a window.
+
+        A weight falls smoothly to nearly nothing where the window ends inside the scene. Weights down times weights
+        across sum to one at every pixel, whatever the overlap, so blended values are plain sums, in any block.
+        """
         return _weights(self.rows, min(self.size, self.height), self.height, self.overlap)
 
     @functools.cached_property
     def column_weights(self) -> npt.NDArray[np.float64]:
-        """Weights [columns of windows, W] of each column of windows, across a window; as those of the rows."""
+        """Weights [columns of windows, W] of each column of windows, across a window; as `row_weights`."""
         return _weights(self.columns, min(self.size, self.width), self.width, self.overlap)
 
 
@@ -134,17 +122,8 @@ def _starts(length: int, size: int, stride: int) -> IntArray:
     return np.append(np.arange(0, last, stride, dtype=np.int64), last)
 
 
-def _touching(starts: IntArray, size: int, first: int, length: int) -> IntArray:
-    """Return which windows along one axis reach into `length` pixels from `first` on."""
-    begin = np.searchsorted(starts, first - size, side="right")
-    return np.arange(begin, np.searchsorted(starts, first + length, side="left"))
-
-
 def _weights(starts: IntArray, size: int, length: int, overlap: int) -> npt.NDArray[np.float64]:
-    """Return weights [windows, size] along one axis that sum to one at every pixel.
-
-    Weights along rows times weights along columns then sum to one over the scene.
-    """
+    """Return weights [windows, size] along one axis that sum to one at every pixel."""
     to_edge = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
     ramp = max(1, min(overlap, size / 2))
     raised = np.sin(0.5 * np.pi * np.minimum(1, to_edge / ramp)) ** 2
@@ -177,24 +156,6 @@ def around(rows: npt.ArrayLike, columns: npt.ArrayLike, size: int, scene: tuple[
         for place, length in zip((rows, columns), scene, strict=True)
     )
     return first, second
-
-
-def padded(pixels: Pixels, valid: npt.NDArray[np.bool_], size: int) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """Make what was read of a small scene as large as a window.
-
-    Args:
-        pixels: [H, W, bands].
-        valid: [H, W] or [H, W, bands].
-        size: Rows and columns to reach; larger arrays stay as they are.
-
-    Returns:
-        Pixels mirrored to the right and below to [size, size, bands], however small they were, and where they are
-        valid: nowhere in the added part.
-    """
-    rows, columns = (max(0, size - length) for length in pixels.shape[:2])
-    added = [(0, rows), (0, columns)]
-    mirrored = np.pad(pixels, [*added, *[(0, 0)] * (pixels.ndim - 2)], mode="symmetric")
-    return mirrored, np.pad(valid, [*added, *[(0, 0)] * (valid.ndim - 2)])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
 from fewshot.files import write_whole
-from fewshot.geo.rasters import Grid, without_warnings
+from fewshot.geo.grid import Grid
+from fewshot.geo.rasters import without_warnings
 from fewshot.geo.windows import Window
 
 BLOCK = 512

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from fewshot.data.images import decode_gray, decode_rgb
 from fewshot.errors import ArtifactError, DamagedDataError, DataNotFoundError, FewshotError, ManifestError, RecipeError
-from fewshot.exported.adapted import AdaptedModel, Card, Predictor
+from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.card import Card
+from fewshot.exported.predictor import Predictor
 from fewshot.geo.landcover import ClassTable, LandClass
 from fewshot.geo.rasters import read_image
 
@@ -65,7 +67,7 @@ class PictureReport:
     @property
     def chosen(self) -> npt.NDArray[np.int64]:
         """Return the most probable class [m]."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
     @property
     def accuracy(self) -> float | None:
@@ -98,6 +100,10 @@ class PictureReport:
 def classify_pictures(predictor: Predictor, request: PictureRequest) -> PictureReport:
     """Adapt to the labelled pictures, or take a model adapted before, and classify the others.
 
+    Args:
+        predictor: The model.
+        request: Which pictures.
+
     Raises:
         DataNotFoundError: if a folder is missing or empty.
         DamagedDataError: if a picture cannot be read or does not fit the model.
@@ -108,21 +114,26 @@ def classify_pictures(predictor: Predictor, request: PictureRequest) -> PictureR
     if card.output != "patch":
         raise ArtifactError(f"{card.title!r} labels every pixel of a scene; use it with `fewshot map`.")
     if request.support is not None:
-        model = adapt_to(predictor, card, request.support, request.steps)
+        model = adapt_to_pictures(predictor, card, request.support, request.steps)
     else:
-        model = AdaptedModel.load(request.adapted or Path())
-        model.require_model(card, where=str(request.adapted))
+        model = AdaptedModel.load(request.adapted or Path(), card)
     if request.save_adapted is not None:
         model.save(request.save_adapted)
     paths = find_pictures(request.query)
-    answer = predictor.predict(model, read_pictures(paths, card))
+    answer = predictor.predict(model.adapted, read_pictures(paths, card))
     names = model.table.names
     truth = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in paths], np.int64)
-    return PictureReport(tuple(paths), names, np.asarray(answer.probabilities), truth, model.support_loss)
+    return PictureReport(tuple(paths), names, answer.probabilities, truth, model.adapted.support_loss)
 
 
-def adapt_to(predictor: Predictor, card: Card, support: Path, steps: int | None) -> AdaptedModel:
+def adapt_to_pictures(predictor: Predictor, card: Card, support: Path, steps: int | None) -> AdaptedModel:
     """Adapt a model to a folder of folders, whose names are the classes.
+
+    Args:
+        predictor: The model.
+        card: Its card.
+        support: The folder.
+        steps: Inner steps; the model's own number if None.
 
     Raises:
         DataNotFoundError: if there are not two classes with pictures.
@@ -145,10 +156,8 @@ def adapt_to(predictor: Predictor, card: Card, support: Path, steps: int | None)
     paths = [path for pictures in found.values() for path in pictures]
     labels = np.repeat([names.index(name) for name in found], [len(pictures) for pictures in found.values()])
     adapted = predictor.adapt(read_pictures(paths, card), labels.astype(np.int32), steps=steps)
-    before, after = (float(value) for value in adapted.support_loss)
     table = ClassTable(support.name, tuple(LandClass(name, (number,)) for number, name in enumerate(names, start=1)))
-    vector = np.array(adapted.vector, np.float32)
-    return AdaptedModel(vector, table, tuple(range(1, len(names) + 1)), (before, after), card.adapted.fingerprint)
+    return AdaptedModel(adapted, table, tuple(range(1, len(names) + 1)), card.adapted.fingerprint)
 
 
 def find_pictures(place: Path) -> list[Path]:

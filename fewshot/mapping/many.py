@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fewshot.errors import ArtifactError, DataNotFoundError, FewshotError, ManifestError
-from fewshot.mapping.predict.work import WorkFolder
+from fewshot.geo.names import from_folder
+from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.support.examples import LabelPlan
@@ -100,7 +101,7 @@ def _request(row: dict[str, str], folder: Path, to: Path, common: MapRequest) ->
     """Return the request of one region."""
     if common.labels is None:
         raise ManifestError("regions are mapped with labels of their own")
-    scenes = tuple(str(folder / part.strip()) for part in row["scene"].split(";") if part.strip())
+    scenes = tuple(from_folder(part.strip(), folder) for part in row["scene"].split(";") if part.strip())
     named = row.get("bands", "").replace(";", ",")
     labels: LabelPlan = replace(
         common.labels,
@@ -146,7 +147,7 @@ def map_many(
 
 
 def _interrupted(request: MapRequest) -> bool:
-    return WorkFolder(request.to).path.is_dir()
+    return Checkpoint(request.to).path.is_dir()
 
 
 def write_table(path: Path, results: Sequence[RegionResult]) -> None:

@@ -1,23 +1,23 @@
 """The mapping job, top to bottom: a scene and a few labels in, a land-cover map out."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fewshot.errors import ArtifactError, FewshotError
-from fewshot.exported.adapted import AdaptedModel, Card, Predictor
-from fewshot.mapping.predict.arrivals import Arrivals
-from fewshot.mapping.predict.blend import Block, Parts, assemble
-from fewshot.mapping.predict.groups import Job
+from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.card import Card
+from fewshot.exported.predictor import Predictor
+from fewshot.geo.labels import require_georeference
+from fewshot.geo.scene import Scene
+from fewshot.mapping.predict.blend import assemble
+from fewshot.mapping.predict.checkpoint import Checkpoint
+from fewshot.mapping.predict.finished import FinishedGroups
+from fewshot.mapping.predict.groups import Engine, MapPlan
 from fewshot.mapping.predict.layout import plan_windows
-from fewshot.mapping.predict.pipeline import Engine
-from fewshot.mapping.predict.work import WorkFolder
-from fewshot.mapping.product.accuracy import Accuracy, assess
+from fewshot.mapping.predict.parts import Block, Parts
 from fewshot.mapping.product.drawing import draw_map, prepare_drawing
 from fewshot.mapping.product.outputs import (
     Outputs,
@@ -31,12 +31,19 @@ from fewshot.mapping.product.outputs import (
     write_rasters,
     write_style,
 )
-from fewshot.mapping.product.report import MapReport, describe_map, map_tags, scene_notes
-from fewshot.mapping.product.validation import Validation, open_validation
+from fewshot.mapping.product.report import (
+    MapReport,
+    describe_labels,
+    describe_map,
+    map_tags,
+    scene_notes,
+    write_report,
+)
+from fewshot.mapping.product.validation import MapValidation, choose_validation
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Scene, open_scene
-from fewshot.mapping.support.adaptation import Learned, learn
-from fewshot.mapping.support.examples import Examples
+from fewshot.mapping.scene import open_scene
+from fewshot.mapping.support.adaptation import adapt_to, read_labels
+from fewshot.mapping.support.examples import UsedLabels
 
 Progress = Callable[[int, int], None]
 
@@ -65,52 +72,49 @@ def map_region(
     card = predictor.card()
     require_inductive(card)
     scene = open_scene(request.scenes, card, bands=request.bands, scale=request.scale)
-    names, work = Outputs(request.to), WorkFolder(request.to)
-    work.open(resume=request.resume)
+    if request.labels is not None:
+        require_georeference(scene.info, "scene")
+    names, checkpoint = Outputs(request.to), Checkpoint(request.to)
+    checkpoint.open(resume=request.resume)
     try:
         # The labels become a support set, and the model adapts to it.
-        learned = learn(predictor, scene, request, work)
-        job = make_job(scene, card, learned.model, request)
-        work.claim(describe_job(job, learned.model))
-        validation = make_validation(scene, card, request, learned)
-
-        made = names.in_folder(work.path)
-        labels = "" if learned.examples is None else f" from {len(learned.examples)} labelled places"
-        title = request.title or f"Land cover{labels}"
+        model, used = adapt_model(predictor, scene, request, checkpoint)
+        plan = plan_map(scene, card, model, request)
+        checkpoint.claim(plan.describe())
+        validation = choose_validation(plan, used, request.check)
 
         # Every window is predicted once; finished groups of windows are kept on the disk. Behind, another thread puts
         # them together to rasters, and compares these with labels that the model was not shown.
-        arrivals = Arrivals(work.finished())
-
-        def assembled() -> Iterator[Block]:
-            return (assemble(job, group, work.load) for group in arrivals.in_order(len(job.layout)))
+        made, finished = names.in_folder(checkpoint.path), FinishedGroups(checkpoint.finished())
+        title = request.title or f"Land cover{f' from {len(used.examples)} labelled places' if used else ''}"
 
         def write() -> Summary:
-            return write_map(job, assembled(), made, learned, validation, map_tags(job, card), title)
+            blocks = (assemble(plan, group, checkpoint.load) for group in finished.in_order(len(plan.layout)))
+            return write_map(plan, card, blocks, made, validation, title)
 
-        with arrivals.followed_by(write) as writing:
-            predict_all(job, engine, work, arrivals, progress)
+        with finished.followed_by(write) as writing:
+            predict_all(plan, engine, checkpoint, finished, progress)
         summary = writing.result()
-        accuracy, notes = judge(validation, summary, learned)
-        notes = (*learned.notes, *scene_notes(scene), *notes)
+        accuracy, notes = validation.assess(summary.areas, model.table.names) if validation else (None, ())
+        notes = (*(used.notes if used else ()), *scene_notes(scene), *notes)
 
         # The report, then all files get their names, the map last.
         seconds = time.monotonic() - began
-        said = describe_map(request, card, job, learned, summary)
+        labels = describe_labels(used, model.table.names) if used else {"adapted_before": str(request.adapted)}
+        said = describe_map(plan, card, labels, summary)
         said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
-        write_json(made.report, said)
+        write_report(made.report, said)
         if request.save_adapted is not None:
-            learned.model.save(request.save_adapted)
+            model.save(request.save_adapted)
         files = publish(made, names)
     except FewshotError as error:
-        say_what_is_kept(error, work)
+        checkpoint.explain(error)
         raise
     except OSError as error:
-        raise work.cannot_write(error) from error
-    work.remove()
-    table, total = learned.model.table, summary.pixels.sum()
-    shares = dict(zip(table.names, (summary.pixels / total).tolist(), strict=True))
-    return MapReport(tuple(files), table, shares, learned.model.support_loss, accuracy, notes, seconds)
+        raise checkpoint.cannot_write(error) from error
+    checkpoint.remove()
+    shares = dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True))
+    return MapReport(tuple(files), model.table, shares, model.adapted.support_loss, accuracy, notes, seconds)
 
 
 def require_inductive(card: Card) -> None:
@@ -126,123 +130,112 @@ def require_inductive(card: Card) -> None:
         )
 
 
-def make_job(scene: Scene, card: Card, model: AdaptedModel, request: MapRequest) -> Job:
-    """Put together what the prediction of a group depends on."""
+def adapt_model(
+    predictor: Predictor, scene: Scene, request: MapRequest, checkpoint: Checkpoint
+) -> tuple[AdaptedModel, UsedLabels | None]:
+    """Adapt the model to the labels, or take one that was adapted before.
+
+    Args:
+        predictor: The model.
+        scene: That the labels lie in.
+        request: Which labels, and what is done with them.
+        checkpoint: Keeps the adapted model, so that a resumed map goes on with the very same.
+
+    Raises:
+        FewshotError: if the labels or the model cannot be used.
+    """
+    card = predictor.card()
+    if request.labels is not None:
+        support, table, used = read_labels(scene, card, request.labels, request.classes)
+        if request.resume and checkpoint.adapted.exists():
+            return AdaptedModel.load(checkpoint.adapted, card), used
+        model = adapt_to(predictor, support, table, steps=request.steps)
+        model.save(checkpoint.adapted)
+        return model, used
+    model = AdaptedModel.load(request.adapted or Path(), card)
+    scene.check_units()
+    return model, None
+
+
+def plan_map(scene: Scene, card: Card, model: AdaptedModel, request: MapRequest) -> MapPlan:
+    """Put together what the prediction of a group depends on.
+
+    Args:
+        scene: To map.
+        card: Of the model.
+        model: Adapted.
+        request: Which windows, and whether probabilities are kept.
+
+    Raises:
+        RecipeError: if the windows do not fit the model.
+        RasterError: if the scene has no pixel, or the model reads no squares.
+    """
     size = (scene.grid.height, scene.grid.width)
-    layout = plan_windows(card, size, request.windows, classes=model.classes)
-    nodata = 255 if 0 in model.values else 0
-    return Job(scene, layout, model.vector, model.values, nodata, request.probabilities)
+    layout = plan_windows(card, size, request.windows, classes=len(model.values))
+    return MapPlan(scene, layout, model, request.probabilities)
 
 
-def describe_job(job: Job, model: AdaptedModel) -> dict[str, Any]:
-    """Return what the pixels of the map depend on, to know it again."""
-    return {
-        "scene": job.scene.files(),
-        "bands": list(job.scene.match.numbers),
-        "scales": [[band.scale, band.offset] for band in job.scene.match.bands],
-        "windows": job.layout.describe(),
-        "adapted": hashlib.sha256(job.vector.tobytes()).hexdigest(),
-        "model": model.fingerprint,
-        "classes": dict(zip(model.table.names, job.values, strict=True)),
-        "nodata": job.nodata,
-        "probabilities": job.all_probabilities,
-    }
+def predict_all(
+    plan: MapPlan, engine: Engine, checkpoint: Checkpoint, finished: FinishedGroups, progress: Progress | None
+) -> None:
+    """Predict the groups that are not finished yet.
 
+    Args:
+        plan: What to predict.
+        engine: Predicts.
+        checkpoint: Keeps each group.
+        finished: Is told of each group.
+        progress: Called with the groups that are finished and all there are.
 
-def predict_all(job: Job, engine: Engine, work: WorkFolder, arrivals: Arrivals, progress: Progress | None) -> None:
-    """Predict the groups that are not finished yet."""
+    Raises:
+        FewshotError: what the model raises, and if a group cannot be kept.
+    """
     show = progress or (lambda done, total: None)
-    show(len(arrivals), len(job.layout))
+    show(len(finished), len(plan.layout))
 
     def save(group: int, parts: Parts) -> None:
-        work.save(group, parts)
-        arrivals.add(group)
-        show(len(arrivals), len(job.layout))
+        checkpoint.save(group, parts)
+        finished.add(group)
+        show(len(finished), len(plan.layout))
 
-    engine(job, [group for group in range(len(job.layout)) if group not in arrivals], save)
-
-
-def make_validation(scene: Scene, card: Card, request: MapRequest, learned: Learned) -> Validation | None:
-    """Return the labels to compare the map with, if there are any."""
-    table = learned.model.table
-    if request.check is not None:
-        return open_validation(scene, request.check, table, Examples.none(), apart=1)
-    plan, support = request.labels, learned.examples
-    if plan is None or support is None:
-        return None
-    if learned.split is not None:
-        kept = learned.split
-        return Validation(len(table.names), support, kept.apart, examples=kept.validation)
-    shown = plan.radius + 1 if card.output == "pixel" else 1
-    return open_validation(scene, plan, table, support, apart=plan.apart or shown)
+    engine(plan, [group for group in range(len(plan.layout)) if group not in finished], save)
 
 
-def write_map(  # noqa: PLR0913  what the files of a map are made of
-    job: Job,
-    blocks: Iterator[Block],
-    made: Outputs,
-    learned: Learned,
-    validation: Validation | None,
-    tags: dict[str, str],
-    title: str,
+def write_map(
+    plan: MapPlan, card: Card, blocks: Iterator[Block], made: Outputs, validation: MapValidation | None, title: str
 ) -> Summary:
-    """Write rasters, names, style and picture to the work folder.
+    """Write rasters, names, style and picture, and compare the blocks with the labels to validate with.
+
+    Args:
+        plan: Of the map.
+        card: Of the model.
+        blocks: All of the map.
+        made: Files to write, in the checkpoint's folder.
+        validation: Counts each block.
+        title: Of the picture.
 
     Raises:
         RasterError: if a file cannot be written, or the map has no pixel with data.
     """
     prepare_drawing()
-    table, grid = learned.model.table, job.scene.grid
+    table, grid, values = plan.model.table, plan.scene.grid, plan.values
     index = np.full(256, -1, np.int16)
-    index[list(job.values)] = np.arange(len(job.values))
-    summary = start_summary(grid, len(job.values), job.nodata)
+    index[list(values)] = np.arange(len(values))
+    summary = start_summary(grid, len(values), plan.nodata)
 
     def look(block: Block) -> None:
-        summarise(summary, block, index, grid)
+        summarise(summary, block, index)
         if validation is not None:
             validation.add(block, index)
 
     def draw() -> None:
-        require_data(summary, job.scene.info.path)
-        draw_map(made.picture, summary, grid, table, job.values, title=title)
+        require_data(summary, plan.scene.info.path)
+        draw_map(made.picture, summary, grid, table, values, title=title)
 
-    styles = raster_styles(made, table, job.values, job.nodata, tags)
-    if not job.all_probabilities:
+    styles = raster_styles(made, table, values, plan.nodata, map_tags(plan, card, summary))
+    if not plan.all_probabilities:
         del styles[made.probabilities]
     write_rasters(blocks, made, grid, styles, look, draw)
-    write_names(made.names, table, job.values)
-    write_style(made.style, table, job.values)
+    write_names(made.names, table, values)
+    write_style(made.style, table, values)
     return summary
-
-
-def judge(validation: Validation | None, summary: Summary, learned: Learned) -> tuple[Accuracy | None, tuple[str, ...]]:
-    """Say how good the map is, where there are labels to compare it with."""
-    if validation is None:
-        return None, ()
-    near = f"{validation.near} validation labels lie too near to the support and do not count."
-    notes = (near,) if validation.near else ()
-    if not validation.confusion.sum():
-        return None, (*notes, "No validation label is left, so the accuracy is not known.")
-    accuracy = assess(validation.confusion, summary.areas, learned.model.table.names)
-    return accuracy, (*notes, *accuracy.notes)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a report.
-
-    Raises:
-        ArtifactError: if it cannot be written.
-    """
-    try:
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be written: {error}") from error
-
-
-def say_what_is_kept(error: FewshotError, work: WorkFolder) -> None:
-    """Add to an error's message how to go on where blocks are finished; where none are, nothing is kept."""
-    done = len(work.finished())
-    if not done:
-        work.remove()
-    elif "--resume" not in str(error):
-        error.args = (f"{str(error).rstrip('. ')}. {done} finished blocks are kept; go on with --resume.",)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fewshot.errors import RecipeError
+from fewshot.geo.names import local_file
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.product.outputs import Outputs
 from fewshot.mapping.support.examples import LabelPlan
@@ -67,7 +68,8 @@ class MapRequest:
         plans = [plan for plan in (self.labels, self.check) if plan is not None]
         named = [*self.scenes, self.adapted, self.classes, *(plan.path for plan in plans)]
         named += [plan.validation for plan in plans]
-        inputs = {Path(path).resolve() for path in named if path is not None}
+        files = [local_file(path) for path in named if path is not None]
+        inputs = {file.resolve() for file in files if file is not None}
         kept = [self.save_adapted] if self.save_adapted is not None else []
         for written in (*Outputs(self.to).all(), *kept):
             if written.resolve() in inputs:

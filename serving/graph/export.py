@@ -33,13 +33,13 @@ from fewshot.errors import ArtifactError, RecipeError
 from fewshot.exported.card import (
     CARD_NAME,
     EXTRA,
-    Accuracy,
-    Band,
     Card,
+    CardBand,
     ClassEntry,
     DataSource,
     InputSize,
     Limits,
+    MeasuredAccuracy,
     Rates,
 )
 from fewshot.meta import MetaLearner
@@ -196,7 +196,7 @@ def load_learner(folder: RunFolder, regions: RegionSet, settings: Sequence[str])
 
 
 def make_card(
-    recipe: Recipe, regions: RegionSet, learner: MetaLearner, limits: Limits, accuracy: Accuracy | None
+    recipe: Recipe, regions: RegionSet, learner: MetaLearner, limits: Limits, accuracy: MeasuredAccuracy | None
 ) -> Card:
     """Describe a run, its signatures apart."""
     manifest = read_manifest(regions.manifest) if regions.manifest else None
@@ -230,7 +230,7 @@ def make_card(
     )
 
 
-def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None) -> tuple[tuple[Band, ...], Any]:
+def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None) -> tuple[tuple[CardBand, ...], Any]:
     """Return the bands as clients send them, and the type of their values.
 
     Raises:
@@ -238,15 +238,15 @@ def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None
     """
     count, source = regions.store.shape[-1], recipe.data.source
     if source in ("omniglot", "omniglot_tfds"):  # the network reads ink, pictures hold black ink on white
-        return (Band("grey", -1 / 255, 1.0, "1 ink, 0 paper", "uint8, 0 black ink, 255 white paper"),), "uint8"
+        return (CardBand("grey", -1 / 255, 1.0, "1 ink, 0 paper", "uint8, 0 black ink, 255 white paper"),), "uint8"
     if source == "class_folders":
         names = {1: ("grey",), 3: ("red", "green", "blue")}.get(count) or [f"band {i + 1}" for i in range(count)]
         if not recipe.data.scale:
-            return tuple(Band(name, 1 / 255, 0.0, "brightness 0-1", "uint8, 0-255") for name in names), "uint8"
-        return tuple(Band(name, recipe.data.scale, 0.0, "value x scale") for name in names), "float32"
+            return tuple(CardBand(name, 1 / 255, 0.0, "brightness 0-1", "uint8, 0-255") for name in names), "uint8"
+        return tuple(CardBand(name, recipe.data.scale, 0.0, "value x scale") for name in names), "float32"
     if source == "synthetic":
         unit = "simulated reflectance"
-        return tuple(Band(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count)), "float32"
+        return tuple(CardBand(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count)), "float32"
     # Stores of some bands of many, or of a user's own, name them; the others have all bands of their data.
     wanted = tuple(getattr(regions.store, "bands", ())) or (manifest.bands if manifest else ())
     if len(wanted) != count:
@@ -255,7 +255,7 @@ def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None
             f"({', '.join(band.name for band in wanted)}); name the data of the run with --data."
         )
     bands = [
-        Band(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength, band.nodata)
+        CardBand(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength, band.nodata)
         for band in wanted
     ]
     return tuple(bands), "uint8" if all(band.stored == "uint8" for band in wanted) else "float32"
@@ -315,7 +315,7 @@ def describe_data(recipe: Recipe, regions: RegionSet, manifest: Manifest | None)
     return DataSource(name, "not known to the program: that of your own data")
 
 
-def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> Accuracy | None:
+def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> MeasuredAccuracy | None:
     """Read what an evaluation of the run measured.
 
     Args:
@@ -349,9 +349,9 @@ def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> Accur
     return None
 
 
-def _accuracy(report: Mapping[str, Any]) -> Accuracy:
+def _accuracy(report: Mapping[str, Any]) -> MeasuredAccuracy:
     figure = report["accuracy"]
-    return Accuracy(
+    return MeasuredAccuracy(
         mean=float(figure["mean"]),
         ci95=float(figure["ci95"]),
         tasks=int(report["tasks"]),

@@ -9,10 +9,17 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from fewshot.data.sources.scenes import SceneFiles
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
+from fewshot.geo.labels import LabelFiles
 from fewshot.geo.writing import write_raster
 
 Write = Callable[..., SceneFiles]
+
+
+def path_of(files: SceneFiles) -> Path:
+    """The only file of a scene."""
+    (source,) = files.sources
+    return Path(source)
 
 
 def grid_of(height: int, width: int, *, corner: tuple[float, float] = (500000, 5000000)) -> Grid:
@@ -40,6 +47,6 @@ def write_scene(tmp_path: Path) -> Write:
         grid = grid_of(*ids.shape, corner=corner)
         write_raster(tmp_path / f"{name}.tif", pixels, grid, names=("B4", "B3")[: pixels.shape[2]], nodata=nodata)
         write_raster(tmp_path / f"{name}_lc.tif", ids.astype(np.uint8), grid)
-        return SceneFiles(name, tmp_path / f"{name}.tif", tmp_path / f"{name}_lc.tif")
+        return SceneFiles(name, tmp_path / f"{name}.tif", LabelFiles(tmp_path / f"{name}_lc.tif"))
 
     return write

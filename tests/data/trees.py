@@ -9,7 +9,7 @@ from PIL import Image
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 
 IGBP = {"Forests": 4, "Shrubland": 6, "Grassland": 10, "Croplands": 12, "Urban_Build-up": 13, "Water": 17}

@@ -14,7 +14,7 @@ from PIL import Image
 from fewshot.data.earth.region import simulate_region
 from fewshot.demo import mapping as demo
 from fewshot.geo.landcover import IGBP
-from tests.mapping.fakes import PIXEL, FakeBand, FakePredictor
+from tests.mapping.fakes import PIXEL, FakePredictor, band
 
 
 def test_points_are_drawn_of_every_class() -> None:
@@ -30,7 +30,7 @@ def test_points_are_drawn_of_every_class() -> None:
 
 def test_a_simulated_region_is_mapped_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "SIDE", 128)
-    card = replace(PIXEL, bands=tuple(FakeBand(name) for name in ("B2", "B3", "B4", "B8")))
+    card = replace(PIXEL, bands=tuple(band(name) for name in ("B2", "B3", "B4", "B8")))
     report, picture = demo.demo_map(FakePredictor(card), tmp_path)
     points = geopandas.read_file(tmp_path / "map" / "labels.gpkg")
     with rasterio.open(tmp_path / "map" / "reference.tif") as reference, rasterio.open(report.files[-1]) as mapped:

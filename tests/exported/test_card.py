@@ -11,14 +11,14 @@ import pytest
 
 from fewshot.errors import ArtifactError
 from fewshot.exported.card import (
-    Accuracy,
     AdaptedLayout,
-    Band,
     Card,
+    CardBand,
     ClassEntry,
     DataSource,
     InputSize,
     Limits,
+    MeasuredAccuracy,
     Rates,
     SignatureNote,
     TensorNote,
@@ -28,7 +28,7 @@ from fewshot.exported.card import (
 
 CARD = Card(
     title="Land cover – ten classes",
-    bands=(Band("B4", 1e-4, -0.1, "reflectance", "uint16", 665.0), Band("B3")),
+    bands=(CardBand("B4", 1e-4, -0.1, "reflectance", "uint16", 665.0), CardBand("B3")),
     value_type="float32",
     size=InputSize(32, 64),
     output="patch",
@@ -43,7 +43,7 @@ CARD = Card(
     data=DataSource("SEN12MS", "CC BY 4.0"),
     recipe={"network": {"kind": "conv4"}},
     adapted=AdaptedLayout(10, 3, 12345),
-    accuracy=Accuracy(0.65, 0.02, 600, 4, [2, 2, 1, 2], 3, "held-out regions"),
+    accuracy=MeasuredAccuracy(0.65, 0.02, 600, 4, [2, 2, 1, 2], 3, "held-out regions"),
     versions={"fewshot": "0.1.0"},
     signatures={
         "card": SignatureNote(
@@ -84,12 +84,12 @@ def test_whole_numbers_are_numbers() -> None:
     [
         ({"format": "other"}, "not the card of an exported model"),
         ({"format_version": 2}, "format version 2; this program reads 1"),
-        ({"steps": "three"}, "steps is 'three'"),
-        ({"steps": True}, "steps is True"),
-        ({"bands": {}}, "bands is {}"),
+        ({"steps": "three"}, "steps = 'three': expected a whole number"),
+        ({"steps": True}, "steps = True"),
+        ({"bands": {}}, "bands = {}"),
         ({"output": "cloud"}, "expected one of 'patch', 'pixel'"),
-        ({"limits": {"steps": None}}, "limits: steps is None"),
-        ({"size": {"rows": 3}}, "lacks 'columns'"),
+        ({"limits": {"steps": None}}, "limits.steps = None"),
+        ({"size": {"rows": 3}}, "size.columns is missing"),
     ],
 )
 def test_what_a_card_cannot_hold_is_named(change: dict[str, Any], message: str) -> None:

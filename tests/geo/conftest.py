@@ -7,7 +7,7 @@ import pytest
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 
 
 @pytest.fixture

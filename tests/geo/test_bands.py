@@ -7,8 +7,10 @@ import pytest
 from rasterio import Affine
 
 from fewshot.errors import RasterError
-from fewshot.geo.bands import Band, check_units, match_bands, own_bands, read_bands
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, Window, describe_raster
+from fewshot.geo.bands import Band, BandMatch, check_units, match_bands, own_bands, to_values
+from fewshot.geo.grid import Grid
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 
 Make = Callable[..., Grid]
@@ -32,6 +34,11 @@ def info(*names: str, dtype: str = "uint16", scales: tuple[float, ...] | None = 
 def test_bands_are_found_by_description(names: tuple[str, ...], numbers: tuple[int, ...]) -> None:
     match = match_bands(RGB, info(*names))
     assert (match.numbers, match.how) == (numbers, "description")
+
+
+def read_bands(found: RasterInfo, match: BandMatch, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Read a window of a file in the bands' units."""
+    return to_values(*RasterReader().read(found.path, window, bands=match.found), found, match)
 
 
 def test_b8_is_not_b8a_and_b1_is_not_b11() -> None:
@@ -86,7 +93,7 @@ def test_digital_numbers_become_reflectance(tmp_path: Path, make_grid: Make) -> 
     found = describe_raster(tmp_path / "x.tif")
     bands = (Band("B4", scale=1e-4, offset=-0.1), Band("B3"), Band("B2", scale=1e-4))
     match = match_bands(bands, found, missing="allow")
-    values, valid = read_bands(RasterReader(), found, match, Window(1, 0, 3, 4))
+    values, valid = read_bands(found, match, Window(1, 0, 3, 4))
     assert values.dtype == np.float32
     expected = np.stack([pixels[..., 1] * 1e-4 - 0.1, np.zeros((6, 5)), pixels[..., 0] * 1e-4], axis=-1)[1:4, :4]
     expected[0, 1, 2] = 0
@@ -99,7 +106,7 @@ def test_what_the_file_states_goes_before_the_band(tmp_path: Path, make_grid: Ma
     pixels = np.full((4, 4, 1), 500, np.uint16)
     write_raster(tmp_path / "x.tif", pixels, make_grid(4, 4), names=("B2",), scale=1e-3)
     found = describe_raster(tmp_path / "x.tif")
-    values, _ = read_bands(RasterReader(), found, match_bands((Band("B2", scale=1e-4),), found), Window(0, 0, 4, 4))
+    values, _ = read_bands(found, match_bands((Band("B2", scale=1e-4),), found), Window(0, 0, 4, 4))
     assert values[0, 0, 0] == pytest.approx(0.5)
 
 
@@ -110,9 +117,9 @@ def test_zero_is_data_unless_the_file_or_the_band_says_otherwise(tmp_path: Path,
     valid = {}
     for name in ("plain", "nine", "zero"):
         found = describe_raster(tmp_path / f"{name}.tif")
-        valid[name] = read_bands(RasterReader(), found, match_bands((Band("a"),), found), Window(0, 0, 4, 4))[1].all()
+        valid[name] = read_bands(found, match_bands((Band("a"),), found), Window(0, 0, 4, 4))[1].all()
         band = replace(Band("a"), nodata=0)
-        own = read_bands(RasterReader(), found, match_bands((band,), found), Window(0, 0, 4, 4))[1].all()
+        own = read_bands(found, match_bands((band,), found), Window(0, 0, 4, 4))[1].all()
         assert own == (name == "nine")  # the file's word goes first
     assert valid == {"plain": True, "nine": True, "zero": False}
 
@@ -157,9 +164,9 @@ def test_real_landsat_is_refused_unscaled_and_read_scaled(data_root: Path) -> No
     window = Window(40, 30, 64, 64)
     raw = match_bands(own_bands(found, scale=1.0), found)
     with pytest.raises(RasterError, match="landsat_leaf_on.tif, band 1.*say scale = 1e-4"):
-        check_units(*read_bands(RasterReader(), found, raw, window), found, raw)
+        check_units(*read_bands(found, raw, window), found, raw)
     scaled = match_bands(own_bands(found, scale=1e-4), found)
-    values, valid = read_bands(RasterReader(), found, scaled, window)
+    values, valid = read_bands(found, scaled, window)
     check_units(values, valid, found, scaled)
     assert valid.all()
     assert 0.0 < values[..., :7].min() < values[..., :7].max() < 1.1

@@ -8,12 +8,13 @@ import pytest
 import shapely
 
 from fewshot.errors import DamagedDataError, DataNotFoundError, ManifestError, RasterError, RecipeError
-from fewshot.geo.labels import CONTRADICTED, RasterLabels, VectorLabels, open_labels
+from fewshot.geo.grid import Grid
+from fewshot.geo.labels import CONTRADICTED, LabelFiles, RasterLabels, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, LandClass, class_table
 from fewshot.geo.points import groups_apart, labelled_points
-from fewshot.geo.rasters import Grid, RasterInfo, RasterReader, Window, describe_raster
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 from fewshot.geo.vectors import areas_holding, read_features, read_values
-from fewshot.geo.windows import blocks
+from fewshot.geo.windows import Window, blocks
 from fewshot.geo.writing import write_raster
 
 Make = Callable[..., Grid]
@@ -73,10 +74,10 @@ def test_points_lines_and_polygons_in_any_format_and_crs(
         found = np.full((20, 30), -1)
         for number, shape in enumerate(SHAPES):
             path = write_vectors(tmp_path / f"{number}.shp", [shape], scene.grid, crs=crs)
-            found = np.maximum(found, read_all(open_labels(RasterReader(), path, scene, TABLE), scene.grid))
+            found = np.maximum(found, read_all(open_labels(RasterReader(), LabelFiles(path), scene, TABLE), scene.grid))
     else:
         path = write_vectors(tmp_path / f"all.{ending}", SHAPES, scene.grid, crs=crs)
-        found = read_all(open_labels(RasterReader(), path, scene, TABLE), scene.grid)
+        found = read_all(open_labels(RasterReader(), LabelFiles(path), scene, TABLE), scene.grid)
     np.testing.assert_array_equal(found, expected_labels())
 
 
@@ -109,7 +110,7 @@ def test_a_point_labels_its_neighbourhood(tmp_path: Path, scene: RasterInfo) -> 
     path = write_vectors(
         tmp_path / "x.gpkg", [(shapely.Point(3.2, 0.7), 1), (shapely.Point(5.1, 2.2), "2")], scene.grid
     )
-    labels = read_all(open_labels(RasterReader(), path, scene, TABLE, radius=1), scene.grid)
+    labels = read_all(open_labels(RasterReader(), LabelFiles(path, radius=1), scene, TABLE), scene.grid)
     expected = np.full((20, 30), -1)
     expected[0:2, 2:5], expected[1:4, 4:7], expected[1, 4] = 0, 1, CONTRADICTED
     np.testing.assert_array_equal(labels, expected)
@@ -129,7 +130,7 @@ def test_the_summary_counts_what_became_of_each_feature(tmp_path: Path, scene: R
         (shapely.box(0, 15, 3, 18), "Forest"),  # partly on nodata
     ]
     path = write_vectors(tmp_path / "x.gpkg", shapes, scene.grid)
-    layer = open_labels(RasterReader(), path, scene, TABLE)
+    layer = open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
     tally = layer.tally()
     has_data = np.ones((20, 30), np.bool_)
     has_data[0, 0] = has_data[15] = False
@@ -148,17 +149,21 @@ def test_the_summary_counts_what_became_of_each_feature(tmp_path: Path, scene: R
 
 
 def test_a_class_with_one_example_is_named(tmp_path: Path, scene: RasterInfo) -> None:
-    layer = open_labels(RasterReader(), write_vectors(tmp_path / "x.gpkg", SHAPES, scene.grid), scene, TABLE)
+    layer = open_labels(
+        RasterReader(), LabelFiles(write_vectors(tmp_path / "x.gpkg", SHAPES, scene.grid)), scene, TABLE
+    )
     tally = layer.tally()
     whole = Window(0, 0, 20, 30)
     tally.add(whole, layer.read(whole), np.ones((20, 30), np.bool_))
     found = tally.summary()
-    assert (found.lone, found.absent) == (("Forest",), ())
+    assert found.lone == ("Forest",)
     assert found.lines() == (f"{layer.path}: only one example of Forest.",)
 
 
 def test_nothing_left_says_why(tmp_path: Path, scene: RasterInfo) -> None:
-    layer = open_labels(RasterReader(), write_vectors(tmp_path / "x.gpkg", SHAPES[:1], scene.grid), scene, TABLE)
+    layer = open_labels(
+        RasterReader(), LabelFiles(write_vectors(tmp_path / "x.gpkg", SHAPES[:1], scene.grid)), scene, TABLE
+    )
     tally = layer.tally()
     whole = Window(0, 0, 20, 30)
     tally.add(whole, layer.read(whole), np.zeros((20, 30), np.bool_))
@@ -170,7 +175,7 @@ def test_labels_outside_of_the_scene_are_refused(tmp_path: Path, scene: RasterIn
     elsewhere = make_grid(corner=(600000, 5000000))
     path = write_vectors(tmp_path / "x.gpkg", SHAPES, elsewhere)
     with pytest.raises(RasterError, match="none of the 3 features of .*x.gpkg lies in .*scene.tif. They span x 600032"):
-        open_labels(RasterReader(), path, scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
 
 
 @pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
@@ -178,19 +183,19 @@ def test_a_missing_crs_is_refused_with_the_remedy(tmp_path: Path, scene: RasterI
     bare = make_grid(crs=None)
     path = write_vectors(tmp_path / "x.shp", SHAPES[:1], bare)
     with pytest.raises(RasterError, match="x.shp names no CRS.*ogr2ogr -a_srs"):
-        open_labels(RasterReader(), path, scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
     write_raster(tmp_path / "bare.tif", np.ones((20, 30), np.uint8), bare)
     with pytest.raises(RasterError, match="the labels .*bare.tif names no CRS.*rio edit-info --crs"):
-        open_labels(RasterReader(), tmp_path / "bare.tif", scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(tmp_path / "bare.tif"), scene, TABLE)
     good = write_vectors(tmp_path / "x.gpkg", SHAPES, scene.grid)
     with pytest.raises(RasterError, match="the scene .*bare.tif names no CRS"):
-        open_labels(RasterReader(), good, describe_raster(tmp_path / "bare.tif"), TABLE)
+        open_labels(RasterReader(), LabelFiles(good), describe_raster(tmp_path / "bare.tif"), TABLE)
 
 
 def test_an_unknown_class_is_named(tmp_path: Path, scene: RasterInfo) -> None:
     path = write_vectors(tmp_path / "x.gpkg", [*SHAPES, (shapely.Point(1, 1), "Watre")], scene.grid)
     with pytest.raises(ManifestError, match="x.gpkg has class 'Watre'.*Did you mean 'Water'"):
-        open_labels(RasterReader(), path, scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
 
 
 def test_the_field_is_found_or_asked_for(tmp_path: Path, scene: RasterInfo) -> None:
@@ -200,13 +205,13 @@ def test_the_field_is_found_or_asked_for(tmp_path: Path, scene: RasterInfo) -> N
     path = tmp_path / "x.gpkg"
     frame.to_file(path)
     with pytest.raises(RecipeError, match="fields fid2, crop, code, none .*Name the one .*--label-field"):
-        open_labels(RasterReader(), path, scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
     frame.rename(columns={"crop": "Class"}).to_file(tmp_path / "capital.gpkg")
-    assert open_labels(RasterReader(), tmp_path / "capital.gpkg", scene, TABLE)
+    assert open_labels(RasterReader(), LabelFiles(tmp_path / "capital.gpkg"), scene, TABLE)
     with pytest.raises(RecipeError, match="expected 'kind'"):
-        open_labels(RasterReader(), path, scene, TABLE, label_field="kind")
-    by_name = read_all(open_labels(RasterReader(), path, scene, TABLE, label_field="crop"), scene.grid)
-    by_code = read_all(open_labels(RasterReader(), path, scene, TABLE, label_field="code"), scene.grid)
+        open_labels(RasterReader(), LabelFiles(path, "kind"), scene, TABLE)
+    by_name = read_all(open_labels(RasterReader(), LabelFiles(path, "crop"), scene, TABLE), scene.grid)
+    by_code = read_all(open_labels(RasterReader(), LabelFiles(path, "code"), scene, TABLE), scene.grid)
     assert (by_name[2, 3], by_name[3, 9], by_code[2, 3], by_code[3, 9]) == (0, 1, 1, 0)
     assert read_values(path, field="code") == (1, 2)
     assert read_values(path, field="crop") == ("Forest", "Water")
@@ -214,20 +219,20 @@ def test_the_field_is_found_or_asked_for(tmp_path: Path, scene: RasterInfo) -> N
 
 def test_what_is_no_vector_layer_says_so(tmp_path: Path, scene: RasterInfo) -> None:
     with pytest.raises(DataNotFoundError, match="there is no vector file"):
-        open_labels(RasterReader(), tmp_path / "x.gpkg", scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(tmp_path / "x.gpkg"), scene, TABLE)
     (tmp_path / "x.gpkg").write_bytes(b"no layer")
     with pytest.raises(DamagedDataError, match="x.gpkg cannot be read as vectors"):
-        open_labels(RasterReader(), tmp_path / "x.gpkg", scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(tmp_path / "x.gpkg"), scene, TABLE)
     path = write_vectors(tmp_path / "y.gpkg", SHAPES, scene.grid)
     geopandas.read_file(path).to_file(path, layer="more")
     with pytest.raises(DamagedDataError, match="y.gpkg has the layers y, more; expected one"):
-        open_labels(RasterReader(), path, scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
 
 
 def test_a_zipped_shapefile_is_read(tmp_path: Path, scene: RasterInfo) -> None:
     write_vectors(tmp_path / "x" / "x.shp", SHAPES[1:2], scene.grid)
     path = Path(shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path / "x"))
-    assert (read_all(open_labels(RasterReader(), path, scene, TABLE), scene.grid)[5:9, 10:15] == 1).all()
+    assert (read_all(open_labels(RasterReader(), LabelFiles(path), scene, TABLE), scene.grid)[5:9, 10:15] == 1).all()
 
 
 def test_a_self_crossing_polygon_is_mended(tmp_path: Path, scene: RasterInfo) -> None:
@@ -264,7 +269,7 @@ def test_labels_cross_the_antimeridian(tmp_path: Path, make_grid: Make, crs: str
 def test_a_class_raster_on_the_scenes_grid(tmp_path: Path, scene: RasterInfo) -> None:
     ids = np.random.default_rng(0).choice(np.array([0, 1, 2, 9], np.uint8), (20, 30))
     write_raster(tmp_path / "x.tif", ids, scene.grid, nodata=0)
-    layer = open_labels(RasterReader(), tmp_path / "x.tif", scene, TABLE)
+    layer = open_labels(RasterReader(), LabelFiles(tmp_path / "x.tif"), scene, TABLE)
     expected = np.array([-1, 0, 1] + [-1] * 7)[ids]
     np.testing.assert_array_equal(layer.read(Window(2, 3, 9, 11)), expected[2:11, 3:14])
     tally = layer.tally()
@@ -277,9 +282,9 @@ def test_a_class_raster_on_the_scenes_grid(tmp_path: Path, scene: RasterInfo) ->
 def test_zero_is_a_class_where_the_file_names_no_nodata(tmp_path: Path, scene: RasterInfo) -> None:
     write_raster(tmp_path / "x.tif", np.zeros((20, 30), np.uint8), scene.grid)
     zero = ClassTable("z", (LandClass("nought", (0,)),))
-    assert (read_all(open_labels(RasterReader(), tmp_path / "x.tif", scene, zero), scene.grid) == 0).all()
+    assert (read_all(open_labels(RasterReader(), LabelFiles(tmp_path / "x.tif"), scene, zero), scene.grid) == 0).all()
     with pytest.raises(ManifestError, match=r"x.tif, rows .*: 0 \(600 pixels\) stand for no class"):
-        read_all(open_labels(RasterReader(), tmp_path / "x.tif", scene, TABLE), scene.grid)
+        read_all(open_labels(RasterReader(), LabelFiles(tmp_path / "x.tif"), scene, TABLE), scene.grid)
 
 
 def test_a_class_raster_on_another_grid_is_laid_over_the_scene_and_noted(
@@ -287,7 +292,7 @@ def test_a_class_raster_on_another_grid_is_laid_over_the_scene_and_noted(
 ) -> None:
     ids = np.random.default_rng(0).integers(1, 3, (10, 15)).astype(np.uint8)
     write_raster(tmp_path / "x.tif", ids, make_grid(10, 15, pixel=(20, 20)))
-    layer = open_labels(RasterReader(), tmp_path / "x.tif", scene, TABLE)
+    layer = open_labels(RasterReader(), LabelFiles(tmp_path / "x.tif"), scene, TABLE)
     labels = read_all(layer, scene.grid)
     np.testing.assert_array_equal(labels, ids.repeat(2, 0).repeat(2, 1) - 1)
     tally = layer.tally()
@@ -298,9 +303,9 @@ def test_a_class_raster_on_another_grid_is_laid_over_the_scene_and_noted(
 def test_a_class_raster_that_does_not_fit_is_refused(tmp_path: Path, scene: RasterInfo, make_grid: Make) -> None:
     write_raster(tmp_path / "far.tif", np.ones((20, 30), np.uint8), make_grid(corner=(700000, 5000000)))
     with pytest.raises(RasterError, match="far.tif and .*scene.tif have no ground in common: x 700000 to 700300"):
-        open_labels(RasterReader(), tmp_path / "far.tif", scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(tmp_path / "far.tif"), scene, TABLE)
     with pytest.raises(RasterError, match="scene.tif has 2 bands; expected a class raster, of one band"):
-        open_labels(RasterReader(), scene.path, scene, TABLE)
+        open_labels(RasterReader(), LabelFiles(scene.path), scene, TABLE)
 
 
 def test_one_pixel_of_each_feature(tmp_path: Path, scene: RasterInfo) -> None:
@@ -317,13 +322,14 @@ def test_one_pixel_of_each_feature(tmp_path: Path, scene: RasterInfo) -> None:
     features = read_features(write_vectors(tmp_path / "x.gpkg", shapes, scene.grid), scene.grid, scene="s")
     has_data = np.ones((20, 30), np.bool_)
     has_data[19, 0] = False
-    found = labelled_points(features, TABLE, scene.grid, read_valid=lambda window: has_data[window.slices])
+    labelled = labelled_points(features, TABLE, scene.grid, read_valid=lambda window: has_data[window.slices])
+    found = labelled.examples
     placed = set(zip(found.rows.tolist(), found.columns.tolist(), found.labels.tolist(), strict=True))
     assert {(2, 3, 0), (1, 1, 1), (1, 8, 1)} < placed
     assert len(placed) == len(found.rows) == 6
     whole = read_all(VectorLabels(features, TABLE), scene.grid)
     assert (whole[found.rows, found.columns] == found.labels).all()
-    counts = found.summary
+    counts = labelled.summary
     assert (counts.on_nodata, counts.contradicting, counts.ignored, counts.outside) == (1, 1, 1, 0)
     assert counts.examples == {"Water": 2, "Forest": 4}
     with pytest.raises(RasterError, match="no label of .*x.gpkg is left that counts"):

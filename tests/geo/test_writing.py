@@ -6,7 +6,7 @@ import pytest
 import rasterio
 
 from fewshot.errors import RasterError
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.windows import blocks
 from fewshot.geo.writing import RasterStyle, category_names, raster_in_blocks, write_cog
 
@@ -56,7 +56,7 @@ from pathlib import Path
 import numpy as np
 from rasterio import Affine
 from fewshot.errors import RasterError
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import RasterStyle, raster_in_blocks, write_cog
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

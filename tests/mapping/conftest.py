@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.mapping.predict import layout
 from fewshot.mapping.predict.pipeline import run_here
 from fewshot.mapping.product.report import MapReport

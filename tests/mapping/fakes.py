@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,84 +14,41 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from fewshot.errors import ArtifactError
-from fewshot.geo.rasters import Grid
+from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.card import AdaptedLayout, Card, CardBand, DataSource, InputSize, Limits, Rates
+from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
+from fewshot.geo.grid import Grid
+from fewshot.geo.landcover import ClassTable, LandClass
 from fewshot.geo.writing import write_raster
 
 
-@dataclass(frozen=True)
-class FakeBand:
-    name: str
-    scale: float = 1e-4
-    offset: float = 0.0
-    unit: str = "reflectance"
-    wavelength: float | None = None
-    nodata: float | None = None
+def band(name: str, scale: float = 1e-4, offset: float = 0.0, unit: str = "reflectance") -> CardBand:
+    return CardBand(name, scale, offset, unit)
 
 
-@dataclass(frozen=True)
-class FakeClass:
-    name: str
-    colour: str | None = None
-    ids: tuple[int, ...] = ()
+PIXEL = Card(
+    title="nearest mean",
+    bands=(band("B4"), band("B8")),
+    value_type="float32",
+    size=InputSize(16, 16, free=True, smallest=4, largest=32, multiple_of=4),
+    output="pixel",
+    label_space="task",
+    classes=(),
+    head="prototype",
+    outputs=None,
+    steps=1,
+    limits=Limits(),
+    rates=Rates("constant", 0.1, 0.1, 0.1, 0.1),
+    transductive=False,
+    data=DataSource("made up"),
+    recipe={},
+    adapted=AdaptedLayout(1, 2, 77),
+)
+PATCH = replace(PIXEL, size=InputSize(8, 8, smallest=8, largest=8), output="patch")
 
 
-@dataclass(frozen=True)
-class FakeSize:
-    rows: int
-    columns: int
-    free: bool
-    smallest: int
-    largest: int
-    multiple_of: int
-
-
-@dataclass(frozen=True)
-class FakeLimits:
-    examples: int = 512
-    classes: int = 100
-
-
-@dataclass(frozen=True)
-class FakeLayout:
-    fingerprint: int = 77
-
-
-@dataclass(frozen=True)
-class FakeCard:
-    title: str = "nearest mean"
-    bands: tuple[FakeBand, ...] = (FakeBand("B4"), FakeBand("B8"))
-    value_type: str = "float32"
-    size: FakeSize = FakeSize(16, 16, True, 4, 32, 4)
-    output: str = "pixel"
-    label_space: str = "task"
-    classes: tuple[FakeClass, ...] = ()
-    limits: FakeLimits = FakeLimits()
-    transductive: bool = False
-    adapted: FakeLayout = FakeLayout()
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-
-PATCH = FakeCard(size=FakeSize(8, 8, False, 8, 8, 1), output="patch")
-PIXEL = FakeCard()
-
-
-@dataclass(frozen=True)
-class FakeAdapted:
-    vector: np.ndarray
-    classes: int
-    support_loss: tuple[float, float] = (2.0, 0.5)
-
-
-@dataclass(frozen=True)
-class FakeAnswer:
-    probabilities: np.ndarray
-    class_index: np.ndarray
-
-
-@dataclass
-class FakePredictor:
+@dataclass(eq=False)
+class FakePredictor(Predictor):
     """Nearest class mean of what the network reads: of each pixel, or of a patch's mean.
 
     Attributes:
@@ -102,33 +59,39 @@ class FakePredictor:
         edges: Whether it knows nothing at the edges of a window.
     """
 
-    described: FakeCard = PIXEL
+    described: Card = PIXEL
     calls: list[tuple[int, ...]] = field(default_factory=list)
     fail_after: int | None = None
     seconds: float = 0.0
     edges: bool = False
 
-    def card(self) -> FakeCard:
+    def read_card(self) -> Card:
         return self.described
 
-    def adapt(self, support_x: Any, support_y: Any, *, steps: int | None = None) -> FakeAdapted:
-        x, y = self.read(support_x), np.asarray(support_y)
+    def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        if signature == "adapt":
+            return self.fit(inputs["support_x"], inputs["support_y"])
+        return self.answer(inputs["adapted"], inputs["query_x"])
+
+    def fit(self, support_x: Array, y: Array) -> dict[str, Array]:
+        x = self.read(support_x)
         if self.described.output == "patch":
             x = x.mean(axis=(1, 2))
         count = len(self.described.classes) or int(y.max()) + 1
         # A class without an example is far away from everything.
         far = np.full(x.shape[-1], 9.0)
         means = [x[y == label].mean(axis=0) if (y == label).any() else far for label in range(count)]
-        return FakeAdapted(np.concatenate([[77.0], np.ravel(means)]).astype(np.float32), count)
+        vector = np.concatenate([[77.0], np.ravel(means)]).astype(np.float32)
+        return {"adapted": vector, "classes": np.array(count), "support_loss": np.array([2.0, 0.5])}
 
-    def predict(self, adapted: Any, query_x: Any) -> FakeAnswer:
+    def answer(self, vector: Array, query_x: Array) -> dict[str, Array]:
         if self.fail_after is not None and len(self.calls) >= self.fail_after:
             raise ArtifactError("the server is gone")
         self.calls.append(np.shape(query_x))
         time.sleep(self.seconds)
         x = self.read(query_x)
         assert np.isfinite(x).all()
-        means = np.asarray(adapted.vector)[1:].reshape(-1, x.shape[-1])
+        means = vector[1:].reshape(-1, x.shape[-1])
         if self.described.output == "patch":
             x = x.mean(axis=(1, 2))
         distance = ((x[..., np.newaxis, :] - means) ** 2).sum(axis=-1)
@@ -136,17 +99,18 @@ class FakePredictor:
         if self.edges:  # as a network that sees zeros beyond its window
             strength[:, :2] = strength[:, -2:] = strength[:, :, :2] = strength[:, :, -2:] = 1.0
         probabilities = (strength / strength.sum(axis=-1, keepdims=True)).astype(np.float32)
-        return FakeAnswer(probabilities, probabilities.argmax(axis=-1))
+        return {"probabilities": probabilities, "class_index": probabilities.argmax(axis=-1)}
 
     def read(self, values: Any) -> np.ndarray:
         scale = np.array([band.scale for band in self.described.bands], np.float32)
         return np.asarray(values, np.float32) * scale + [band.offset for band in self.described.bands]
 
 
-def open_fake(target: str) -> FakePredictor:
-    """Open a model by its kind and the seconds that a call takes, such as "pixel:0.1"."""
-    kind, _, seconds = target.partition(":")
-    return FakePredictor(PATCH if kind == "patch" else PIXEL, seconds=float(seconds or 0))
+def adapted_to(means: Any) -> AdaptedModel:
+    """The fake model adapted to classes a, b ... with these means [classes, 2]."""
+    vector = np.concatenate([[77.0], np.ravel(means)]).astype(np.float32)
+    table = ClassTable("made up", tuple(LandClass(name, ()) for name in "abcdef"[: len(means)]))
+    return AdaptedModel(AdaptedVector(vector, len(means), SupportLoss(2.0, 0.5)), table, (1, 2, 3)[: len(means)], 77)
 
 
 def grid_of(height: int, width: int, **changed: Any) -> Grid:

@@ -12,12 +12,13 @@ from affine import Affine
 from PIL import Image
 
 from fewshot.errors import ArtifactError, DamagedDataError, DataNotFoundError, ManifestError, RecipeError
-from fewshot.geo.rasters import Grid
+from fewshot.exported.card import ClassEntry
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.classify import PictureRequest, classify_pictures, draw_pictures, find_pictures, read_pictures
-from tests.mapping.fakes import PATCH, PIXEL, FakeBand, FakeClass, FakePredictor
+from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, band
 
-RGB = replace(PATCH, bands=tuple(FakeBand(name, 1 / 255, unit="0-1") for name in ("red", "green", "blue")))
+RGB = replace(PATCH, bands=tuple(band(name, 1 / 255, unit="0-1") for name in ("red", "green", "blue")))
 COLOURS = {"field": (200, 180, 60), "lake": (20, 60, 180), "wood": (30, 110, 40)}
 
 
@@ -86,7 +87,7 @@ def test_what_cannot_be_classified_says_why(folders: Path) -> None:
         classify_pictures(FakePredictor(RGB), PictureRequest(query, support / "lake"))
     with pytest.raises(DataNotFoundError, match="there is no folder"):
         classify_pictures(FakePredictor(RGB), PictureRequest(query, folders / "none"))
-    fixed = replace(RGB, label_space="global", classes=(FakeClass("lake"), FakeClass("wood")))
+    fixed = replace(RGB, label_space="global", classes=(ClassEntry("lake"), ClassEntry("wood")))
     with pytest.raises(ManifestError, match=r"has folders field; the model knows lake, wood, and no others"):
         classify_pictures(FakePredictor(fixed), PictureRequest(query, support))
     (folders / "empty").mkdir()

@@ -21,8 +21,8 @@ from rasterio.crs import CRS
 import cli
 from fewshot.data.earth.region import simulate_region
 from fewshot.errors import FewshotError
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import IGBP
-from fewshot.geo.rasters import Grid
 from tests.mapping.conftest import BANDS, ROOT, read
 from tests.mapping.fakes import write_points, write_scene
 

@@ -1,6 +1,7 @@
 """Scenes as they come: odd, damaged, in other units, elsewhere; mapped, or refused with a reason."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_values_in_another_unit_are_refused(
 
 def test_numbers_that_are_no_8_bit_pictures_are_refused(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case()
-    bands = tuple(fakes.FakeBand(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
+    bands = tuple(fakes.band(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
     model = FakePredictor(replace(PIXEL, value_type="uint8", bands=bands))
     with pytest.raises(RasterError, match=r"has uint16 pixels without a scale; .* with --scale"):
         run(case.request(output(tmp_path)), model)
@@ -191,6 +192,25 @@ def test_several_files_are_one_scene(make_case: Callable[..., Case], tmp_path: P
     assert np.array_equal(read(output(tmp_path)), expected)
 
 
+def test_any_name_that_gdal_opens_is_a_scene(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case()
+    run(case.request(output(tmp_path)))
+    expected = read(output(tmp_path))
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(case.scene, "deep/scene.tif")
+    for source in (f"/vsizip/{tmp_path}/all.zip/deep/scene.tif", f"vrt://{case.scene}", f"GTIFF_DIR:1:{case.scene}"):
+        run(case.request(output(tmp_path), scenes=(source,)))
+        assert np.array_equal(read(output(tmp_path)), expected)
+        said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["scene"]["files"]
+        assert said[0]["file"] == source and said[0]["changed"] > 0
+        with pytest.raises(FewshotError, match="there is no raster .*is missing"):
+            run(
+                case.request(output(tmp_path), scenes=(source.replace("all.zip", "no.zip").replace("scene.t", "no.t"),))
+            )
+    with pytest.raises(RecipeError, match=r"scene\.tif is an input of the map and would be overwritten"):
+        case.request(case.scene, scenes=(f"vrt://{case.scene}?bands=1",))
+
+
 def test_a_transductive_model_is_refused(case: Case, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="transductive"):
         run(case.request(output(tmp_path)), FakePredictor(replace(PIXEL, transductive=True)))
@@ -201,7 +221,7 @@ def test_values_are_sent_as_the_card_describes_them(make_case: Callable[..., Cas
     case = make_case()
     sent, _ = open_scene([case.scene], PIXEL).read(open_window(case))
     np.testing.assert_allclose(sent, case.pixels, rtol=1e-5)
-    bands = tuple(fakes.FakeBand(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
+    bands = tuple(fakes.band(name, 1 / 255, 0.0, "brightness 0-1") for name in ("B4", "B8"))
     eight = (case.pixels // 20).astype(np.uint8)
     write_scene(case.scene, eight, case.grid)
     sent, valid = open_scene([case.scene], replace(PIXEL, bands=bands, value_type="uint8")).read(open_window(case))

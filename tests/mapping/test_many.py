@@ -16,16 +16,6 @@ from tests.mapping.conftest import Case
 from tests.mapping.fakes import FakePredictor
 
 
-class Opened(FakePredictor):
-    """A model that is opened and closed."""
-
-    def __enter__(self) -> "Opened":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-
 def common(path: Path, **changed: Any) -> MapRequest:
     from fewshot.mapping.support.examples import LabelPlan
 
@@ -47,7 +37,7 @@ def regions(make_case: Callable[..., Case], tmp_path: Path) -> Path:
 def test_one_region_that_fails_does_not_stop_the_others(
     regions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fewshot.exported.predictor.open_predictor", lambda target: Opened())
+    monkeypatch.setattr("fewshot.exported.client.open_predictor", lambda target: FakePredictor())
     arguments = ["map-many", str(regions), "--to", str(tmp_path / "maps"), "--model", str(tmp_path), "--holdout", "0.3"]
     arguments += ["--apart", "3"]
     result = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)

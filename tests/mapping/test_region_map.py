@@ -17,11 +17,12 @@ from fewshot.errors import (
     ArtifactError,
     ManifestError,
 )
+from fewshot.exported.card import AdaptedLayout, ClassEntry
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping import fakes
 from tests.mapping.conftest import FILES, Case, made_files, output, read, run, values_of
-from tests.mapping.fakes import PATCH, PIXEL, FakeClass, FakePredictor, draw_points, write_points, write_scene
+from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, draw_points, write_points, write_scene
 
 
 @pytest.mark.parametrize("card", [PIXEL, PATCH])
@@ -163,7 +164,7 @@ def test_an_adapted_model_maps_the_next_scene_without_labels(make_case: Callable
     assert (read(output(tmp_path)) == values_of(other.truth)).mean() > 0.99
     said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))
     assert said["labels"] == {"adapted_before": str(tmp_path / "kept" / "mine.npz")}
-    stranger = FakePredictor(replace(PIXEL, adapted=fakes.FakeLayout(78)))
+    stranger = FakePredictor(replace(PIXEL, adapted=AdaptedLayout(1, 2, 78)))
     with pytest.raises(ArtifactError, match="another model"):
         run(other.request(output(tmp_path), adapted=tmp_path / "kept" / "mine.npz"), stranger)
     with pytest.raises(ArtifactError, match="not an adapted model"):
@@ -172,7 +173,7 @@ def test_an_adapted_model_maps_the_next_scene_without_labels(make_case: Callable
 
 def test_classes_of_the_model_are_kept(case: Case, tmp_path: Path) -> None:
     """With a global label space the map has the model's classes, numbers and colours."""
-    classes = tuple(FakeClass(name, f"#0000{i:02x}") for i, name in enumerate(("snow", "water", "forest", "town"), 1))
+    classes = tuple(ClassEntry(name, f"#0000{i:02x}") for i, name in enumerate(("snow", "water", "forest", "town"), 1))
     card = replace(PIXEL, label_space="global", classes=classes)
     report = run(case.request(output(tmp_path)), FakePredictor(card))
     assert report.table.names == ("snow", "water", "forest", "town")

@@ -108,7 +108,7 @@ def test_bands_and_classes_in_another_order_are_others() -> None:
 def test_sixteen_bit_pictures_need_a_scale(tmp_path: Path) -> None:
     from rasterio import Affine
 
-    from fewshot.geo.rasters import Grid
+    from fewshot.geo.grid import Grid
     from fewshot.geo.writing import write_raster
 
     grid = Grid(4, 4, Affine.scale(10, -10), None)

@@ -14,7 +14,7 @@ from fewshot.data.earth.sensor import OPTICAL, RADAR
 from fewshot.data.sources.sen12ms_index import RegionFolder
 from fewshot.errors import DamagedDataError, TaskError
 from fewshot.files import write_whole
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 
 PATCH = 256

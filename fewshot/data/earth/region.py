@@ -12,7 +12,7 @@ from fewshot.data.earth.landscape import draw_landscape
 from fewshot.data.earth.sensor import OPTICAL, draw_spectra, see_optical, see_radar
 from fewshot.data.earth.terrain import COARSE, PIXEL
 from fewshot.errors import TaskError
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 
 
 @dataclass(frozen=True, eq=False)

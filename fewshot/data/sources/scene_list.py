@@ -19,7 +19,20 @@
     path = "districts.gpkg"
     field = "name"
 
-Paths are relative to the file.
+A scene is one file, or several: neighbours, or files with a band each, in the order of `bands` where nothing else says
+which band they hold; a pattern among them stands for all its files. It may have any name that GDAL opens:
+
+    [[scenes]]
+    scene = ["hill_west.tif", "hill_east.tif"]
+    labels = "hill.gpkg"
+
+    [[scenes]]
+    name = "valley"
+    scene = ['NETCDF:"valley.nc":red', 'NETCDF:"valley.nc":nir']   # or "/vsizip/valley.zip/may.tif", "https://..."
+    bands = ["B4", "B8"]
+    labels = "valley.gpkg"
+
+Paths are relative to the file, also those inside such names.
 """
 
 import tomllib
@@ -29,11 +42,13 @@ from typing import Literal
 
 from fewshot.data.region import RegionSet
 from fewshot.data.sources.scene_patches import PatchLayout
-from fewshot.data.sources.scenes import Areas, LabelPlan, SceneFiles, read_scenes
+from fewshot.data.sources.scenes import Areas, SceneFiles, read_scenes
 from fewshot.errors import DataNotFoundError, RecipeError
 from fewshot.geo.bands import Band, own_bands
+from fewshot.geo.labels import LabelFiles
 from fewshot.geo.landcover import read_class_table
-from fewshot.geo.rasters import describe_raster
+from fewshot.geo.mosaic import describe_mosaic
+from fewshot.geo.names import from_folder, is_path, short_name
 from fewshot.tables import make_table
 
 
@@ -42,14 +57,14 @@ class SceneEntry:
     """A `[[scenes]]` table.
 
     Attributes:
-        scene: File, or a pattern such as "scenes/*.tif".
+        scene: File, a pattern such as "scenes/*.tif" whose files are a scene each, or the several files of one scene.
         labels: File; `{name}` in it stands for the scene's name.
-        name: Of the scene; its file without the ending if empty.
+        name: Of the scene; its first file without the ending if empty.
         place: As in `SceneFiles`.
         bands: As in `SceneFiles`.
     """
 
-    scene: str
+    scene: str | tuple[str, ...]
     labels: str
     name: str = ""
     place: str = ""
@@ -114,33 +129,48 @@ def read_scene_list(path: Path) -> RegionSet:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"the list of scenes {path} cannot be read: {error}") from error
     root = path.parent
-    scenes = [files for entry in listed.scenes for files in _files(entry, root)]
+    scenes = [files for entry in listed.scenes for files in _files(entry, listed, root)]
     if not scenes:
         raise RecipeError(f"{path} lists no scene; expected at least one table [[scenes]] with scene and labels")
     classes = read_class_table(root / listed.classes) if listed.classes else None
     found = read_scenes(
         scenes,
-        listed.bands or own_bands(describe_raster(scenes[0].scene), scale=listed.scale),
+        listed.bands or own_bands(describe_mosaic(scenes[0].sources)[0], scale=listed.scale),
         patches=listed.patches,
-        labels=LabelPlan(classes, listed.label_field or None, listed.radius),
+        classes=classes,
         areas=Areas(root / listed.areas.path, listed.areas.field or None) if listed.areas else None,
         missing=listed.missing,
     )
     return found.select(lambda region: True, name=listed.name or path.stem)
 
 
-def _files(entry: SceneEntry, root: Path) -> list[SceneFiles]:
+def _files(entry: SceneEntry, listed: SceneList, root: Path) -> list[SceneFiles]:
     """Return the scenes that one entry names."""
-    pattern = "*" in entry.scene or "?" in entry.scene
-    paths = sorted(root.glob(entry.scene)) if pattern else [root / entry.scene]
-    if not paths:
-        raise DataNotFoundError(f"no file is called {root / entry.scene}")
-    if pattern and entry.name:
+    if isinstance(entry.scene, tuple):
+        scenes = [tuple(name for each in entry.scene for name in _named(each, root))]
+    else:
+        scenes = [(name,) for name in _named(entry.scene, root)]
+    if len(scenes) > 1 and entry.name:
         raise RecipeError(
             f"scene = {entry.scene!r} stands for several files, which cannot all be called {entry.name!r}"
         )
-    names = [entry.name or path.stem for path in paths]
-    return [
-        SceneFiles(name, path, root / entry.labels.replace("{name}", name), entry.place, tuple(entry.bands))
-        for name, path in zip(names, paths, strict=True)
-    ]
+    if not scenes[0]:
+        raise RecipeError("scene = [] names no file; expected the files of one scene")
+    found = []
+    for sources in scenes:
+        name = entry.name or short_name(sources[0])
+        path = Path(from_folder(entry.labels.replace("{name}", name), root))
+        labels = LabelFiles(path, listed.label_field or None, listed.radius)
+        found.append(SceneFiles(name, sources, labels, entry.place, tuple(entry.bands)))
+    return found
+
+
+def _named(scene: str, root: Path) -> list[str]:
+    """Return the files that a pattern stands for, or the name that is none."""
+    if not (is_path(scene) and ("*" in scene or "?" in scene)):
+        return [from_folder(scene, root)]
+    anchor = Path(scene).anchor  # of a pattern that is not relative
+    paths = sorted(Path(anchor or root).glob(scene.removeprefix(anchor)))
+    if not paths:
+        raise DataNotFoundError(f"no file is called {root / scene}")
+    return [str(path) for path in paths]

@@ -11,13 +11,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.data.region import FloatArray, IntArray
+from fewshot.data.region import IntArray
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo.bands import BandMatch, check_units, read_bands
-from fewshot.geo.labels import LabelSummary, RasterLabels, VectorLabels
+from fewshot.geo.labels import LabelLayer, LabelSummary, VectorLabels
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import groups_apart, labelled_points
-from fewshot.geo.rasters import RasterInfo, RasterReader
+from fewshot.geo.scene import Scene
 from fewshot.geo.windows import BlockGrid, Window, around, counts_in
 
 BoolArray = npt.NDArray[np.bool_]
@@ -105,22 +104,18 @@ class SceneReport:
 
 
 @dataclass(frozen=True, eq=False)
-class OpenScene:
-    """A scene that was opened: its bands were found and its labels laid over it."""
+class LabelledScene:
+    """A scene with its labels laid over it.
+
+    Attributes:
+        name: Unique in its set.
+        scene: Opened, its bands found.
+        layer: The labels.
+    """
 
     name: str
-    info: RasterInfo
-    match: BandMatch
-    layer: RasterLabels | VectorLabels
-    reader: RasterReader
-
-    def read(self, window: Window) -> tuple[FloatArray, BoolArray]:
-        """Read pixels [H, W, bands], and where they are valid [H, W]."""
-        return read_bands(self.reader, self.info, self.match, window)
-
-    def read_valid(self, window: Window) -> BoolArray:
-        """Say where a window has data [H, W]."""
-        return self.read(window)[1]
+    scene: Scene
+    layer: LabelLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,33 +152,33 @@ class Patches:
         )
 
 
-def cut_patches(scene: OpenScene, layout: PatchLayout) -> tuple[Patches, SceneReport]:
+def cut_patches(labelled: LabelledScene, layout: PatchLayout) -> tuple[Patches, SceneReport]:
     """Cut the patches of one scene.
 
     Raises:
         RasterError: if none is left, or its values cannot be in the unit they should be in.
         RecipeError: if patches are to lie around labels, and these are a class raster.
     """
-    patches, report = (_cut_at_labels if layout.at == "labels" else _cut_grid)(scene, layout)
+    patches, report = (_cut_at_labels if layout.at == "labels" else _cut_grid)(labelled, layout)
     if not report.patches:
         raise RasterError(
-            f"no patch of {scene.info.path} is left: {report.without_labels} have too few labelled pixels, "
+            f"no patch of {labelled.scene.info.path} is left: {report.without_labels} have too few labelled pixels, "
             f"{report.without_data} too little data, {report.impure} no class with {layout.purity:.0%} of the labelled "
             "pixels. Choose smaller patches, or ask for less purity, coverage or data."
         )
     return patches, report
 
 
-def _cut_grid(scene: OpenScene, layout: PatchLayout) -> tuple[Patches, SceneReport]:
+def _cut_grid(labelled: LabelledScene, layout: PatchLayout) -> tuple[Patches, SceneReport]:
     """Cut patches in blocks that cover the scene."""
-    grid, size, classes = BlockGrid(layout.block, layout.gaps), layout.size, len(scene.layer.table.names)
-    tally = scene.layer.tally()
+    grid, size, classes = BlockGrid(layout.block, layout.gaps), layout.size, len(labelled.layer.table.names)
+    tally = labelled.layer.tally()
     none = np.zeros(0, np.int64)
     parts = [Patches(size, none, none, none, none, np.zeros((0, classes), np.bool_))]
     lost: Counter[str] = Counter()
     checked = False
-    for batch in _cells(scene, grid):
-        checked = checked or _units_checked(scene, batch)
+    for batch in _cells(labelled, grid):
+        checked = checked or _units_checked(labelled.scene, batch)
         for cell, (labels, valid) in batch.items():
             tally.add(cell, labels, valid)
             rows, columns = grid.patches(cell, size, layout.stride)
@@ -209,27 +204,25 @@ def _report(labels: LabelSummary, patches: Patches, lost: Counter[str]) -> Scene
     return SceneReport(labels, len(patches.rows), lost["without_labels"], lost["without_data"], lost["impure"])
 
 
-def _cells(scene: OpenScene, grid: BlockGrid) -> Iterator[dict[Window, tuple[Labels, BoolArray]]]:
+def _cells(labelled: LabelledScene, grid: BlockGrid) -> Iterator[dict[Window, tuple[Labels, BoolArray]]]:
     """Read labels and validity of the scene's cells, a few at a time; pixels only where there are labels."""
 
     def read(cell: Window) -> tuple[Labels, BoolArray]:
-        labels = scene.layer.read(cell)
-        valid = scene.read_valid(cell) if (labels >= 0).any() else np.ones(labels.shape, np.bool_)
+        labels = labelled.layer.read(cell)
+        valid = labelled.scene.valid(cell) if (labels >= 0).any() else np.ones(labels.shape, np.bool_)
         return labels, valid
 
-    cells = grid.cells(scene.info.grid.height, scene.info.grid.width)
+    cells = grid.cells(labelled.scene.grid.height, labelled.scene.grid.width)
     with ThreadPoolExecutor(THREADS) as threads:
         while batch := list(islice(cells, 2 * THREADS)):
             yield dict(zip(batch, threads.map(read, batch), strict=True))
 
 
-def _units_checked(scene: OpenScene, cells: Mapping[Window, tuple[Labels, BoolArray]]) -> bool:
+def _units_checked(scene: Scene, cells: Mapping[Window, tuple[Labels, BoolArray]]) -> bool:
     """Check the units where most labelled pixels have data; return whether there were any."""
     counts = {cell: np.count_nonzero(valid & (labels >= 0)) for cell, (labels, valid) in cells.items()}
     best = max(counts, key=lambda cell: counts[cell])
-    if counts[best]:
-        check_units(*scene.read(best), scene.info, scene.match)
-    return bool(counts[best])
+    return bool(counts[best]) and scene.check_window(best)
 
 
 def _chosen(counts: IntArray, data: IntArray, classes: IntArray, layout: PatchLayout, lost: Counter[str]) -> BoolArray:
@@ -246,23 +239,23 @@ def _chosen(counts: IntArray, data: IntArray, classes: IntArray, layout: PatchLa
     return np.asarray(has_data & has_labels & is_pure, np.bool_)
 
 
-def _cut_at_labels(scene: OpenScene, layout: PatchLayout) -> tuple[Patches, SceneReport]:
+def _cut_at_labels(labelled: LabelledScene, layout: PatchLayout) -> tuple[Patches, SceneReport]:
     """Cut one patch around each labelled feature, of that feature's class."""
-    layer = scene.layer
+    scene, layer = labelled.scene, labelled.layer
     if not isinstance(layer, VectorLabels):
         raise RecipeError(
             f"{layer.path} is a class raster; patches around labels (at = 'labels') need points, lines or polygons"
         )
-    grid, size, table = scene.info.grid, layout.size, layer.table
-    points = labelled_points(layer.features, table, grid, read_valid=scene.read_valid)
-    rows, columns = around(points.rows, points.columns, size, (grid.height, grid.width))
+    grid, size, table = scene.grid, layout.size, layer.table
+    points = labelled_points(layer.features, table, grid, read_valid=scene.valid)
+    rows, columns = around(points.examples.rows, points.examples.columns, size, (grid.height, grid.width))
     # Features at an edge may share a patch; the first one names it.
     _, first = np.unique(np.stack([rows, columns]), axis=1, return_index=True)
-    rows, columns, labels = rows[first], columns[first], points.labels[first].astype(np.int64)
+    rows, columns, labels = rows[first], columns[first], points.examples.labels[first].astype(np.int64)
 
     def count(place: tuple[int, int]) -> tuple[IntArray, int]:
         window = Window(*place, size, size)
-        valid = scene.read_valid(window)
+        valid = scene.valid(window)
         shown = layer.read(window)[valid]
         return np.bincount(shown[shown >= 0], minlength=len(table.names)), int(valid.sum())
 
@@ -274,6 +267,5 @@ def _cut_at_labels(scene: OpenScene, layout: PatchLayout) -> tuple[Patches, Scen
     sources = groups_apart(rows, columns, size=size, gap=layout.gaps)
     found = Patches(size, rows, columns, labels, sources, counts > 0, in_blocks=False).keep(chosen)
     if len(found.rows):
-        best = Window(int(found.rows[0]), int(found.columns[0]), size, size)
-        check_units(*scene.read(best), scene.info, scene.match)
+        scene.check_window(Window(int(found.rows[0]), int(found.columns[0]), size, size))
     return found, _report(points.summary, found, lost)

@@ -1,4 +1,4 @@
-"""Any scenes with labels: GeoTIFF, COG or VRT, their labels a class raster or vectors.
+"""Any scenes with labels: whatever GDAL opens, in one file or several, their labels a class raster or vectors.
 
 One scene, or one named area of it, is a region; its images are patches cut from it. Only the index of the patches is
 in memory; pixels are read when they are asked for. Patches lie in square blocks with gaps between them, and the block
@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from fewshot.data.catalogue.manifest import Band as StoredBand
 from fewshot.data.region import FloatArray, IntArray, Region, RegionSet
-from fewshot.data.sources.scene_patches import THREADS, OpenScene, Patches, PatchLayout, SceneReport, cut_patches
+from fewshot.data.sources.scene_patches import THREADS, LabelledScene, Patches, PatchLayout, SceneReport, cut_patches
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo.bands import Band, match_bands, scaling
-from fewshot.geo.labels import open_labels, read_class_numbers, require_georeference
-from fewshot.geo.landcover import ClassTable, Labels, class_table
-from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster, overlaps, same_grid
-from fewshot.geo.vectors import VECTOR_ENDINGS, areas_holding, read_features, read_values
+from fewshot.geo.bands import Band, scaling
+from fewshot.geo.labels import LabelFiles, found_classes, open_labels, require_georeference
+from fewshot.geo.landcover import ClassTable, Labels
+from fewshot.geo.rasters import RasterInfo, RasterReader
+from fewshot.geo.scene import Scene
+from fewshot.geo.vectors import areas_holding, read_features
 from fewshot.geo.windows import Window
 
 BoolArray = npt.NDArray[np.bool_]
@@ -35,32 +36,22 @@ class SceneFiles:
 
     Attributes:
         name: Unique in its set.
-        scene: GeoTIFF, COG, VRT or whatever else GDAL reads.
-        labels: A class raster, or GeoPackage, GeoJSON or Shapefile.
+        scene: GeoTIFF, COG, VRT or whatever else GDAL opens; or several, as neighbours or with a band each.
+        labels: A class raster, or GeoPackage, GeoJSON or Shapefile, and how it is read.
         place: What must never be on both sides of a split; if empty, scenes that share ground are one place.
         bands: Overrules the descriptions of the scene's bands; see `match_bands`.
     """
 
     name: str
-    scene: Path
-    labels: Path
+    scene: str | Path | tuple[str | Path, ...]
+    labels: LabelFiles
     place: str = ""
     bands: tuple[str | int, ...] = ()
 
-
-@dataclass(frozen=True)
-class LabelPlan:
-    """How labels are read.
-
-    Attributes:
-        classes: The class scheme; if None, every name or number found is a class.
-        field: Of vectors, the field that holds the class; a usual one if None.
-        radius: Pixels on each side of a point that it labels too.
-    """
-
-    classes: ClassTable | None = None
-    field: str | None = None
-    radius: int = 0
+    @property
+    def sources(self) -> tuple[str | Path, ...]:
+        """The files of the scene."""
+        return self.scene if isinstance(self.scene, tuple) else (self.scene,)
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class Areas:
 class SceneStore:
     """Patches of scenes, read when they are asked for, by several threads."""
 
-    def __init__(self, scenes: Sequence[OpenScene], places: npt.NDArray[np.int32], size: int) -> None:
+    def __init__(self, scenes: Sequence[LabelledScene], places: npt.NDArray[np.int32], size: int) -> None:
         """Keep the index of the patches.
 
         Args:
@@ -100,12 +91,12 @@ class SceneStore:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and bands of every patch."""
-        return self._size, self._size, len(self._scenes[0].match.bands)
+        return self._size, self._size, len(self._scenes[0].scene.match.bands)
 
     @property
     def bands(self) -> tuple[StoredBand, ...]:
         """The bands, in order, each with what a number of the first scene that has it is worth."""
-        return tuple(self._stored(place) for place in range(len(self._scenes[0].match.bands)))
+        return tuple(self._stored(place) for place in range(self.shape[2]))
 
     @property
     def class_table(self) -> ClassTable:
@@ -113,7 +104,8 @@ class SceneStore:
         return self._scenes[0].layer.table
 
     def _stored(self, place: int) -> StoredBand:
-        scene = next((scene for scene in self._scenes if scene.match.present[place]), self._scenes[0])
+        scenes = [labelled.scene for labelled in self._scenes]
+        scene = next((scene for scene in scenes if scene.match.present[place]), scenes[0])
         band, number = scene.match.bands[place], scene.match.numbers[place]
         scale, offset = (band.scale, band.offset) if number is None else scaling(band, scene.info, number)
         return StoredBand(band.name, band.wavelength, scale, offset, band.unit, band.nodata, stored=scene.info.dtype)
@@ -140,19 +132,19 @@ class SceneStore:
 
     def read_presence(self, indices: npt.ArrayLike) -> BoolArray:
         """Return which bands [n, bands] the scenes of the patches `indices` [n] have."""
-        present = np.stack([scene.match.present for scene in self._scenes])
+        present = np.stack([labelled.scene.match.present for labelled in self._scenes])
         return np.asarray(present[self._places[np.asarray(indices, np.int64), 0]], np.bool_)
 
     def _read_pixels(self, index: int) -> FloatArray:
-        scene, window = self._place(index)
-        return scene.read(window)[0]
+        labelled, window = self._place(index)
+        return labelled.scene.read(window)[0]
 
     def _read_labels(self, index: int) -> Labels:
-        scene, window = self._place(index)
-        labels = scene.layer.read(window)
-        return np.where(scene.read_valid(window), np.maximum(labels, -1), -1).astype(np.int32)
+        labelled, window = self._place(index)
+        labels = labelled.layer.read(window)
+        return np.where(labelled.scene.valid(window), np.maximum(labels, -1), -1).astype(np.int32)
 
-    def _place(self, index: int) -> tuple[OpenScene, Window]:
+    def _place(self, index: int) -> tuple[LabelledScene, Window]:
         number, row, column = self._places[index].tolist()
         return self._scenes[number], Window(row, column, self._size, self._size)
 
@@ -173,7 +165,7 @@ def read_scenes(
     bands: Sequence[Band],
     *,
     patches: PatchLayout | None = None,
-    labels: LabelPlan | None = None,
+    classes: ClassTable | None = None,
     areas: Areas | None = None,
     missing: Literal["refuse", "allow"] = "refuse",
 ) -> SceneSet:
@@ -183,7 +175,7 @@ def read_scenes(
         scenes: With their labels; they need not share a CRS or a grid.
         bands: The wanted bands, in the network's order, and what their digital numbers are worth.
         patches: Which patches are cut; patches of 64 pixels without overlap if None.
-        labels: How labels are read.
+        classes: The class scheme; if None, every name or number found in the labels is a class.
         areas: Named polygons. If given each is a region, called `<area>`, or `<scene>/<area>` if there are several
             scenes, and the area is its place; patches that are not wholly in one area are left out.
         missing: Whether a scene may lack some of the bands; see `SceneStore.read_presence`.
@@ -200,22 +192,20 @@ def read_scenes(
             if a scene is smaller than a patch; or if no patch of a scene is left.
         RecipeError: if two scenes or areas have one name, or it is not clear which field holds the class.
     """
-    patches, labels = patches or PatchLayout(), labels or LabelPlan()
+    patches = patches or PatchLayout()
     _require_unique([files.name for files in scenes], "scenes")
     if not scenes:
         raise RecipeError("no scene was named; expected at least one, with its labels")
     reader = RasterReader()
-    infos = [describe_raster(files.scene) for files in scenes]
-    table = labels.classes or _found_classes(scenes, labels, reader)
-    opened: list[OpenScene] = []
-    for files, info in zip(scenes, infos, strict=True):
-        require_georeference(info, "scene")
-        _require_size(info, patches.size)
-        match = match_bands(bands, info, chosen=files.bands or None, missing=missing)
-        layer = open_labels(reader, files.labels, info, table, label_field=labels.field, radius=labels.radius)
-        opened.append(OpenScene(files.name, info, match, layer, reader))
-    cut = [cut_patches(scene, patches) for scene in opened]
-    return _assemble(opened, cut, _places(scenes, infos), areas)
+    opened = [Scene.open(each.sources, bands, chosen=each.bands, missing=missing, reader=reader) for each in scenes]
+    table = classes or found_classes([files.labels for files in scenes], reader)
+    labelled: list[LabelledScene] = []
+    for files, scene in zip(scenes, opened, strict=True):
+        require_georeference(scene.info, "scene")
+        _require_size(scene.info, patches.size)
+        labelled.append(LabelledScene(files.name, scene, open_labels(reader, files.labels, scene.info, table)))
+    cut = [cut_patches(each, patches) for each in labelled]
+    return _assemble(labelled, cut, _places(scenes, opened), areas)
 
 
 def _require_unique(names: Sequence[str], what: str) -> None:
@@ -232,26 +222,12 @@ def _require_size(info: RasterInfo, size: int) -> None:
         )
 
 
-def _found_classes(scenes: Sequence[SceneFiles], plan: LabelPlan, reader: RasterReader) -> ClassTable:
-    """Make a class of every name or number found in the labels."""
-    found: dict[str, int | None] = {}
-    for path in dict.fromkeys(files.labels for files in scenes):
-        if path.suffix.lower() in VECTOR_ENDINGS:
-            values = read_values(path, field=plan.field)
-        else:
-            values = tuple(read_class_numbers(path, reader))
-        found |= {str(value): value if isinstance(value, int) else None for value in values}
-    # Numbers in their order, then names in theirs.
-    order = sorted(found, key=lambda name: (found[name] is None, found[name] or 0, name))
-    return class_table("of the labels", [{"name": n, **({} if found[n] is None else {"id": found[n]})} for n in order])
-
-
-def _places(scenes: Sequence[SceneFiles], infos: Sequence[RasterInfo]) -> list[str]:
+def _places(scenes: Sequence[SceneFiles], opened: Sequence[Scene]) -> list[str]:
     """Return the place of each scene: as named, else that of the first scene it shares ground with."""
     places = [files.place or files.name for files in scenes]
-    for i, info in enumerate(infos):
+    for i, scene in enumerate(opened):
         for j in range(i):
-            if not (scenes[i].place or scenes[j].place) and overlaps(info.grid, infos[j].grid):
+            if not (scenes[i].place or scenes[j].place) and scene.grid.overlaps(opened[j].grid):
                 # All that were one place with this scene are now one with the other.
                 places = [places[j] if place == places[i] else place for place in places]
     return places
@@ -268,20 +244,21 @@ class _Part:
 
 
 def _parts(
-    scenes: Sequence[OpenScene], cut: Sequence[Patches], places: Sequence[str], areas: Areas | None
+    scenes: Sequence[LabelledScene], cut: Sequence[Patches], places: Sequence[str], areas: Areas | None
 ) -> list[_Part]:
     """Divide the patches of each scene into regions."""
     if areas is None:
         numbered = enumerate(zip(scenes, places, cut, strict=True))
         return [_Part(scene.name, place, number, patches) for number, (scene, place, patches) in numbered]
     parts: list[_Part] = []
-    for number, (scene, patches) in enumerate(zip(scenes, cut, strict=True)):
-        found = read_features(areas.path, scene.info.grid, field=areas.field, scene=str(scene.info.path))
+    for number, (labelled, patches) in enumerate(zip(scenes, cut, strict=True)):
+        info = labelled.scene.info
+        found = read_features(areas.path, info.grid, field=areas.field, scene=str(info.path))
         names = [str(value) for value in found.values]
         _require_unique(names, f"areas of {areas.path}")
         holder = areas_holding(found, patches.rows, patches.columns, patches.size)
         for area in np.unique(holder[holder >= 0]).tolist():
-            name = names[area] if len(scenes) == 1 else f"{scene.name}/{names[area]}"
+            name = names[area] if len(scenes) == 1 else f"{labelled.name}/{names[area]}"
             parts.append(_Part(name, names[area], number, patches.keep(holder == area)))
     if not parts:
         raise RasterError(
@@ -291,7 +268,7 @@ def _parts(
 
 
 def _assemble(
-    scenes: Sequence[OpenScene],
+    scenes: Sequence[LabelledScene],
     cut: Sequence[tuple[Patches, SceneReport]],
     places: Sequence[str],
     areas: Areas | None,
@@ -311,23 +288,23 @@ def _assemble(
     store = SceneStore(scenes, np.concatenate(index).astype(np.int32), parts[0].patches.size)
     used = [sum(len(part.patches.rows) for part in parts if part.scene == number) for number in range(len(scenes))]
     reports = {
-        scene.name: replace(
+        labelled.name: replace(
             report,
             patches=count,
             outside_areas=report.patches - count,
-            bands_in_order=scene.match.how == "order",
+            bands_in_order=labelled.scene.match.how == "order",
         )
-        for scene, (_, report), count in zip(scenes, cut, used, strict=True)
+        for labelled, (_, report), count in zip(scenes, cut, used, strict=True)
     }
     lines = tuple(line for report in reports.values() for line in report.lines())
     return SceneSet("scenes", store, tuple(regions), classes, skipped=lines, reports=reports)
 
 
-def _sources(scenes: Sequence[OpenScene], parts: Sequence[_Part]) -> list[IntArray]:
+def _sources(scenes: Sequence[LabelledScene], parts: Sequence[_Part]) -> list[IntArray]:
     """Number the sources of each part anew, so that within a place one number is one piece of ground."""
     keys = []
     for part in parts:
-        same = (n for n in range(part.scene) if same_grid(scenes[n].info.grid, scenes[part.scene].info.grid))
+        same = (n for n in range(part.scene) if scenes[n].scene.grid.same_as(scenes[part.scene].scene.grid))
         # Blocks are the same in all scenes on one grid; groups around labels are a scene's own.
         ground = next(same, part.scene) if part.patches.in_blocks else part.scene
         keys.append(part.patches.sources + (ground << 48))

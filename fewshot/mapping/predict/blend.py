@@ -15,39 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import ArtifactError
-from fewshot.exported.adapted import Predictor
-from fewshot.geo.windows import Window
-from fewshot.mapping.predict.groups import Answers, BoolArray, FloatArray, IntArray, Job, predict_windows, read_group
-from fewshot.mapping.predict.layout import SEGMENTS, Axis, Layout, Segments, starts_within
-
-LEVELS = 1 << 12
-"""Steps from 0 to 1 in which probabilities are kept: a power of two, whose shares are short
-floating-point numbers and so make small files."""
+from fewshot.exported.predictor import Predictor
+from fewshot.mapping.predict.groups import (
+    Answers,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    MapPlan,
+    predict_windows,
+    read_group,
+)
+from fewshot.mapping.predict.layout import SEGMENTS, Axis, Segments, WindowLayout, starts_within
+from fewshot.mapping.predict.parts import LEVELS, Block, Parts
 
 _ROWS = 32
 """Rows that are compared at a time: few enough for the processor's cache."""
 
 _MEMORY = threading.local()
-
-Parts = Mapping[str, npt.NDArray[Any]]
-"""What is kept of a predicted group: `valid` (bits), the finished body, and weighted sums of the shared strips."""
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Finished pixels.
-
-    Attributes:
-        window: Of the scene.
-        classes: [H, W] uint8, number of the class, nodata where the scene has none.
-        confidence: [H, W] uint16, greatest probability in `LEVELS` steps, 0 where there is no data.
-        probabilities: [H, W, classes] uint16, where they are kept.
-    """
-
-    window: Window
-    classes: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.uint16]
-    probabilities: npt.NDArray[np.uint16] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +67,7 @@ class Side:
         return [slice(first, stop) for first, stop in zip(ends[::2], ends[1::2], strict=True) if stop > first]
 
 
-def sides(layout: Layout, group: int) -> tuple[Side, Side]:
+def sides(layout: WindowLayout, group: int) -> tuple[Side, Side]:
     """Return the windows of a group, down and across."""
     row, column = layout.place(group)
     return _side(layout.rows, layout.grid.row_weights, row), _side(layout.columns, layout.grid.column_weights, column)
@@ -97,17 +81,23 @@ def _side(axis: Axis, weights: npt.NDArray[np.float64], group: int) -> Side:
     return Side(starts_within(axis, group), axis.size, own.astype(np.float32), alone, axis.segments(group))
 
 
-def predict_group(job: Job, group: int, predictor: Predictor) -> Parts:
-    """Read, predict and blend a group."""
-    pixels, valid = read_group(job, group)
-    return blend(job, group, valid, predict_windows(job, group, pixels, valid, predictor))
+def predict_group(plan: MapPlan, group: int, predictor: Predictor) -> Parts:
+    """Read, predict and blend a group.
+
+    Args:
+        plan: What to predict.
+        group: Its number.
+        predictor: The model.
+    """
+    pixels, valid = read_group(plan, group)
+    return blend(plan, group, valid, predict_windows(plan, group, pixels, valid, predictor))
 
 
-def blend(job: Job, group: int, valid: BoolArray, answers: Answers) -> Parts:
+def blend(plan: MapPlan, group: int, valid: BoolArray, answers: Answers) -> Parts:
     """Blend the windows of a group.
 
     Args:
-        job: What was predicted.
+        plan: What was predicted.
         group: Its number.
         valid: As `read_group` gives it.
         answers: Of its windows.
@@ -117,12 +107,12 @@ def blend(job: Job, group: int, valid: BoolArray, answers: Answers) -> Parts:
     """
     if not all(np.isfinite(call).all() for call in answers.probabilities):
         raise ArtifactError("the model answers probabilities that are not numbers; adapt it again, with less steps")
-    down, across = sides(job.layout, group)
-    sums = _zeros((*valid.shape, len(job.values)))
-    made = _blank(job, valid.shape)
-    if job.layout.per_pixel:
-        _add_windows(job.layout, answers, down, across, sums)
-        for rows, columns, pixels in _alone(job, answers, down, across, valid):
+    down, across = sides(plan.layout, group)
+    sums = _zeros((*valid.shape, len(plan.values)))
+    made = _blank(plan, valid.shape)
+    if plan.layout.per_pixel:
+        _add_windows(plan.layout, answers, down, across, sums)
+        for rows, columns, pixels in _alone(plan, answers, down, across, valid):
             _put(made, rows, columns, pixels)
         shared = [
             *((rows, across.segments.body) for rows in down.shared_in_body()),
@@ -132,7 +122,7 @@ def blend(job: Job, group: int, valid: BoolArray, answers: Answers) -> Parts:
         _spread(answers, down, across, sums)
         shared = [(down.segments.body, across.segments.body)]
     for rows, columns in shared:
-        _put(made, rows, columns, finish(job, sums[rows, columns], valid[rows, columns]))
+        _put(made, rows, columns, finish(plan, sums[rows, columns], valid[rows, columns]))
     body = {name: whole[down.segments.body, across.segments.body] for name, whole in made.items()}
     return {"valid": np.packbits(valid), "shape": np.array(valid.shape), **_strips(sums, down, across), **body}
 
@@ -147,7 +137,7 @@ def _zeros(shape: tuple[int, ...]) -> FloatArray:
     return sums
 
 
-def _add_windows(layout: Layout, answers: Answers, down: Side, across: Side, sums: FloatArray) -> None:
+def _add_windows(layout: WindowLayout, answers: Answers, down: Side, across: Side, sums: FloatArray) -> None:
     """Add to the sums what windows share with others."""
     # A row of pixels with all their classes is one line: weighting it is several times faster than pixel by pixel.
     count = sums.shape[2]
@@ -175,10 +165,10 @@ def _alone_in_window(down: Side, across: Side, i: int, j: int) -> tuple[slice, s
 
 
 def _alone(
-    job: Job, answers: Answers, down: Side, across: Side, valid: BoolArray
+    plan: MapPlan, answers: Answers, down: Side, across: Side, valid: BoolArray
 ) -> Iterator[tuple[slice, slice, dict[str, npt.NDArray[Any]]]]:
     """Yield what one window alone reaches as it is kept, with its rows and columns in the group."""
-    before, classes = job.layout.before, len(job.values)
+    before, classes = plan.layout.before, len(plan.values)
     wanted = iter(answers.wanted.tolist())
     for call, greatest in zip(answers.probabilities, answers.greatest, strict=True):
         # The model has said which class is the greatest: looking its probability up is ten times faster than searching.
@@ -195,7 +185,7 @@ def _alone(
             top, left = int(down.starts[i]), int(across.starts[j])
             here = (slice(top + rows.start, top + rows.stop), slice(left + columns.start, left + columns.stop))
             window = call[number][inside]
-            yield *here, _kept(job, greatest[number][inside], chosen[number][inside], window, valid[here])
+            yield *here, _kept(plan, greatest[number][inside], chosen[number][inside], window, valid[here])
 
 
 def _spread(answers: Answers, down: Side, across: Side, sums: FloatArray) -> None:
@@ -220,14 +210,14 @@ def _strips(sums: FloatArray, down: Side, across: Side) -> dict[str, FloatArray]
     return kept
 
 
-def _blank(job: Job, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
+def _blank(plan: MapPlan, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
     """Return pixels without data, of each kind that is kept."""
     blank: dict[str, npt.NDArray[Any]] = {
-        "classes": np.full(shape, job.nodata, np.uint8),
+        "classes": np.full(shape, plan.nodata, np.uint8),
         "confidence": np.zeros(shape, np.uint16),
     }
-    if job.all_probabilities:
-        blank["probabilities"] = np.zeros((*shape, len(job.values)), np.uint16)
+    if plan.all_probabilities:
+        blank["probabilities"] = np.zeros((*shape, len(plan.values)), np.uint16)
     return blank
 
 
@@ -236,19 +226,25 @@ def _put(into: Mapping[str, npt.NDArray[Any]], rows: slice, columns: slice, pixe
         whole[rows, columns] = pixels[name]
 
 
-def finish(job: Job, sums: FloatArray, valid: BoolArray) -> dict[str, npt.NDArray[Any]]:
-    """Turn summed probabilities [H, W, classes] into classes, confidence and, where asked for, probabilities."""
-    return _kept(job, *_greatest(sums), sums, valid)
+def finish(plan: MapPlan, sums: FloatArray, valid: BoolArray) -> dict[str, npt.NDArray[Any]]:
+    """Turn summed probabilities into classes, confidence and, where asked for, probabilities.
+
+    Args:
+        plan: What was predicted.
+        sums: [H, W, classes].
+        valid: [H, W] where there is data.
+    """
+    return _kept(plan, *_greatest(sums), sums, valid)
 
 
 def _kept(
-    job: Job, index: npt.NDArray[np.integer], greatest: FloatArray, sums: FloatArray, valid: BoolArray
+    plan: MapPlan, index: npt.NDArray[np.integer], greatest: FloatArray, sums: FloatArray, valid: BoolArray
 ) -> dict[str, npt.NDArray[Any]]:
     """Return classes, confidence and, where asked for, probabilities as they are kept."""
-    values = np.array(job.values, np.uint8)
+    values = np.array(plan.values, np.uint8)
     levels = np.where(valid, np.round(np.minimum(greatest, 1) * LEVELS), 0).astype(np.uint16)
-    found = {"classes": np.where(valid, values[index], np.uint8(job.nodata)), "confidence": levels}
-    if job.all_probabilities:
+    found = {"classes": np.where(valid, values[index], np.uint8(plan.nodata)), "confidence": levels}
+    if plan.all_probabilities:
         scaled = np.round(np.clip(sums, 0, 1) * LEVELS)
         found["probabilities"] = np.where(valid[..., np.newaxis], scaled, 0).astype(np.uint16)
     return found
@@ -269,15 +265,15 @@ def _greatest(sums: FloatArray) -> tuple[npt.NDArray[np.uint8], FloatArray]:
     return index, greatest
 
 
-def assemble(job: Job, group: int, load: Callable[[int], Parts]) -> Block:
+def assemble(plan: MapPlan, group: int, load: Callable[[int], Parts]) -> Block:
     """Put the core of a group together from its own parts and the strips that groups before it share with it.
 
     Args:
-        job: What was predicted.
+        plan: What was predicted.
         group: Its number.
         load: Returns the parts of a group.
     """
-    layout = job.layout
+    layout = plan.layout
     core, (row, column) = layout.core(group), layout.place(group)
     down, across = layout.rows.segments(row), layout.columns.segments(column)
     own = load(group)
@@ -294,12 +290,12 @@ def assemble(job: Job, group: int, load: Callable[[int], Parts]) -> Block:
             [(own, "head_head"), (above, "tail_head"), (left, "head_tail"), (corner, "tail_tail")],
         ),
     ]
-    merged = _blank(job, (core.height, core.width))
+    merged = _blank(plan, (core.height, core.width))
     _put(merged, down.body, across.body, own)
     for rows, columns, sources in strips:
         sums = sources[0][0][sources[0][1]].copy()
         for parts, name in sources[1:]:
             if parts:
                 sums += parts[name]
-        _put(merged, rows, columns, finish(job, sums, valid[rows, columns]))
+        _put(merged, rows, columns, finish(plan, sums, valid[rows, columns]))
     return Block(core, merged["classes"], merged["confidence"], merged.get("probabilities"))

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError
-from fewshot.exported.adapted import ModelSource, Predictor
+from fewshot.exported.predictor import Predictor
 from fewshot.geo.writing import CACHE_MB
-from fewshot.mapping.predict.blend import Parts, blend
-from fewshot.mapping.predict.groups import Job, predict_windows, read_group
-from fewshot.mapping.predict.pipeline import Engine, Save, short_turns
+from fewshot.mapping.predict.blend import blend
+from fewshot.mapping.predict.groups import Engine, MapPlan, Save, predict_windows, read_group
+from fewshot.mapping.predict.parts import Parts
+from fewshot.mapping.predict.turns import short_turns
 
 IN_FLIGHT = 2
 """Groups that each worker has at a time: one is read while the other is predicted."""
@@ -68,21 +70,25 @@ def connect(address: str) -> Iterator[Client]:
         yield client
 
 
-def run_on(client: Client, source: ModelSource) -> Engine:
+def run_on(client: Client, predictor: Predictor) -> Engine:
     """Return an engine that predicts on the workers of a cluster.
 
     Args:
         client: Of the cluster.
-        source: Opens the model in a worker; each opens it once.
-    """
+        predictor: The model; each worker opens it anew, once.
 
-    def run(job: Job, groups: Sequence[int], save: Save) -> None:
+    Raises:
+        ArtifactError: by the engine, if a worker cannot predict or has died again and again.
+    """
+    model = pickle.dumps(predictor)
+
+    def run(plan: MapPlan, groups: Sequence[int], save: Save) -> None:
         # As a task, not as scattered data: the scheduler makes it again where its worker has died.
-        held = client.submit(_same, job, pure=False)
+        held = client.submit(_same, plan, pure=False)
         waiting = iter(groups)
 
         def submit(group: int) -> Any:
-            return client.submit(_predict, held, group, source, pure=False, retries=1)
+            return client.submit(_predict, held, group, model, pure=False, retries=1)
 
         most = max(1, len(client.scheduler_info(n_workers=-1)["workers"])) * IN_FLIGHT
         futures = {submit(group): group for group in islice(waiting, most)}
@@ -104,26 +110,27 @@ def run_on(client: Client, source: ModelSource) -> Engine:
     return run
 
 
-def _same(job: Job) -> Job:
-    return job
+def _same(plan: MapPlan) -> MapPlan:
+    return plan
 
 
-def _predict(job: Job, group: int, source: ModelSource) -> Parts | str:
+def _predict(plan: MapPlan, group: int, model: bytes) -> Parts | str:
     """Predict a group in a worker; return what is wrong where that is for the user to mend."""
     try:
         with short_turns():
-            pixels, valid = read_group(job, group)
+            pixels, valid = read_group(plan, group)
             with _PREDICTING:
-                answers = predict_windows(job, group, pixels, valid, _model(source))
-            return blend(job, group, valid, answers)
+                answers = predict_windows(plan, group, pixels, valid, _opened(model))
+            return blend(plan, group, valid, answers)
     except FewshotError as error:
         return str(error)
 
 
 @functools.lru_cache(maxsize=1)
-def _model(source: ModelSource) -> Predictor:
+def _opened(model: bytes) -> Predictor:
     """Open the model once in each process."""
-    return source.open(source.target)
+    predictor: Predictor = pickle.loads(model)
+    return predictor
 
 
 def _checked(found: Parts | str) -> Parts:

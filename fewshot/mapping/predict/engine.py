@@ -4,19 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fewshot.errors import RecipeError
-from fewshot.exported.adapted import ModelSource, Predictor
-from fewshot.mapping.predict.pipeline import Engine, run_here
+from fewshot.exported.predictor import Predictor
+from fewshot.mapping.predict.groups import Engine
+from fewshot.mapping.predict.pipeline import run_here
 
 
 @contextmanager
-def open_engine(
-    predictor: Predictor, source: ModelSource, *, workers: int = 1, scheduler: str | None = None
-) -> Iterator[Engine]:
+def open_engine(predictor: Predictor, *, workers: int = 1, scheduler: str | None = None) -> Iterator[Engine]:
     """Open an engine, and close it in the end.
 
     Args:
-        predictor: The model, opened in this process.
-        source: Opens it in others.
+        predictor: The model, opened in this process; others open it for themselves.
         workers: Processes on this machine.
         scheduler: Address of a Dask scheduler whose workers are used instead.
 
@@ -32,4 +30,4 @@ def open_engine(
     from fewshot.mapping.predict.cluster import connect, local_workers, run_on  # slow to import, and few need it
 
     with connect(scheduler) if scheduler is not None else local_workers(workers) as client:
-        yield run_on(client, source)
+        yield run_on(client, predictor)

@@ -3,16 +3,20 @@
 The windows of a group are always predicted in the same order and the same calls, whoever predicts them.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import ShapeError
-from fewshot.exported.adapted import Predictor
-from fewshot.mapping.predict.layout import Layout, starts_within
-from fewshot.mapping.scene import Scene
+from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.predictor import Predictor
+from fewshot.geo.scene import Scene
+from fewshot.mapping.predict.layout import WindowLayout, starts_within
+from fewshot.mapping.predict.parts import Parts
 
 CALL_BYTES = 4 << 20
 """Bytes of pictures in one call of the network: what it computes of them still fits the processor's last cache, which
@@ -24,24 +28,51 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class MapPlan:
     """All that the prediction of a group depends on.
 
     Attributes:
         scene: To read.
         layout: Its windows and groups.
-        vector: Of the adapted model.
-        values: Number in the map of each class.
-        nodata: Number in the map where the scene has no data.
+        model: Adapted.
         all_probabilities: Whether those of every class are kept, or the greatest only.
     """
 
     scene: Scene
-    layout: Layout
-    vector: FloatArray
-    values: tuple[int, ...]
-    nodata: int
+    layout: WindowLayout
+    model: AdaptedModel
     all_probabilities: bool
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Number in the map of each class."""
+        return self.model.values
+
+    @property
+    def nodata(self) -> int:
+        """Number in the map where the scene has no data."""
+        return 255 if 0 in self.values else 0
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the pixels of the map depend on, to know it again."""
+        return {
+            "scene": self.scene.files(),
+            "bands": list(self.scene.match.numbers),
+            "scales": [[band.scale, band.offset] for band in self.scene.match.bands],
+            "windows": self.layout.describe(),
+            "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),
+            "model": self.model.fingerprint,
+            "classes": dict(zip(self.model.table.names, self.values, strict=True)),
+            "nodata": self.nodata,
+            "probabilities": self.all_probabilities,
+        }
+
+
+Save = Callable[[int, Parts], None]
+"""Keeps a finished group."""
+
+Engine = Callable[[MapPlan, Sequence[int], Save], None]
+"""Predicts groups, in any order, and hands each one to `Save`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,23 +90,23 @@ class Answers:
     greatest: tuple[npt.NDArray[np.int32], ...]
 
 
-def read_group(job: Job, group: int) -> tuple[FloatArray, BoolArray]:
+def read_group(plan: MapPlan, group: int) -> tuple[FloatArray, BoolArray]:
     """Read what a group needs.
 
     Returns:
         Values [H, W, bands] of all its pictures, and where its own pixels [H, W] have data.
     """
-    layout = job.layout
-    pixels, valid = job.scene.read(layout.reading(group))
+    layout = plan.layout
+    pixels, valid = plan.scene.read(layout.reading(group))
     extent, first = layout.extent(group), layout.before
     return pixels, valid[first : first + extent.height, first : first + extent.width]
 
 
-def predict_windows(job: Job, group: int, pixels: FloatArray, valid: BoolArray, predictor: Predictor) -> Answers:
+def predict_windows(plan: MapPlan, group: int, pixels: FloatArray, valid: BoolArray, predictor: Predictor) -> Answers:
     """Predict the windows of a group.
 
     Args:
-        job: What to predict.
+        plan: What to predict.
         group: Its number.
         pixels: As `read_group` gives them.
         valid: As `read_group` gives it.
@@ -85,10 +116,10 @@ def predict_windows(job: Job, group: int, pixels: FloatArray, valid: BoolArray, 
         ShapeError: if the model's answers are not what its card says.
         FewshotError: whatever the model raises.
     """
-    layout, (row, column) = job.layout, job.layout.place(group)
+    layout, (row, column) = plan.layout, plan.layout.place(group)
     rows, columns = starts_within(layout.rows, row), starts_within(layout.columns, column)
     wanted = np.argwhere(_any_in(valid, rows, columns, (layout.rows.size, layout.columns.size)))
-    calls = list(_answers(job, pixels, rows[wanted[:, 0]], columns[wanted[:, 1]], predictor))
+    calls = list(_answers(plan, pixels, rows[wanted[:, 0]], columns[wanted[:, 1]], predictor))
     return Answers(wanted, tuple(found for found, _ in calls), tuple(greatest for _, greatest in calls))
 
 
@@ -104,18 +135,17 @@ def _any_in(valid: BoolArray, rows: IntArray, columns: IntArray, size: tuple[int
 
 
 def _answers(
-    job: Job, pixels: FloatArray, rows: IntArray, columns: IntArray, predictor: Predictor
+    plan: MapPlan, pixels: FloatArray, rows: IntArray, columns: IntArray, predictor: Predictor
 ) -> Iterator[tuple[FloatArray, npt.NDArray[np.int32]]]:
     """Yield what the model says of several windows at a time, as many as one call of the network takes."""
-    side, bands = job.layout.picture, pixels.shape[2]
+    side, bands = plan.layout.picture, pixels.shape[2]
     views = np.lib.stride_tricks.sliding_window_view(pixels, (side, side, bands))[:, :, 0]
     at_once = max(1, CALL_BYTES // (4 * side * side * bands))
-    adapted = Vector(job.vector)
     for first in range(0, len(rows), at_once):
         pictures = views[rows[first : first + at_once], columns[first : first + at_once]]
-        answer = predictor.predict(adapted, pictures)
+        answer = predictor.predict(plan.model.adapted, pictures)
         found, greatest = np.asarray(answer.probabilities, np.float32), np.asarray(answer.class_index, np.int32)
-        classes = len(job.values)
+        classes = len(plan.values)
         if len(found) != len(pictures) or found.shape[-1] != classes or greatest.shape != found.shape[:-1]:
             raise ShapeError(
                 f"the model answers {list(found.shape)} and {list(greatest.shape)} for {len(pictures)} windows and "
@@ -124,10 +154,3 @@ def _answers(
         if greatest.size and not 0 <= greatest.min() <= greatest.max() < classes:
             raise ShapeError(f"the model answers with class {greatest.min()} to {greatest.max()} of {classes}")
         yield found, greatest
-
-
-@dataclass(frozen=True, eq=False)
-class Vector:
-    """An adapted model as `predict` takes it."""
-
-    vector: FloatArray

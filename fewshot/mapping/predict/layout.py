@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fewshot.errors import RasterError, RecipeError
-from fewshot.exported.adapted import Card
+from fewshot.exported.card import Card
 from fewshot.geo.windows import IntArray, Window, WindowGrid
 
 SEGMENTS = ("head", "body", "tail")
@@ -73,7 +73,7 @@ class Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class WindowLayout:
     """The windows of a map.
 
     Attributes:
@@ -160,7 +160,7 @@ class WindowPlan:
     overlap: int | None = None
 
 
-def plan_windows(card: Card, scene: tuple[int, int], plan: WindowPlan, *, classes: int) -> Layout:
+def plan_windows(card: Card, scene: tuple[int, int], plan: WindowPlan, *, classes: int) -> WindowLayout:
     """Choose the windows of a map.
 
     Args:
@@ -182,7 +182,7 @@ def plan_windows(card: Card, scene: tuple[int, int], plan: WindowPlan, *, classe
     return _patch_layout(card, scene, plan, classes)
 
 
-def _pixel_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes: int) -> Layout:
+def _pixel_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes: int) -> WindowLayout:
     """Windows that overlap, with an answer for each of their pixels.
 
     A quarter of the overlap is read around each window and its answers are not used: at the edge of a picture the
@@ -201,10 +201,10 @@ def _pixel_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes:
     margin = overlap // 4
     stride, overlap = size - overlap, overlap - 2 * margin
     grid = WindowGrid(*scene, size - 2 * margin, overlap)
-    return Layout(grid, size, margin, _per_group(card, classes, stride, overlap), stride=1, per_pixel=True)
+    return WindowLayout(grid, size, margin, _per_group(card, classes, stride, overlap), stride=1, per_pixel=True)
 
 
-def _patch_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes: int) -> Layout:
+def _patch_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes: int) -> WindowLayout:
     """Patches `stride` apart; each answers for its middle, blended with its neighbours."""
     if plan.overlap is not None:
         raise RecipeError("the model answers once for a patch; say how far patches are apart with --stride")
@@ -217,7 +217,7 @@ def _patch_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes:
     grid = WindowGrid(*scene, footprint, footprint - stride)
     most = math.isqrt(_GROUP_ANSWERS)
     per_group = min(_per_group(card, classes, stride, footprint - stride), most)
-    return Layout(grid, size, size // 2 - footprint // 2, per_group, stride, per_pixel=False)
+    return WindowLayout(grid, size, size // 2 - footprint // 2, per_group, stride, per_pixel=False)
 
 
 def _require_size(card: Card, size: int) -> None:

@@ -60,7 +60,7 @@ class ClassAccuracy:
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class MapAccuracy:
     """How good a map is.
 
     Attributes:
@@ -103,7 +103,7 @@ class Accuracy:
         }
 
 
-def assess(confusion: npt.NDArray[np.int64], areas: npt.ArrayLike, names: Sequence[str]) -> Accuracy:
+def assess(confusion: npt.NDArray[np.int64], areas: npt.ArrayLike, names: Sequence[str]) -> MapAccuracy:
     """Assess a map (Olofsson et al. 2014, eq. 1-11).
 
     The intervals hold for samples drawn at random, from the map as a whole or from each mapped class. Mapped classes
@@ -132,7 +132,7 @@ def assess(confusion: npt.NDArray[np.int64], areas: npt.ArrayLike, names: Sequen
     used = (rows >= 2) & (mapped > 0)
     adjusted, users, producers, shares = _adjusted(counts, mapped, used)
     known = columns > 0
-    return Accuracy(
+    return MapAccuracy(
         confusion=tuple(tuple(row) for row in np.asarray(confusion, np.int64).tolist()),
         overall=overall,
         kappa=(overall - chance) / (1 - chance) if chance < 1 else None,
@@ -200,7 +200,8 @@ def _notes(names: Sequence[str], mapped: FloatArray, rows: FloatArray, used: npt
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    found: FloatArray = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return found
 
 
 def _plain(value: float) -> float | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import ClassTable
-from fewshot.geo.rasters import Grid
 from fewshot.mapping.product.outputs import Summary
 
 _EMPTY = (208, 208, 208)
@@ -35,7 +35,7 @@ def draw_map(path: Path, summary: Summary, grid: Grid, table: ClassTable, values
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    down, across = pixel_sides(grid)
+    down, across = summary.sides
     height, width = summary.picture.shape
     aspect = down / across
     tall = 6.0
@@ -74,20 +74,6 @@ def _coloured(classes: npt.NDArray[np.uint8], table: ClassTable, values: Sequenc
     for value, entry in zip(values, table.classes, strict=True):
         lookup[value] = entry.colour or (0, 0, 0)
     return np.asarray(lookup[classes], np.uint8)
-
-
-def pixel_sides(grid: Grid) -> tuple[float, float]:
-    """Return how many metres the pixels in the middle of a grid are high and wide; pixels where the CRS is unknown."""
-    t = grid.transform
-    down, across = math.hypot(t.b, t.e), math.hypot(t.a, t.d)
-    if grid.crs is None:
-        return down, across
-    if not grid.crs.is_geographic:
-        unit = grid.crs.linear_units_factor[1]
-        return down * unit, across * unit
-    _, latitude = grid.to_map(grid.height / 2, grid.width / 2)
-    degree = math.radians(1) * 6_371_008.8
-    return down * degree, across * degree * math.cos(math.radians(latitude))
 
 
 def round_length(most: float) -> float:

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, RasterError
 from fewshot.files import UNFINISHED
+from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import ClassTable
-from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
-from fewshot.mapping.predict.blend import LEVELS, Block
+from fewshot.mapping.predict.parts import LEVELS, Block
 
 PICTURE_SIDE = 1000
 """Most rows and columns of the quick-look."""
@@ -81,6 +81,8 @@ class Summary:
         nodata: Pixels without data.
         picture: Every so many rows and columns of the map.
         step: How many.
+        row_areas: [rows] square metres of a pixel in each row; 1 where the CRS is unknown.
+        sides: Metres that pixels are high and wide; pixels where the CRS is unknown.
     """
 
     pixels: npt.NDArray[np.int64]
@@ -88,6 +90,8 @@ class Summary:
     nodata: int
     picture: npt.NDArray[np.uint8]
     step: int
+    row_areas: npt.NDArray[np.float64]
+    sides: tuple[float, float]
 
 
 def write_rasters(
@@ -144,7 +148,15 @@ def _write_block(block: Block, names: Outputs, writers: Mapping[Path, BlockWrite
 def raster_styles(
     names: Outputs, table: ClassTable, values: Sequence[int], nodata: int, tags: Mapping[str, str]
 ) -> dict[Path, RasterStyle]:
-    """Return what each raster of a map says of itself."""
+    """Return what each raster of a map says of itself.
+
+    Args:
+        names: Files of the map.
+        table: The classes.
+        values: Number in the map of each.
+        nodata: Number of pixels without data.
+        tags: Remarks that all rasters carry.
+    """
     colours = {value: entry.colour for value, entry in zip(values, table.classes, strict=True) if entry.colour}
     classes = {f"CLASS_{value}": entry.name for value, entry in zip(values, table.classes, strict=True)}
     return {
@@ -155,20 +167,26 @@ def raster_styles(
 
 
 def start_summary(grid: Grid, classes: int, nodata: int) -> Summary:
-    """Return the summary of a map of which nothing is written yet."""
+    """Return the summary of a map of which nothing is written yet.
+
+    Args:
+        grid: Of the map.
+        classes: How many there are.
+        nodata: Number of pixels without data.
+    """
     step = max(1, -(-max(grid.height, grid.width) // PICTURE_SIDE))
     shape = (-(-grid.height // step), -(-grid.width // step))
-    return Summary(np.zeros(classes, np.int64), np.zeros(classes), 0, np.full(shape, nodata, np.uint8), step)
+    areas, picture = grid.pixel_areas(0, grid.height), np.full(shape, nodata, np.uint8)
+    return Summary(np.zeros(classes, np.int64), np.zeros(classes), 0, picture, step, areas, grid.pixel_sides())
 
 
-def summarise(summary: Summary, block: Block, index: npt.NDArray[np.int16], grid: Grid) -> None:
+def summarise(summary: Summary, block: Block, index: npt.NDArray[np.int16]) -> None:
     """Add a block to a summary.
 
     Args:
         summary: So far.
         block: Finished pixels.
         index: [256] class of each number in the map, -1 for none.
-        grid: Of the map.
     """
     window, step = block.window, summary.step
     # Of each row, whose pixels have a size of their own. Comparing bytes is faster than counting whole numbers.
@@ -176,7 +194,7 @@ def summarise(summary: Summary, block: Block, index: npt.NDArray[np.int16], grid
     for number in np.flatnonzero(index >= 0):
         counts[:, index[number]] = (block.classes == number).view(np.uint8).sum(axis=1, dtype=np.uint32)
     summary.pixels += counts.sum(axis=0)
-    summary.areas += pixel_areas(grid, window.row, window.height) @ counts
+    summary.areas += summary.row_areas[window.row : window.row + window.height] @ counts
     summary.nodata += block.classes.size - int(counts.sum())
     first = (-window.row % step, -window.column % step)
     seen = block.classes[first[0] :: step, first[1] :: step]
@@ -184,22 +202,14 @@ def summarise(summary: Summary, block: Block, index: npt.NDArray[np.int16], grid
     summary.picture[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
 
 
-def pixel_areas(grid: Grid, first: int, count: int) -> npt.NDArray[np.float64]:
-    """Return the area in square metres of a pixel [count] in each row; 1 where the CRS is unknown."""
-    t = grid.transform
-    flat = abs(t.a * t.e - t.b * t.d)
-    if grid.crs is None:
-        return np.ones(count)
-    if not grid.crs.is_geographic:
-        return np.full(count, flat * grid.crs.linear_units_factor[1] ** 2)
-    rows = np.arange(first, first + count) + 0.5
-    _, latitudes = grid.to_map(rows, np.full(count, grid.width / 2))
-    # On a sphere of the Earth's mean radius; to half a per cent of the ellipsoid.
-    return flat * np.radians(1) ** 2 * 6_371_008.8**2 * np.cos(np.radians(latitudes))
-
-
 def write_style(path: Path, table: ClassTable, values: Sequence[int]) -> None:
-    """Write a QGIS style: a palette with the names of the classes."""
+    """Write a QGIS style: a palette with the names of the classes.
+
+    Args:
+        path: File to write.
+        table: The classes.
+        values: Number in the map of each.
+    """
     root = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
     renderer = ElementTree.SubElement(
         ElementTree.SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1"
@@ -216,7 +226,13 @@ def write_style(path: Path, table: ClassTable, values: Sequence[int]) -> None:
 
 
 def write_names(path: Path, table: ClassTable, values: Sequence[int]) -> None:
-    """Write the names of the classes for GDAL, which keeps them beside the file."""
+    """Write the names of the classes for GDAL, which keeps them beside the file.
+
+    Args:
+        path: File to write.
+        table: The classes.
+        values: Number in the map of each.
+    """
     names = [""] * (max(values) + 1)
     for value, entry in zip(values, table.classes, strict=True):
         names[value] = entry.name

@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.exported.adapted import Card
+from fewshot.errors import ArtifactError
+from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
-from fewshot.mapping.predict.groups import Job
-from fewshot.mapping.product.accuracy import Accuracy
-from fewshot.mapping.product.drawing import pixel_sides
+from fewshot.geo.scene import Scene
+from fewshot.mapping.predict.groups import MapPlan
+from fewshot.mapping.product.accuracy import MapAccuracy
 from fewshot.mapping.product.outputs import Summary
-from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Scene
-from fewshot.mapping.support.adaptation import Learned
+from fewshot.mapping.support.examples import UsedLabels
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class MapReport:
     table: ClassTable
     shares: Mapping[str, float]
     support_loss: tuple[float, float]
-    accuracy: Accuracy | None
+    accuracy: MapAccuracy | None
     notes: tuple[str, ...]
     seconds: float
 
@@ -60,14 +59,13 @@ class MapReport:
             )
 
 
-def resolution(job: Job) -> str:
-    """Say how fine the map really is."""
-    layout = job.layout
-    sides = np.array(pixel_sides(job.scene.grid))
-    unit = "pixels" if job.scene.grid.crs is None else "m"
+def resolution(plan: MapPlan, sides: tuple[float, float]) -> str:
+    """Say how fine the map really is, with pixels so high and wide."""
+    layout = plan.layout
+    unit = "pixels" if plan.scene.grid.crs is None else "m"
 
     def size(pixels: int) -> str:
-        down, across = sides * pixels
+        down, across = (side * pixels for side in sides)
         return f"{down:.3g} x {across:.3g} {unit}"
 
     if layout.per_pixel:
@@ -78,13 +76,19 @@ def resolution(job: Job) -> str:
     )
 
 
-def map_tags(job: Job, card: Card) -> dict[str, str]:
-    """Return the remarks that the rasters carry."""
+def map_tags(plan: MapPlan, card: Card, summary: Summary) -> dict[str, str]:
+    """Return the remarks that the rasters carry.
+
+    Args:
+        plan: Of the map.
+        card: Of the model.
+        summary: Of the map, as it is begun.
+    """
     return {
         "SOFTWARE": f"fewshot {installed('fewshot')}",
         "MODEL": card.title,
-        "SCENE": ", ".join(part.source for part in job.scene.parts[:8]),
-        "RESOLUTION": resolution(job),
+        "SCENE": ", ".join(part.source for part in plan.scene.parts[:8]),
+        "RESOLUTION": resolution(plan, summary.sides),
     }
 
 
@@ -98,58 +102,73 @@ def scene_notes(scene: Scene) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def describe_map(request: MapRequest, card: Card, job: Job, learned: Learned, summary: Summary) -> dict[str, Any]:
-    """Return what `map.json` says of a map, apart from its accuracy and the time it took."""
-    model, names = learned.model, learned.model.table.names
+def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: Summary) -> dict[str, Any]:
+    """Return what `map.json` says of a map, apart from its accuracy and the time it took.
+
+    Args:
+        plan: Of the map.
+        card: Of the model.
+        labels: As `describe_labels` has them.
+        summary: Of the map.
+    """
+    model, scene = plan.model, plan.scene
     total = max(1, int(summary.pixels.sum()))
     return {
         "fewshot_map": 1,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "scene": {
-            "files": job.scene.files(),
-            "rows": job.scene.grid.height,
-            "columns": job.scene.grid.width,
-            "crs": job.scene.grid.crs.to_string() if job.scene.grid.crs else None,
-            "bands": {
-                band.name: number for band, number in zip(job.scene.match.bands, job.scene.match.numbers, strict=True)
-            },
-            "bands_found_by": job.scene.match.how,
+            "files": scene.files(),
+            "rows": scene.grid.height,
+            "columns": scene.grid.width,
+            "crs": scene.grid.crs.to_string() if scene.grid.crs else None,
+            "bands": {band.name: number for band, number in zip(scene.match.bands, scene.match.numbers, strict=True)},
+            "bands_found_by": scene.match.how,
         },
         "classes": [
             {
                 **{"value": value, "name": name, "pixels": int(count), "share": float(count / total)},
-                "area_m2" if job.scene.grid.crs is not None else "area_pixels": float(area),
+                "area_m2" if scene.grid.crs is not None else "area_pixels": float(area),
                 "colour": f"#{bytes(entry.colour or (0, 0, 0)).hex()}",
             }
             for value, name, entry, count, area in zip(
-                model.values, names, model.table.classes, summary.pixels, summary.areas, strict=True
+                model.values, model.table.names, model.table.classes, summary.pixels, summary.areas, strict=True
             )
         ],
-        "nodata": {"value": job.nodata, "pixels": summary.nodata},
-        "resolution": resolution(job),
-        "windows": job.layout.describe(),
-        "labels": describe_labels(request, learned),
-        "support_loss": {"before": model.support_loss[0], "after": model.support_loss[1]},
+        "nodata": {"value": plan.nodata, "pixels": summary.nodata},
+        "resolution": resolution(plan, summary.sides),
+        "windows": plan.layout.describe(),
+        "labels": labels,
+        "support_loss": dict(zip(("before", "after"), model.adapted.support_loss, strict=True)),
         "model": json.loads(card.to_json()),
         "versions": {"python": platform.python_version(), "fewshot": installed("fewshot"), "numpy": np.__version__},
     }
 
 
-def describe_labels(request: MapRequest, learned: Learned) -> dict[str, Any]:
-    """Return which labels were used, and what became of the others."""
-    plan, summary, names = request.labels, learned.summary, learned.model.table.names
-    if plan is None or summary is None or learned.examples is None:
-        return {"adapted_before": str(request.adapted)}
-    used = dict(zip(names, learned.examples.counts(len(names)), strict=True))
-    found: dict[str, Any] = {"file": str(plan.path), "support": used, "found": dict(summary.examples)}
+def describe_labels(used: UsedLabels, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return which labels were used, and what became of the others; `names` are those of the classes."""
+    plan, summary = used.plan, used.summary
+    shown = dict(zip(names, used.examples.counts(len(names)), strict=True))
+    found: dict[str, Any] = {"file": str(plan.path), "support": shown, "found": dict(summary.examples)}
     found |= {
         **{"features": summary.features, "outside": summary.outside, "unusable": summary.unusable},
         **{"ignored": summary.ignored, "on_nodata": summary.on_nodata, "contradicting": summary.contradicting},
         "only_one_example_of": list(summary.lone),
     }
-    if learned.split is not None:
-        kept = dict(zip(names, learned.split.validation.counts(len(names)), strict=True))
-        found["kept_back"] = {"examples": kept, "too_near": learned.split.near, "apart_pixels": learned.split.apart}
+    if used.split is not None:
+        kept = dict(zip(names, used.split.validation.counts(len(names)), strict=True))
+        found["kept_back"] = {"examples": kept, "too_near": used.split.near, "apart_pixels": used.split.apart}
     elif plan.validation is not None:
         found["validation"] = str(plan.validation)
     return found
+
+
+def write_report(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `map.json`.
+
+    Raises:
+        ArtifactError: if it cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written: {error}") from error

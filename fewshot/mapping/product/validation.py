@@ -1,24 +1,28 @@
 """Compares a map with labels that it was not made from, block by block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.geo.labels import RasterLabels, VectorLabels, open_labels
+from fewshot.geo.labels import LabelFiles, LabelLayer, RasterLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
+from fewshot.geo.points import Examples
 from fewshot.geo.rasters import RasterReader
+from fewshot.geo.sampling import find_examples
+from fewshot.geo.scene import Scene
 from fewshot.geo.windows import Window
-from fewshot.mapping.predict.blend import Block
-from fewshot.mapping.scene import Scene
-from fewshot.mapping.support.examples import Examples, LabelPlan, find_examples
+from fewshot.mapping.predict.groups import MapPlan
+from fewshot.mapping.predict.parts import Block
+from fewshot.mapping.product.accuracy import MapAccuracy, assess
+from fewshot.mapping.support.examples import LabelPlan, UsedLabels
 
 IntArray = npt.NDArray[np.int64]
 
 
 @dataclass
-class Validation:
+class MapValidation:
     """Reference labels, and what the map says where they are.
 
     Attributes:
@@ -35,7 +39,7 @@ class Validation:
     support: Examples
     apart: int
     examples: Examples | None = None
-    layer: RasterLabels | VectorLabels | None = None
+    layer: LabelLayer | None = None
     near: int = 0
     confusion: IntArray = field(init=False)
 
@@ -76,10 +80,47 @@ class Validation:
             square[:] = -1
         return labels
 
+    def assess(self, areas: npt.ArrayLike, names: Sequence[str]) -> tuple[MapAccuracy | None, tuple[str, ...]]:
+        """Say how good the map is, where labels are left to compare it with, and what is to be remarked.
+
+        Args:
+            areas: [classes] mapped area of each class.
+            names: Of the classes.
+        """
+        notes: tuple[str, ...] = ()
+        if self.near:
+            notes = (f"{self.near} validation labels lie too near to the support and do not count.",)
+        if not self.confusion.sum():
+            return None, (*notes, "No validation label is left, so the accuracy is not known.")
+        accuracy = assess(self.confusion, areas, names)
+        return accuracy, (*notes, *accuracy.notes)
+
+
+def choose_validation(plan: MapPlan, used: UsedLabels | None, check: LabelPlan | None) -> MapValidation | None:
+    """Open the labels to compare a map with, if there are any: those named, or those kept back.
+
+    Args:
+        plan: Of the map.
+        used: The labels that the model was adapted to; None where it was adapted before.
+        check: Labels for a map of such a model.
+
+    Raises:
+        FewshotError: what `open_validation` raises.
+    """
+    scene, table = plan.scene, plan.model.table
+    if check is not None:
+        return open_validation(scene, check, table, Examples.none(), apart=1)
+    if used is None:
+        return None
+    if used.split is not None:
+        return MapValidation(len(table.names), used.examples, used.split.apart, examples=used.split.validation)
+    shown = used.plan.radius + 1 if plan.layout.per_pixel else 1
+    return open_validation(scene, used.plan, table, used.examples, apart=used.plan.apart or shown)
+
 
 def open_validation(
     scene: Scene, plan: LabelPlan, table: ClassTable, support: Examples, *, apart: int
-) -> Validation | None:
+) -> MapValidation | None:
     """Open the labels to validate with, if any were named: each feature is one sample, of a raster each pixel.
 
     Args:
@@ -95,9 +136,10 @@ def open_validation(
     """
     if plan.validation is None:
         return None
-    layer = open_labels(RasterReader(), plan.validation, scene.info, table, label_field=plan.field)
+    files = LabelFiles(plan.validation, plan.field)
+    layer = open_labels(RasterReader(), files, scene.info, table)
     if isinstance(layer, RasterLabels):
         layer.require_classes(scene.grid.height, scene.grid.width)
-        return Validation(len(table.names), support, apart, layer=layer)
-    found = find_examples(scene, LabelPlan(Path(plan.validation), plan.field), table, spacing=None)
-    return Validation(len(table.names), support, apart, examples=found.examples)
+        return MapValidation(len(table.names), support, apart, layer=layer)
+    found = find_examples(scene, files, table, spacing=None)
+    return MapValidation(len(table.names), support, apart, examples=found.examples)

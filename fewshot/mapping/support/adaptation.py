@@ -1,109 +1,66 @@
-"""From the labels of a region to a model that is adapted to them."""
+"""From the labels of a region to what a model is adapted to, and to the adapted model."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.exported.adapted import AdaptedModel, Card, Predictor
-from fewshot.geo.labels import LabelSummary, require_georeference
+from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.card import Card
+from fewshot.exported.predictor import Predictor
 from fewshot.geo.landcover import ClassTable, read_class_table
-from fewshot.mapping.predict.work import WorkFolder
-from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Scene
+from fewshot.geo.points import Examples
+from fewshot.geo.sampling import find_examples, split_apart
+from fewshot.geo.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, with_classes, with_colours
-from fewshot.mapping.support.examples import Examples, Split, Support, find_examples, read_support, split_apart
+from fewshot.mapping.support.examples import (
+    LabelPlan,
+    SupportSet,
+    UsedLabels,
+    read_support,
+)
 
 
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """An adapted model, and what it was adapted to.
-
-    Attributes:
-        model: Adapted.
-        examples: In the support; None where the model was adapted before.
-        split: Where examples were kept back.
-        summary: What became of the labels.
-        notes: Remarks on the labels.
-    """
-
-    model: AdaptedModel
-    examples: Examples | None = None
-    split: Split | None = None
-    summary: LabelSummary | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Gathered:
-    """Labels that were read, and the pictures around them.
-
-    Attributes:
-        support: What the model is shown.
-        examples: In it.
-        table: The classes of the map, all with colours.
-        split: Where examples were kept back.
-        summary: What became of the labels.
-        notes: Remarks on them.
-    """
-
-    support: Support
-    examples: Examples
-    table: ClassTable
-    split: Split | None
-    summary: LabelSummary
-    notes: tuple[str, ...] = field(default=())
-
-
-def learn(predictor: Predictor, scene: Scene, request: MapRequest, work: WorkFolder) -> Learned:
-    """Adapt the model to the labels, or take one that was adapted before.
+def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, steps: int | None) -> AdaptedModel:
+    """Adapt a model to a support set.
 
     Args:
         predictor: The model.
-        scene: That the labels lie in.
-        request: Which labels, and what is done with them.
-        work: Keeps the adapted model, so that a resumed map goes on with the very same.
+        support: With labels that are places in the table.
+        table: The classes of the map.
+        steps: Inner steps; the model's own number if None.
 
     Raises:
-        FewshotError: if the labels or the model cannot be used.
+        ManifestError: if a map cannot hold so many classes.
+        FewshotError: what the model raises.
     """
-    card = predictor.card()
-    if request.adapted is not None:
-        model = AdaptedModel.load(request.adapted)
-        model.require_model(card, where=str(request.adapted))
-        scene.check_units()
-        return Learned(model)
-    found = gather(card, scene, request)
-    if request.resume and work.adapted.exists():
-        model = AdaptedModel.load(work.adapted)
-        model.require_model(card, where=str(work.adapted))
-    else:
-        adapted = predictor.adapt(found.support.x, found.support.y, steps=request.steps)
-        before, after = (float(value) for value in adapted.support_loss)
-        values, _ = number_classes(found.table)
-        vector = np.array(adapted.vector, np.float32)
-        model = AdaptedModel(vector, found.table, values, (before, after), card.adapted.fingerprint)
-        model.save(work.adapted)
-    return Learned(model, found.examples, found.split, found.summary, found.notes)
+    adapted = predictor.adapt(support.x, support.y, steps=steps)
+    return AdaptedModel(adapted, table, number_classes(table), predictor.card().adapted.fingerprint)
 
 
-def gather(card: Card, scene: Scene, request: MapRequest) -> Gathered:
+def read_labels(
+    scene: Scene, card: Card, plan: LabelPlan, classes: Path | None
+) -> tuple[SupportSet, ClassTable, UsedLabels]:
     """Read the labels, keep some back where that is asked for, and read the pictures around the others.
+
+    Args:
+        scene: That the labels lie in.
+        card: Of the model.
+        plan: Which labels, and what is done with them.
+        classes: Class table (CSV or TOML) of the user.
+
+    Returns:
+        What the model is shown; the classes of the map, all with colours; and what became of the labels.
 
     Raises:
         FewshotError: if no labels are left, or they show a single class.
     """
-    plan = request.labels
-    if plan is None:
-        raise RasterError("a model is adapted to labels, and none were named")
-    require_georeference(scene.info, "scene")
-    own = read_class_table(request.classes) if request.classes else None
-    table = find_classes(card, plan.path, field=plan.field, table=own)
+    table = find_classes(card, plan.path, field=plan.field, table=read_class_table(classes) if classes else None)
     size = card.size.rows
     spacing = max(1, size // 2) if card.output == "patch" else 2 * plan.radius + 1
-    found = find_examples(scene, plan, table, spacing=spacing)
+    found = find_examples(scene, plan, table, spacing=spacing, seed=plan.seed)
     middle = len(found.examples) // 2
     scene.check_units((int(found.examples.rows[middle]), int(found.examples.columns[middle])))
     split = split_apart(found.examples, plan.holdout, plan.apart or size, seed=plan.seed) if plan.holdout else None
@@ -125,18 +82,19 @@ def gather(card: Card, scene: Scene, request: MapRequest) -> Gathered:
         split = replace(
             split, support=_renumbered(split.support, index), validation=_renumbered(split.validation, index)
         )
-    return Gathered(
-        Support(support.x, index[support.y]),
-        _renumbered(examples, index),
-        with_colours(with_classes(table, kept)),
-        split,
-        found.summary,
-        tuple(notes),
-    )
+    support = SupportSet(support.x, index[support.y])
+    used = UsedLabels(plan, _renumbered(examples, index), split, found.summary, tuple(notes))
+    return support, with_colours(with_classes(table, kept)), used
 
 
 def shown_classes(card: Card, table: ClassTable, examples: Examples, path: Path) -> list[int]:
     """Return the classes of the map, by index: all that the model knows, or those that it is shown.
+
+    Args:
+        card: Of the model.
+        table: The classes of the labels.
+        examples: That the model is shown.
+        path: Of the labels, for errors.
 
     Raises:
         RasterError: if one class alone is shown, or more than the model takes.

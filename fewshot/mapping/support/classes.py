@@ -1,18 +1,16 @@
 """Which classes a map has: those of the labels or of the model, their numbers in the map, and their colours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from fewshot.errors import ManifestError, RasterError
-from fewshot.exported.adapted import Card
-from fewshot.geo.labels import read_class_numbers
-from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, Colour, LandClass, class_table
-from fewshot.geo.rasters import RasterReader, describe_raster
-from fewshot.geo.vectors import VECTOR_ENDINGS, read_values
+from fewshot.errors import ManifestError
+from fewshot.exported.card import Card
+from fewshot.geo.labels import LabelFiles, found_classes
+from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, Colour, LandClass
+from fewshot.geo.rasters import RasterReader
 
 _MOST = 254  # of 256 numbers of a uint8 map, one is nodata
 
@@ -63,7 +61,7 @@ def find_classes(card: Card, labels: Path, *, field: str | None, table: ClassTab
     """
     if card.label_space == "global":
         return _of_model(card, table)
-    return table or _of_labels(labels, field)
+    return table or found_classes([LabelFiles(labels, field)], RasterReader())
 
 
 def _of_model(card: Card, table: ClassTable | None) -> ClassTable:
@@ -96,39 +94,14 @@ def _parsed(colour: str | None) -> Colour | None:
     return red, green, blue
 
 
-def _of_labels(path: Path, field: str | None) -> ClassTable:
-    """Make a class of every name or number found in labels."""
-    colours: dict[int, Colour] = {}
-    found: Iterable[Any]
-    if path.suffix.lower() in VECTOR_ENDINGS:
-        found = read_values(path, field=field)
-    else:
-        found, colours = read_class_numbers(path, RasterReader()), dict(describe_raster(path).colours)
-    found = list(found)
-    if not found:
-        raise RasterError(f"{path} has no label with a class; expected at least two classes")
-    rows: list[dict[str, Any]] = []
-    taken: set[Colour] = set()
-    # Numbers in their order, then names in theirs.
-    for value in sorted(found, key=lambda one: (1, 0, one) if isinstance(one, str) else (0, one, "")):
-        number = isinstance(value, int)
-        colour = colours.get(value) if number else None
-        if colour is not None and colour not in taken:
-            taken.add(colour)
-        else:
-            colour = None
-        rows.append({"name": str(value), **({"id": value} if number else {}), **({"colour": colour} if colour else {})})
-    return class_table(f"of {path.name}", rows)
-
-
 def with_classes(table: ClassTable, kept: Sequence[int]) -> ClassTable:
     """Return the table of some of the classes that count, by index, without the ignored ones."""
     counted = [entry for entry in table.classes if not entry.ignored]
     return ClassTable(table.name, tuple(counted[index] for index in kept))
 
 
-def number_classes(table: ClassTable) -> tuple[tuple[int, ...], int]:
-    """Return the number of each class in a uint8 map, and that of nodata.
+def number_classes(table: ClassTable) -> tuple[int, ...]:
+    """Return the number of each class in a uint8 map.
 
     Classes keep the number that labels know them by; without one, or where they do not fit, they are 1, 2, ... .
 
@@ -140,8 +113,7 @@ def number_classes(table: ClassTable) -> tuple[tuple[int, ...], int]:
         raise ManifestError(f"a map holds up to {_MOST} classes; the labels have {count}")
     own = [entry.ids[0] for entry in table.classes if not entry.ignored and len(entry.ids) == 1]
     fits = len(own) == count and all(0 <= value <= 255 for value in own) and not {0, 255} <= set(own)
-    values = tuple(own) if fits else tuple(range(1, count + 1))
-    return values, (255 if 0 in values else 0)
+    return tuple(own) if fits else tuple(range(1, count + 1))
 
 
 def with_colours(table: ClassTable) -> ClassTable:

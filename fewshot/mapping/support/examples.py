@@ -1,44 +1,34 @@
-"""Labels to support: which pixels are examples, which are kept to validate with, and what the model is shown."""
+"""What a model is shown of a region: which labels are asked for, the pictures around them, what became of them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.errors import RasterError, RecipeError
-from fewshot.exported.adapted import Card
-from fewshot.geo.labels import LabelSummary, VectorLabels, open_labels
-from fewshot.geo.landcover import ClassTable, Labels
-from fewshot.geo.points import labelled_points
-from fewshot.geo.rasters import RasterReader
-from fewshot.geo.windows import IntArray, Window, blocks
-from fewshot.mapping.scene import Scene
+from fewshot.errors import RecipeError
+from fewshot.exported.card import Card
+from fewshot.geo.labels import LabelFiles, LabelSummary
+from fewshot.geo.landcover import Labels
+from fewshot.geo.points import Examples, Split
+from fewshot.geo.scene import Scene
+from fewshot.geo.windows import Window
 
 FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
-
-_BLOCK = 512  # rows and columns of labels read at a time
-_PIXELS_A_CLASS = 4096  # examples of a class that are taken from polygons or a class raster at most
 
 
 @dataclass(frozen=True)
-class LabelPlan:
-    """Which labels there are, and what is done with them.
+class LabelPlan(LabelFiles):
+    """Labels, and what is done with them.
 
     Attributes:
-        path: Points, lines or polygons, or a class raster.
-        field: Of vectors, the one that holds the class.
-        radius: Segmentation models: pixels on each side of a point that it labels too.
+        radius: Segmentation models: pixels on each side of a point that it labels too, once examples are chosen.
         holdout: Share of the examples that are kept to validate with.
         validation: Labels to validate with.
         apart: Least pixels between support and validation; the side of a picture if None.
         seed: Decides which examples are kept.
     """
 
-    path: Path
-    field: str | None = None
     radius: int = 1
     holdout: float = 0.0
     validation: Path | None = None
@@ -60,212 +50,7 @@ class LabelPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
-    """Labelled pixels.
-
-    Attributes:
-        rows: [n] int64.
-        columns: [n] int64.
-        labels: [n] int32, index in the class table.
-    """
-
-    rows: IntArray
-    columns: IntArray
-    labels: Labels
-
-    @classmethod
-    def none(cls) -> "Examples":
-        """Return no examples."""
-        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32))
-
-    def __len__(self) -> int:
-        """Return the number of pixels."""
-        return len(self.rows)
-
-    def keep(self, chosen: BoolArray | IntArray) -> "Examples":
-        """Return the chosen ones."""
-        return Examples(self.rows[chosen], self.columns[chosen], self.labels[chosen])
-
-    def within(self, window: Window) -> BoolArray:
-        """Return which of them [n] lie in a window."""
-        down, across = self.rows - window.row, self.columns - window.column
-        return (down >= 0) & (down < window.height) & (across >= 0) & (across < window.width)
-
-    def counts(self, classes: int) -> list[int]:
-        """Return how many there are of each class."""
-        return np.bincount(self.labels, minlength=classes).tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The examples that labels give.
-
-    Attributes:
-        examples: One pixel for each point; of polygons, lines and class rasters several.
-        summary: What became of the labels.
-    """
-
-    examples: Examples
-    summary: LabelSummary
-
-
-def find_examples(scene: Scene, plan: LabelPlan, table: ClassTable, *, spacing: int | None) -> Found:
-    """Find the labelled pixels of a scene.
-
-    Args:
-        scene: That they lie in.
-        plan: Which labels.
-        table: Knows their classes.
-        spacing: Pixels between the examples of a line or polygon; if None each has one.
-
-    Raises:
-        RasterError: if no label is left that counts.
-        FewshotError: what `open_labels` and `labelled_points` raise.
-    """
-    reader = RasterReader()
-    layer = open_labels(reader, plan.path, scene.info, table, label_field=plan.field)
-    rng = np.random.default_rng(plan.seed)
-    if not isinstance(layer, VectorLabels):
-        tally, parts = layer.tally(), []
-        for window in blocks(scene.grid.height, scene.grid.width, _BLOCK):
-            labels = layer.read(window)
-            if (labels >= 0).any():
-                valid = scene.valid(window)
-                tally.add(window, labels, valid)
-                parts.append(_labelled(np.where(valid, labels, -1).astype(np.int32), window, 1))
-                parts = [_thinned(parts, rng)]
-        return Found(_joined(parts), tally.summary())
-    points = labelled_points(layer.features, table, scene.grid, read_valid=scene.valid)
-    found = Examples(points.rows, points.columns, points.labels)
-    parts = [found]
-    for window in _areas(layer, scene) if spacing is not None else ():
-        labels = layer.read(window)
-        valid = scene.valid(window) if (labels >= 0).any() else np.zeros(labels.shape, np.bool_)
-        parts.append(_labelled(np.where(valid, labels, -1).astype(np.int32), window, spacing or 1))
-        parts = [found, _thinned(parts[1:], rng)]
-    return Found(_without_twins(_joined(parts), scene.grid.width), points.summary)
-
-
-def _areas(layer: VectorLabels, scene: Scene) -> Iterator[Window]:
-    """Yield the blocks of a scene that lines or polygons may have pixels in."""
-    return (window for window in blocks(scene.grid.height, scene.grid.width, _BLOCK) if layer.has_shapes_in(window))
-
-
-def _labelled(labels: Labels, window: Window, lattice: int) -> Examples:
-    """Return the labelled pixels of a window that lie on a lattice of the scene."""
-    first = (-window.row % lattice, -window.column % lattice)
-    rows, columns = np.nonzero(labels[first[0] :: lattice, first[1] :: lattice] >= 0)
-    rows, columns = rows * lattice + first[0], columns * lattice + first[1]
-    return Examples(rows + window.row, columns + window.column, labels[rows, columns])
-
-
-def _joined(parts: list[Examples]) -> Examples:
-    parts = [Examples.none(), *parts]
-    return Examples(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.columns for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
-
-
-def _thinned(parts: list[Examples], rng: np.random.Generator) -> Examples:
-    """Join examples, and draw some of each class where there are very many."""
-    return draw_evenly(_joined(parts), 2 * _PIXELS_A_CLASS, _PIXELS_A_CLASS, rng)
-
-
-def draw_evenly(examples: Examples, most: int, then: int, rng: np.random.Generator) -> Examples:
-    """Where a class has more than `most` examples, draw `then` of them."""
-    kept = np.ones(len(examples), np.bool_)
-    for label, count in enumerate(np.bincount(examples.labels)):
-        if count > most:
-            own = np.flatnonzero(examples.labels == label)
-            kept[rng.permutation(own)[then:]] = False
-    return examples.keep(kept)
-
-
-def _without_twins(examples: Examples, width: int) -> Examples:
-    """Keep each pixel once, the first one."""
-    _, first = np.unique(examples.rows * width + examples.columns, return_index=True)
-    return examples.keep(np.sort(first))
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Examples to adapt to and examples to validate with.
-
-    Attributes:
-        support: To adapt to.
-        validation: Kept back.
-        near: How many are neither, because they lie too near to the support.
-        apart: Pixels that support and validation are apart at least, along rows or along columns.
-    """
-
-    support: Examples
-    validation: Examples
-    near: int
-    apart: int
-
-
-def split_apart(examples: Examples, share: float, apart: int, *, seed: int) -> Split:
-    """Keep a share of the examples back, in squares of the scene of their own, away from the others.
-
-    The squares are four distances wide, or less where the examples lie so close that no class would be left on one
-    side; then the distance is halved.
-
-    Args:
-        examples: All.
-        share: About how many are kept back.
-        apart: Least pixels between support and validation.
-        seed: Decides which squares.
-
-    Raises:
-        RasterError: if nothing can be kept back.
-    """
-    classes = np.unique(examples.labels)
-    for distance in (apart >> shift for shift in range(apart.bit_length())):
-        for side in (4 * distance, 2 * distance, distance):
-            square = (examples.rows // side << 32) + examples.columns // side
-            held = _held_squares(square, examples.labels, share, np.random.default_rng(seed))
-            support = examples.keep(~held)
-            far = _far(examples, support, distance)
-            kept = examples.keep(held & far)
-            enough = len(kept) >= max(1, share * len(examples) / 3)
-            if enough and len(np.unique(support.labels)) == len(classes):
-                return Split(support, kept, int(np.count_nonzero(held & ~far)), distance)
-    raise RasterError(
-        f"none of the {len(examples)} labels can be kept back for validation without losing a class, or all lie within "
-        "a pixel of each other. Label more places, or give other labels with --validation."
-    )
-
-
-def _held_squares(square: IntArray, labels: Labels, share: float, rng: np.random.Generator) -> BoolArray:
-    """Return which examples are kept back: whole squares, as long as each class keeps most of its examples."""
-    held = np.zeros(len(square), np.bool_)
-    total = np.bincount(labels)
-    may_leave = np.minimum(np.ceil(share * total), total - 1)
-    left = np.zeros(len(total))
-    for number in rng.permutation(np.unique(square)):
-        own = square == number
-        added = np.bincount(labels[own], minlength=len(total))
-        if np.all(left + added <= np.maximum(may_leave, 0)):
-            held |= own
-            left += added
-    return held
-
-
-def _far(examples: Examples, support: Examples, distance: int) -> BoolArray:
-    """Return which examples are `distance` pixels from every support example, along rows or along columns."""
-    far = np.ones(len(examples), np.bool_)
-    for first in range(0, len(examples), 1024):  # so many at a time, for the memory of all pairs
-        here = slice(first, first + 1024)
-        down = np.abs(examples.rows[here, np.newaxis] - support.rows)
-        across = np.abs(examples.columns[here, np.newaxis] - support.columns)
-        far[here] = (np.maximum(down, across) >= distance).all(axis=1)
-    return far
-
-
-@dataclass(frozen=True, eq=False)
-class Support:
+class SupportSet:
     """What the model is adapted to.
 
     Attributes:
@@ -277,58 +62,59 @@ class Support:
     y: Labels
 
 
-def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[Support, Examples]:
+@dataclass(frozen=True, eq=False)
+class UsedLabels:
+    """Which labels a model was adapted to, and what became of the others.
+
+    Attributes:
+        plan: What was asked for.
+        examples: In the support.
+        split: Where examples were kept back.
+        summary: What became of the labels.
+        notes: Remarks on them.
+    """
+
+    plan: LabelPlan
+    examples: Examples
+    split: Split | None
+    summary: LabelSummary
+    notes: tuple[str, ...]
+
+
+def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[SupportSet, Examples]:
     """Read the pictures that the model is adapted to, as many as it takes.
 
     Args:
         scene: To read.
         card: Of the model.
         examples: Labelled pixels.
-        plan: What became of them.
+        plan: How far a point labels its neighbours too, and the seed.
 
     Returns:
         The pictures with their labels, and the examples in them.
     """
-    rng = np.random.default_rng(plan.seed)
-    if card.output == "patch":
-        return _patches(scene, card, _at_most(examples, card.limits.examples, rng))
-    return _windows(scene, card, examples, plan)
+    size, most = card.size.rows, card.limits.examples
+    if card.output == "pixel":
+        examples, windows = _windows(examples, size, most, plan.seed)
+        labels = np.stack([_around(examples, window, plan.radius) for window in windows])
+    else:
+        examples, half = examples.at_most(most, np.random.default_rng(plan.seed)), size // 2
+        places = zip(examples.rows.tolist(), examples.columns.tolist(), strict=True)
+        windows, labels = [Window(row - half, column - half, size, size) for row, column in places], examples.labels
+    read = [scene.read(window) for window in windows]
+    if card.output == "pixel":
+        labels = np.where(np.stack([valid for _, valid in read]), labels, -1).astype(np.int32)
+    return SupportSet(np.stack([values for values, _ in read]), labels), examples
 
 
-def _at_most(examples: Examples, most: int, rng: np.random.Generator) -> Examples:
-    """Draw examples where there are too many, from the largest classes first."""
-    each = np.bincount(examples.labels)
-    level = next(level for level in range(int(each.max()), -1, -1) if np.minimum(each, level).sum() <= most)
-    return draw_evenly(examples, level, level, rng) if level else examples.keep(rng.permutation(len(examples))[:most])
-
-
-def _patches(scene: Scene, card: Card, examples: Examples) -> tuple[Support, Examples]:
-    """One patch around each example, mirrored where it reaches out of the scene."""
-    size = card.size.rows
-    places = zip((examples.rows - size // 2).tolist(), (examples.columns - size // 2).tolist(), strict=True)
-    pictures = [scene.read(Window(row, column, size, size))[0] for row, column in places]
-    return Support(np.stack(pictures), examples.labels), examples
-
-
-def _windows(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[Support, Examples]:
-    """Windows that share no pixel and hold all examples, with labels around these."""
-    size, height, width = card.size.rows, scene.grid.height, scene.grid.width
+def _windows(examples: Examples, size: int, most: int, seed: int) -> tuple[Examples, list[Window]]:
+    """Windows that share no pixel, and the examples in them: all, unless there are too many windows."""
     square = (examples.rows // size << 32) + examples.columns // size
     numbers = np.unique(square)
-    if len(numbers) > card.limits.examples:
-        numbers = np.sort(np.random.default_rng(plan.seed).permutation(numbers)[: card.limits.examples])
-    examples = examples.keep(np.isin(square, numbers))
-    pictures, labels = [], []
-    for number in numbers.tolist():
-        window = Window((number >> 32) * size, (number & 0xFFFFFFFF) * size, size, size)
-        values, valid = scene.read(window)
-        grown = _around(examples, window, plan.radius)
-        inside = (slice(0, min(size, height - window.row)), slice(0, min(size, width - window.column)))
-        own = np.full((size, size), -1, np.int32)
-        own[inside] = np.where(valid, grown, -1)[inside]
-        pictures.append(values)
-        labels.append(own)
-    return Support(np.stack(pictures), np.stack(labels)), examples
+    if len(numbers) > most:
+        numbers = np.sort(np.random.default_rng(seed).permutation(numbers)[:most])
+    windows = [Window((number >> 32) * size, (number & 0xFFFFFFFF) * size, size, size) for number in numbers.tolist()]
+    return examples.keep(np.isin(square, numbers)), windows
 
 
 def _around(examples: Examples, window: Window, radius: int) -> Labels:

@@ -1,14 +1,18 @@
 """Lists of scenes: one file names everything, and says what is wrong in it."""
 
+import zipfile
 from pathlib import Path
 
 import geopandas
+import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 import shapely
 
 from fewshot.data.sources.scene_list import read_scene_list
 from fewshot.errors import DataNotFoundError, RasterError, RecipeError
-from tests.data.conftest import Write, grid_of
+from tests.data.conftest import Write, grid_of, path_of
 
 LIST = """
 label_field = "kind"
@@ -30,9 +34,9 @@ purity = 0.0
 def listed(write_scene: Write, tmp_path: Path) -> Path:
     """A list of two scenes with labelled points and polygons."""
     (tmp_path / "scenes").mkdir()
-    for name, corner in (("north", (500000, 5000000)), ("south", (500000, 4990000))):
+    for name, corner in (("north", (500000, 5000000)), ("south", (500000, 4990100))):
         grid = grid_of(80, 80, corner=corner)
-        write_scene(name, corner=corner).scene.rename(tmp_path / f"scenes/{name}.tif")
+        path_of(write_scene(name, corner=corner)).rename(tmp_path / f"scenes/{name}.tif")
         shapes = [shapely.box(*grid.to_map(40, 0), *grid.to_map(0, 80)), shapely.Point(*grid.to_map(60.5, 30.5))]
         frame = geopandas.GeoDataFrame({"kind": ["Wheat", "Maize"], "n": [1, 2]}, geometry=shapes, crs="EPSG:32633")
         frame.to_file(tmp_path / f"{name}.gpkg")
@@ -74,6 +78,9 @@ def test_a_list_may_leave_bands_and_classes_to_the_files(listed: Path) -> None:
         ('name = "my fields"', 'nam = "x"', "unknown key nam. Did you mean 'name'"),
         ("size = 8", 'size = "8"', "patches.size = '8': expected a whole number"),
         ("scenes/*.tif", "scenes/*.vrt", "no file is called .*vrt"),
+        ('"scenes/*.tif"', "[]", r"scene = \[\] names no file"),
+        ("scenes/*.tif", "/vsizip/none.zip/a.tif", "there is no raster .*none.zip/a.tif: .*none.zip is missing"),
+        ('"scenes/*.tif"', """'NETCDF:"none.nc":b'""", "there is no raster NETCDF.*none.nc is missing"),
         ('labels = "{name}.gpkg"', 'labels = "{name}.gpkg"\nname = "x"', "stands for several files"),
         ("[[bands]]", "[[bands", "cannot be read"),
     ],
@@ -84,3 +91,43 @@ def test_a_wrong_list_says_what_is_wrong(listed: Path, old: str, new: str, said:
         read_scene_list(listed)
     with pytest.raises(DataNotFoundError, match="no list of scenes"):
         read_scene_list(listed.with_name("none.toml"))
+
+
+def test_a_scene_may_be_several_files_and_have_any_name_of_gdals(listed: Path) -> None:
+    """Paths are relative to the list, also those inside a driver's name."""
+    expected = read_scene_list(listed)
+    folder = listed.parent
+    with zipfile.ZipFile(folder / "south.zip", "w") as archive:
+        archive.write(folder / "scenes/south.tif", "deep/south.tif")
+    for layer in (1, 2):
+        rasterio.shutil.copy(f"vrt://{folder}/scenes/north.tif?bands={layer}", folder / f"north_{layer}.tif")
+    entry = """[[scenes]]
+scene = ["north_2.tif", "GTIFF_DIR:1:north_1.tif"]
+name = "north"
+bands = ["B3", "B4"]
+labels = "{name}.gpkg"
+[[scenes]]
+scene = "/vsizip/south.zip/deep/south.tif"
+labels = "{name}.gpkg"
+"""
+    for layer in (1, 2):  # one band each, of no name
+        with rasterio.open(folder / f"north_{layer}.tif", "r+") as raster:
+            raster.set_band_description(1, "")
+    listed.write_text(LIST.replace('[[scenes]]\nscene = "scenes/*.tif"\nlabels = "{name}.gpkg"\n', entry))
+    found = read_scene_list(listed)
+    assert found.region_names == expected.region_names
+    every = np.arange(len(expected.store.names))
+    np.testing.assert_array_equal(found.store.read(every), expected.store.read(every))
+    listed.write_text(listed.read_text().replace('bands = ["B3", "B4"]', ""))
+    with pytest.raises(RasterError, match="are the 2 bands of one scene; .* in the order of the files, with --bands"):
+        read_scene_list(listed)
+
+
+def test_several_files_may_be_a_pattern_and_patterns_absolute(listed: Path) -> None:
+    folder = listed.parent
+    listed.write_text(LIST.replace("scenes/*.tif", f"{folder}/scenes/*.tif"))
+    assert read_scene_list(listed).region_names == ("north", "south")
+    tiles = LIST.replace('"scenes/*.tif"', '["scenes/*.tif"]')
+    listed.write_text(tiles.replace("[[bands]]", 'place = "here"\n[[bands]]'))
+    found = read_scene_list(listed)
+    assert (found.region_names, found.regions[0].place) == (("north",), "here")

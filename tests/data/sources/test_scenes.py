@@ -1,28 +1,31 @@
 import itertools
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
 
 from fewshot.data.region import RegionSet
 from fewshot.data.sources.scene_patches import PatchLayout
-from fewshot.data.sources.scenes import Areas, LabelPlan, SceneFiles, SceneSet, read_scenes
+from fewshot.data.sources.scenes import Areas, SceneFiles, SceneSet, read_scenes
 from fewshot.data.splits import split_regions
 from fewshot.errors import DataNotFoundError, ManifestError, RasterError, RecipeError, TaskError
 from fewshot.geo.bands import Band
+from fewshot.geo.grid import Grid
+from fewshot.geo.labels import LabelFiles
 from fewshot.geo.landcover import class_table
-from fewshot.geo.rasters import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.tasks.sampler import make_sampler
 from fewshot.tasks.task import PixelTaskSpec, TaskSpec, gather
-from tests.data.conftest import Write, grid_of
+from tests.data.conftest import Write, grid_of, path_of
 
 BANDS = (Band("B4", scale=1e-4), Band("B3", scale=1e-4))
 TABLE = class_table("t", [{"id": n, "name": name} for n, name in enumerate(("Water", "Forest", "Urban"), start=1)])
-PLAN = LabelPlan(TABLE)
 SMALL = PatchLayout(size=8, purity=0)
 
 
@@ -48,7 +51,7 @@ def read_labels(found: RegionSet, indices: list[int]) -> np.ndarray:
 
 def test_patches_are_those_of_the_scene(write_scene: Write) -> None:
     files = write_scene("a")
-    found = read_scenes([files], BANDS, patches=SMALL, labels=PLAN)
+    found = read_scenes([files], BANDS, patches=SMALL, classes=TABLE)
     (region,) = found.regions
     assert found.classes == ("Water", "Forest", "Urban")
     assert found.store.shape == (8, 8, 2)
@@ -67,7 +70,7 @@ def test_patches_are_those_of_the_scene(write_scene: Write) -> None:
 @pytest.mark.parametrize("stride", [8, 4, 3])
 def test_patches_of_different_sources_never_touch(write_scene: Write, stride: int) -> None:
     layout = PatchLayout(size=8, stride=stride, block=24, gap=5, purity=0)
-    found = read_scenes([write_scene("a")], BANDS, patches=layout, labels=PLAN)
+    found = read_scenes([write_scene("a")], BANDS, patches=layout, classes=TABLE)
     (region,) = found.regions
     places = places_of(found)
     apart = np.abs(places[:, None] - places).max(axis=-1) - 8
@@ -78,7 +81,7 @@ def test_patches_of_different_sources_never_touch(write_scene: Write, stride: in
 
 
 def test_tasks_keep_support_and_query_apart(write_scene: Write) -> None:
-    found = read_scenes([write_scene("a", size=160)], BANDS, patches=PatchLayout(size=8, stride=4), labels=PLAN)
+    found = read_scenes([write_scene("a", size=160)], BANDS, patches=PatchLayout(size=8, stride=4), classes=TABLE)
     places = places_of(found)
     for spec in (TaskSpec(3, 2, 2, disjoint_sources=True), PixelTaskSpec(3, 5)):
         for seed in range(10):
@@ -88,7 +91,7 @@ def test_tasks_keep_support_and_query_apart(write_scene: Write) -> None:
 
 
 def test_pixel_tasks_read_the_labels(write_scene: Write) -> None:
-    found = read_scenes([write_scene("a")], BANDS, patches=SMALL, labels=PLAN)
+    found = read_scenes([write_scene("a")], BANDS, patches=SMALL, classes=TABLE)
     task = make_sampler(found, PixelTaskSpec(2, 3)).sample(np.random.default_rng(0))
     batch = gather(found, [task], labels="global")
     assert batch.support_y.shape == (1, 2, 8, 8)
@@ -99,11 +102,11 @@ def test_purity_and_coverage_choose_patches(write_scene: Write) -> None:
     ids = np.full((8, 40), 1)
     ids[:, 8:10], ids[:, 16:20], ids[:, 24:32] = 2, 2, 0
     files = write_scene("a", ids=ids)
-    write_raster(files.labels, ids.astype(np.uint8), grid_of(8, 40), nodata=0)
+    write_raster(files.labels.path, ids.astype(np.uint8), grid_of(8, 40), nodata=0)
     counts = {}
     for purity, coverage in itertools.product((0, 0.5, 0.7, 0.9), (0, 0.5)):
         patches = PatchLayout(size=8, block=40, gap=0, purity=purity, coverage=coverage)
-        counts[purity, coverage] = read_scenes([files], BANDS, patches=patches, labels=PLAN).reports or {}
+        counts[purity, coverage] = read_scenes([files], BANDS, patches=patches, classes=TABLE).reports or {}
     found = {key: (r["a"].patches, r["a"].impure, r["a"].without_labels) for key, r in counts.items()}
     assert [found[purity, 0] for purity in (0, 0.5, 0.7, 0.9)] == [(4, 0, 1), (4, 0, 1), (3, 1, 1), (2, 2, 1)]
     assert found[0, 0.5] == found[0, 0]
@@ -123,12 +126,12 @@ def test_points_label_the_grids_patches_or_their_own(write_scene: Write, tmp_pat
         (79.5, 79.5, "Water"),
     ]
     path = write_points(tmp_path / "x.gpkg", places, grid_of(80, 80))
-    files = SceneFiles("a", write_scene("a").scene, path)
-    by_grid = read_scenes([files], BANDS, patches=PatchLayout(size=8, block=80, gap=0), labels=PLAN)
+    files = SceneFiles("a", write_scene("a").scene, LabelFiles(path))
+    by_grid = read_scenes([files], BANDS, patches=PatchLayout(size=8, block=80, gap=0), classes=TABLE)
     (region,) = by_grid.regions
     assert count_by_name(region.class_names, region.labels) == {"Water": 2, "Forest": 1, "Urban": 1}
     assert (read_labels(by_grid, region.images.tolist()) >= 0).sum() == 5
-    own = read_scenes([files], BANDS, patches=PatchLayout(size=8, at="labels", gap=2), labels=PLAN)
+    own = read_scenes([files], BANDS, patches=PatchLayout(size=8, at="labels", gap=2), classes=TABLE)
     (region,) = own.regions
     assert count_by_name(region.class_names, region.labels) == {"Water": 2, "Forest": 1, "Urban": 2}
     assert {tuple(place) for place in places_of(own).tolist()} == {(0, 0), (0, 56), (36, 37), (40, 37), (72, 72)}
@@ -147,7 +150,7 @@ def test_labels_on_nodata_and_windows_without_data_do_not_count(write_scene: Wri
     pixels[:, :8], pixels[:8, 8:16, 1], pixels[0, 20, 0], pixels[0, 21, 1] = -9999, -9999, np.nan, np.inf
     files = write_scene("a", ids=ids, pixels=pixels, nodata=-9999)
     layout = PatchLayout(size=8, block=48, gap=0, data=0.9)
-    found = read_scenes([files], BANDS, patches=layout, labels=PLAN)
+    found = read_scenes([files], BANDS, patches=layout, classes=TABLE)
     assert found.reports is not None
     report = found.reports["a"]
     assert (report.without_data, report.patches) == (3, 9)
@@ -166,7 +169,51 @@ def test_a_scene_of_nodata_alone_is_refused(write_scene: Write) -> None:
     with pytest.raises(
         RasterError, match="no label of .*a_lc.tif is left that counts. .*6400 labelled pixels lie where"
     ):
-        read_scenes([files], BANDS, patches=SMALL, labels=PLAN)
+        read_scenes([files], BANDS, patches=SMALL, classes=TABLE)
+
+
+def test_neighbours_and_a_file_per_band_are_the_scene_that_one_file_is(write_scene: Write, tmp_path: Path) -> None:
+    files = write_scene("a")
+    expected = read_scenes([files], BANDS, patches=SMALL, classes=TABLE)
+    with rasterio.open(path_of(files)) as raster:
+        pixels = np.moveaxis(raster.read(), 0, -1)
+    whole = grid_of(80, 80)
+    parts = {"west": np.s_[:, :37], "east": np.s_[:, 37:]}
+    for name, here in parts.items():
+        corner = whole.to_map(0, here[1].start or 0)
+        grid = grid_of(80, pixels[here].shape[1], corner=corner)
+        write_raster(tmp_path / f"{name}.tif", pixels[here], grid, names=("B4", "B3"))
+    for layer, name in enumerate(("B04", "B03")):
+        write_raster(tmp_path / f"T33_{name}.tif", pixels[..., layer], whole)
+    for names in (("west", "east"), ("T33_B03", "T33_B04")):
+        sources = tuple(tmp_path / f"{name}.tif" for name in names)
+        found = read_scenes([replace(files, scene=sources)], BANDS, patches=SMALL, classes=TABLE)
+        assert found.store.names == expected.store.names
+        every = np.arange(len(found.store.names))
+        np.testing.assert_array_equal(found.store.read(every), expected.store.read(every))
+        assert read_labels(found, every.tolist()).tolist() == read_labels(expected, every.tolist()).tolist()
+        assert found.regions[0].sources.tolist() == expected.regions[0].sources.tolist()
+
+
+def test_a_fourth_band_of_bytes_that_is_wanted_is_no_mask(write_scene: Write) -> None:
+    """Near infrared of 0 is water, in training as on a map, though GDAL takes it for transparency."""
+    pixels = np.full((80, 80, 4), 90, np.uint8)
+    pixels[:8, :, 3] = 0
+    files = write_scene("a")
+    write_raster(path_of(files), pixels, grid_of(80, 80))
+    bands = tuple(Band(name, scale=1 / 255) for name in ("R", "G", "B", "N"))
+    found = read_scenes([files], bands, patches=SMALL, classes=TABLE)
+    assert found.reports is not None and found.reports["a"].labels.on_nodata == 0
+    assert found.store.read([0])[0, 0, 0, 0] == pytest.approx(90 / 255)
+
+
+def test_classes_that_labels_hold_keep_their_colours(write_scene: Write) -> None:
+    files = write_scene("a")
+    with rasterio.open(files.labels.path, "r+") as raster:
+        raster.write_colormap(1, {1: (9, 8, 7, 255), 2: (1, 2, 3, 255), 3: (1, 2, 3, 255)})
+    store: Any = read_scenes([files], BANDS, patches=SMALL).store
+    assert store.class_table.names == ("1", "2", "3")
+    assert store.class_table.colours == {0: (9, 8, 7), 1: (1, 2, 3)}  # a colour stands for one class
 
 
 def test_each_named_area_is_a_region(write_scene: Write, tmp_path: Path) -> None:
@@ -177,7 +224,9 @@ def test_each_named_area_is_a_region(write_scene: Write, tmp_path: Path) -> None
     areas = geopandas.GeoDataFrame({"name": list(boxes)}, geometry=shapes, crs="EPSG:32633").to_crs("EPSG:4326")
     areas.to_file(tmp_path / "areas.geojson")
     layout = PatchLayout(size=8, stride=4, purity=0)
-    found = read_scenes([write_scene("a")], BANDS, patches=layout, labels=PLAN, areas=Areas(tmp_path / "areas.geojson"))
+    found = read_scenes(
+        [write_scene("a")], BANDS, patches=layout, classes=TABLE, areas=Areas(tmp_path / "areas.geojson")
+    )
     assert found.region_names == ("west", "east")
     assert found.reports is not None and found.reports["a"].outside_areas > 0
     places = places_of(found)
@@ -190,7 +239,7 @@ def test_each_named_area_is_a_region(write_scene: Write, tmp_path: Path) -> None
         [write_scene("a"), write_scene("bb")],
         BANDS,
         patches=layout,
-        labels=PLAN,
+        classes=TABLE,
         areas=Areas(tmp_path / "areas.geojson"),
     )
     assert both.region_names == ("a/west", "a/east", "bb/west", "bb/east")
@@ -204,21 +253,21 @@ def test_scenes_that_share_ground_are_one_place(write_scene: Write) -> None:
         write_scene("june", corner=(500400, 5000000)),
         write_scene("july", corner=(501700, 5000000)),  # overlaps june only
     ]
-    found = read_scenes(scenes, BANDS, patches=SMALL, labels=PLAN)
+    found = read_scenes(scenes, BANDS, patches=SMALL, classes=TABLE)
     assert [region.place for region in found.regions] == ["may", "far", "may", "may"]
     with pytest.raises(TaskError, match="place 'may' .* both 'train' and 'test'"):
         split_regions(found, {"train": ["june"], "test": ["july"]})
     named = [SceneFiles(s.name, s.scene, s.labels, place=s.name) for s in scenes]
-    found = read_scenes(named, BANDS, patches=SMALL, labels=PLAN)
+    found = read_scenes(named, BANDS, patches=SMALL, classes=TABLE)
     assert [region.place for region in found.regions] == ["may", "far", "june", "july"]
 
 
 def test_sources_of_one_place_are_the_same_ground_in_both_seasons(write_scene: Write) -> None:
-    found = read_scenes([write_scene("may"), write_scene("june")], BANDS, patches=SMALL, labels=PLAN)
+    found = read_scenes([write_scene("may"), write_scene("june")], BANDS, patches=SMALL, classes=TABLE)
     first, second = found.regions
     assert first.sources.tolist() == second.sources.tolist()
     other = read_scenes(
-        [write_scene("may"), write_scene("june", corner=(500400, 5000000))], BANDS, patches=SMALL, labels=PLAN
+        [write_scene("may"), write_scene("june", corner=(500400, 5000000))], BANDS, patches=SMALL, classes=TABLE
     )
     first, second = other.regions
     assert not set(first.sources.tolist()) & set(second.sources.tolist())
@@ -227,10 +276,10 @@ def test_sources_of_one_place_are_the_same_ground_in_both_seasons(write_scene: W
 def test_missing_bands_are_nought_and_marked(write_scene: Write, tmp_path: Path) -> None:
     whole, part = write_scene("a"), write_scene("b", corner=(600000, 5000000))
     one = np.full((80, 80, 1), 700, np.uint16)
-    write_raster(part.scene, one, grid_of(80, 80, corner=(600000, 5000000)), names=("B3",))
+    write_raster(path_of(part), one, grid_of(80, 80, corner=(600000, 5000000)), names=("B3",))
     with pytest.raises(RasterError, match="b.tif has the bands B3; expected B4, B3, but B4 is not among them"):
-        read_scenes([whole, part], BANDS, patches=SMALL, labels=PLAN)
-    found = read_scenes([whole, part], BANDS, patches=SMALL, labels=PLAN, missing="allow")
+        read_scenes([whole, part], BANDS, patches=SMALL, classes=TABLE)
+    found = read_scenes([whole, part], BANDS, patches=SMALL, classes=TABLE, missing="allow")
     first, last = 0, len(found.store.names) - 1
     image = found.store.read([last])[0]
     assert not image[..., 0].any()
@@ -242,27 +291,27 @@ def test_missing_bands_are_nought_and_marked(write_scene: Write, tmp_path: Path)
 def test_bad_scenes_are_refused_with_their_names(write_scene: Write, tmp_path: Path) -> None:
     good = write_scene("a")
     with pytest.raises(RecipeError, match="two scenes are called 'a'"):
-        read_scenes([good, good], BANDS, labels=PLAN)
+        read_scenes([good, good], BANDS, classes=TABLE)
     with pytest.raises(RecipeError, match="no scene was named"):
         read_scenes([], BANDS)
     with pytest.raises(RasterError, match="a.tif is 80x80 pixels, smaller than a patch of 96x96"):
-        read_scenes([good], BANDS, patches=PatchLayout(size=96), labels=PLAN)
+        read_scenes([good], BANDS, patches=PatchLayout(size=96), classes=TABLE)
     with pytest.raises(RasterError, match="thin.tif is 80x1 pixels, smaller than a patch of 8x8"):
-        read_scenes([write_scene("thin", ids=np.ones((80, 1), int))], BANDS, patches=SMALL, labels=PLAN)
+        read_scenes([write_scene("thin", ids=np.ones((80, 1), int))], BANDS, patches=SMALL, classes=TABLE)
     with pytest.raises(RasterError, match="a.tif, band 1 .B4. has a typical value of .*; times 1 .*say scale = 1e-4"):
-        read_scenes([good], (Band("B4"), Band("B3")), patches=SMALL, labels=PLAN)
+        read_scenes([good], (Band("B4"), Band("B3")), patches=SMALL, classes=TABLE)
     with pytest.raises(ManifestError, match="a_lc.tif, rows .*: 3 .* stand for no class in class table two"):
         two = class_table("two", [{"id": 1, "name": "Water"}, {"id": 2, "name": "Forest"}])
-        read_scenes([good], BANDS, patches=SMALL, labels=LabelPlan(two))
+        read_scenes([good], BANDS, patches=SMALL, classes=two)
     mixed = write_scene("mixed", ids=1 + np.indices((80, 80)).sum(axis=0) % 2)
     with pytest.raises(RasterError, match="no patch of .*mixed.tif is left: .* 64 no class with 60%"):
-        read_scenes([mixed], BANDS, patches=PatchLayout(size=8, purity=0.6), labels=PLAN)
+        read_scenes([mixed], BANDS, patches=PatchLayout(size=8, purity=0.6), classes=TABLE)
     with pytest.raises(DataNotFoundError, match="none.tif"):
         read_scenes([SceneFiles("a", tmp_path / "none.tif", good.labels)], BANDS)
-    whole = good.scene.read_bytes()
-    good.scene.write_bytes(whole[: len(whole) * 2 // 3])
+    whole = path_of(good).read_bytes()
+    path_of(good).write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(RasterError, match="a.tif.*cannot be read"):
-        read_scenes([good], BANDS, patches=SMALL, labels=PLAN)
+        read_scenes([good], BANDS, patches=SMALL, classes=TABLE)
 
 
 def test_two_areas_of_one_name_are_refused(write_scene: Write, tmp_path: Path) -> None:
@@ -270,7 +319,7 @@ def test_two_areas_of_one_name_are_refused(write_scene: Write, tmp_path: Path) -
     shapes = [shapely.box(*grid.to_map(80, left), *grid.to_map(0, left + 30)) for left in (0, 40)]
     geopandas.GeoDataFrame({"name": ["x", "x"]}, geometry=shapes, crs="EPSG:32633").to_file(tmp_path / "areas.gpkg")
     with pytest.raises(RecipeError, match="two areas of .*areas.gpkg are called 'x'"):
-        read_scenes([write_scene("a")], BANDS, patches=SMALL, labels=PLAN, areas=Areas(tmp_path / "areas.gpkg"))
+        read_scenes([write_scene("a")], BANDS, patches=SMALL, classes=TABLE, areas=Areas(tmp_path / "areas.gpkg"))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +333,7 @@ def test_a_layout_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
 def test_memory_holds_the_index_alone(write_scene: Write) -> None:
     files = write_scene("big", size=1500)
     tracemalloc.start()
-    found = read_scenes([files], BANDS, patches=PatchLayout(size=16, purity=0), labels=PLAN)
+    found = read_scenes([files], BANDS, patches=PatchLayout(size=16, purity=0), classes=TABLE)
     kept, most = tracemalloc.get_traced_memory()
     found.store.read([0, 1, 2])
     tracemalloc.stop()
@@ -301,10 +350,10 @@ def real(data_root: Path, **layout: float) -> SceneSet:
     bands = [Band(f"band {n}", scale=1e-4) for n in range(1, 8)]
     bands += [Band(f"band {n}", scale=1e-3 / 10, unit="kelvin / 1000") for n in (8, 9)]
     return read_scenes(
-        [SceneFiles("maryland", folder / "landsat_leaf_on.tif", folder / "landcover.tif")],
+        [SceneFiles("maryland", folder / "landsat_leaf_on.tif", LabelFiles(folder / "landcover.tif"))],
         bands,
         patches=PatchLayout(**layout),  # type: ignore[arg-type]
-        labels=LabelPlan(table),
+        classes=table,
     )
 
 

@@ -11,7 +11,8 @@ from fewshot.data.sources.prepared import Prepared
 from fewshot.data.sources.sen12ms import Cut, read_sen12ms
 from fewshot.data.sources.sen12ms_index import find_regions, prepare
 from fewshot.errors import DamagedDataError, DataNotFoundError, ManifestError, RasterError, RecipeError
-from fewshot.geo.rasters import Grid, RasterReader, describe_raster
+from fewshot.geo.grid import Grid
+from fewshot.geo.rasters import RasterReader, describe_raster
 from fewshot.geo.writing import write_raster
 from tests.data.trees import IGBP, sen12ms_tree
 

@@ -8,15 +8,18 @@ import pytest
 import rasterio
 
 from fewshot.errors import RecipeError, ShapeError
+from fewshot.exported.card import Card
+from fewshot.exported.predictor import Prediction
 from fewshot.geo.windows import Window
 from fewshot.mapping.predict import layout as layouts
-from fewshot.mapping.predict.blend import LEVELS, assemble, predict_group
-from fewshot.mapping.predict.groups import Job
-from fewshot.mapping.predict.layout import Layout, WindowPlan, plan_windows
-from fewshot.mapping.predict.pipeline import short_turns
+from fewshot.mapping.predict.blend import assemble, predict_group
+from fewshot.mapping.predict.groups import MapPlan
+from fewshot.mapping.predict.layout import WindowLayout, WindowPlan, plan_windows
+from fewshot.mapping.predict.parts import LEVELS
+from fewshot.mapping.predict.turns import short_turns
 from fewshot.mapping.scene import open_scene
 from tests.mapping.conftest import Case, read, run, values_of
-from tests.mapping.fakes import PATCH, PIXEL, FakeAnswer, FakePredictor, write_scene
+from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, adapted_to, write_scene
 
 PLANS = (
     (PIXEL, WindowPlan(size=16, overlap=0)),
@@ -29,21 +32,21 @@ PLANS = (
 )
 
 
-def cores(layout: Layout) -> list[Window]:
+def cores(layout: WindowLayout) -> list[Window]:
     return [layout.core(group) for group in range(len(layout))]
 
 
 @pytest.mark.parametrize("group_side", [1, 40, 4000])
 @pytest.mark.parametrize(("card", "plan"), PLANS)
 def test_cores_cover_the_scene_once(
-    card: object, plan: WindowPlan, group_side: int, monkeypatch: pytest.MonkeyPatch
+    card: Card, plan: WindowPlan, group_side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layouts, "_GROUP_BYTES", 4 * 5 * group_side**2)
     for scene in ((90, 70), (1, 70), (90, 1), (5, 3), (33, 32)):
-        check_cores(plan_windows(card, scene, plan, classes=3), scene)  # type: ignore[arg-type]
+        check_cores(plan_windows(card, scene, plan, classes=3), scene)
 
 
-def check_cores(layout: Layout, scene: tuple[int, int]) -> None:
+def check_cores(layout: WindowLayout, scene: tuple[int, int]) -> None:
     seen = np.zeros(scene, np.int64)
     for window in cores(layout):
         seen[window.slices] += 1
@@ -75,14 +78,14 @@ def test_windows_are_planned_by_the_card() -> None:
         (PATCH, WindowPlan(size=16), "windows of 8 pixels; received 16"),
     ],
 )
-def test_windows_that_do_not_fit_the_model_are_refused(card: object, plan: WindowPlan, message: str) -> None:
+def test_windows_that_do_not_fit_the_model_are_refused(card: Card, plan: WindowPlan, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        plan_windows(card, (50, 50), plan, classes=2)  # type: ignore[arg-type]
+        plan_windows(card, (50, 50), plan, classes=2)
 
 
 @pytest.mark.parametrize(("card", "plan"), PLANS[:4])
 def test_a_map_does_not_depend_on_the_windows(
-    card: object, plan: WindowPlan, case: Case, tmp_path: Path, small_groups: None
+    card: Card, plan: WindowPlan, case: Case, tmp_path: Path, small_groups: None
 ) -> None:
     """The model looks at each pixel alone, so whatever differs would be the mapper's fault."""
     run(case.request(tmp_path / "map.tif", windows=plan, probabilities=True))
@@ -100,10 +103,10 @@ def test_a_map_does_not_depend_on_the_windows(
 
 @pytest.mark.parametrize(("card", "plan"), PLANS)
 def test_a_constant_scene_gives_a_constant_map(
-    card: object, plan: WindowPlan, make_case: Callable[..., Case], tmp_path: Path, small_groups: None
+    card: Card, plan: WindowPlan, make_case: Callable[..., Case], tmp_path: Path, small_groups: None
 ) -> None:
     case = make_case()
-    model = FakePredictor(card)  # type: ignore[arg-type]
+    model = FakePredictor(card)
     request = case.request(tmp_path / "first.tif", save_adapted=tmp_path / "mine.npz", windows=plan)
     run(request, model)
     flat = np.zeros((61, 83, 2), np.uint16) + np.array([700, 900], np.uint16)
@@ -135,18 +138,17 @@ def test_blending_hides_what_a_network_does_not_know_at_the_edges_of_its_windows
 def test_groups_in_any_order_give_the_same_bits(case: Case, small_groups: None) -> None:
     scene = open_scene([case.scene], PIXEL)
     layout = plan_windows(PIXEL, case.truth.shape, WindowPlan(size=16, overlap=4), classes=3)
-    vector = np.array([77, 0.05, 0.04, 0.15, 0.4, 0.3, 0.2], np.float32)
-    job = Job(scene, layout, vector, (1, 2, 3), 0, all_probabilities=True)
+    plan = MapPlan(scene, layout, adapted_to([[0.05, 0.04], [0.15, 0.4], [0.3, 0.2]]), all_probabilities=True)
     assert len(layout) > 5
 
     def predict(order: list[int]) -> dict[int, object]:
         model = FakePredictor()
-        return {group: predict_group(job, group, model) for group in order}
+        return {group: predict_group(plan, group, model) for group in order}
 
     order = list(range(len(layout)))
     one, two = predict(order), predict(order[::-1])
     for group in order:
-        first, second = (assemble(job, group, parts.__getitem__) for parts in (one, two))  # type: ignore[arg-type]
+        first, second = (assemble(plan, group, parts.__getitem__) for parts in (one, two))  # type: ignore[arg-type]
         for name in ("classes", "confidence", "probabilities"):
             assert np.array_equal(getattr(first, name), getattr(second, name))
 
@@ -163,14 +165,14 @@ def test_answers_that_do_not_fit_are_refused(
     case: Case, small_groups: None, probabilities: np.ndarray, index: np.ndarray, said: str
 ) -> None:
     class Wrong(FakePredictor):
-        def predict(self, adapted: Any, query_x: Any) -> FakeAnswer:
+        def predict(self, adapted: Any, query_x: Any) -> Prediction:
             count = len(query_x)
-            return FakeAnswer(np.repeat(probabilities, count, axis=0), np.repeat(index, count, axis=0))
+            return Prediction(np.repeat(probabilities, count, axis=0), np.repeat(index, count, axis=0))
 
     layout = plan_windows(PIXEL, case.truth.shape, WindowPlan(size=16, overlap=4), classes=3)
-    job = Job(open_scene([case.scene], PIXEL), layout, np.zeros(7, np.float32), (1, 2, 3), 0, all_probabilities=False)
+    plan = MapPlan(open_scene([case.scene], PIXEL), layout, adapted_to(np.zeros((3, 2))), all_probabilities=False)
     with pytest.raises(ShapeError, match=said):
-        predict_group(job, 0, Wrong())
+        predict_group(plan, 0, Wrong())
 
 
 def test_turns_are_as_they_were_when_the_last_map_is_made() -> None:
@@ -208,7 +210,8 @@ def test_patches_answer_for_their_middle(make_case: Callable[..., Case], tmp_pat
 
 
 def _support(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    from fewshot.mapping.support.adaptation import gather
+    from fewshot.mapping.support.adaptation import read_labels
+    from fewshot.mapping.support.examples import LabelPlan
 
-    found = gather(PATCH, open_scene([case.scene], PATCH), case.request(Path("map.tif")))
-    return found.support.x, found.support.y
+    support, _, _ = read_labels(open_scene([case.scene], PATCH), PATCH, LabelPlan(case.labels), None)
+    return support.x, support.y

@@ -12,13 +12,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 from fewshot.errors import ArtifactError, RecipeError
-from fewshot.exported.adapted import ModelSource
 from fewshot.mapping.predict.engine import open_engine
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.request import MapRequest
 from tests.mapping.conftest import Case, run
-from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, open_fake, process_id
+from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, process_id
 
 NAMES = ("map.tif", "map_confidence.tif", "map_probabilities.tif")
 
@@ -34,9 +33,9 @@ def pixels(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in NAMES]
 
 
-def run_on(request: MapRequest, target: str, *, progress: Any = None, **where: Any) -> MapReport:
-    model = FakePredictor(PATCH if target.startswith("patch") else PIXEL)
-    with open_engine(model, ModelSource(open_fake, target), **where) as engine:
+def run_on(request: MapRequest, kind: str, *, seconds: float = 0.0, progress: Any = None, **where: Any) -> MapReport:
+    model = FakePredictor(PATCH if kind == "patch" else PIXEL, seconds=seconds)
+    with open_engine(model, **where) as engine:
         return run(request, model, engine=engine, progress=progress)
 
 
@@ -68,7 +67,7 @@ def test_a_killed_worker_is_survived(case: Case, tmp_path: Path, cluster: LocalC
                 killed.set()
 
         there = replace(request, to=tmp_path / "there" / "map.tif")
-        run_on(there, "pixel:0.05", scheduler=cluster.scheduler_address, progress=kill)
+        run_on(there, "pixel", seconds=0.05, scheduler=cluster.scheduler_address, progress=kill)
         client.wait_for_workers(2, timeout=30)
         after = set(client.run(process_id).values())
     assert killed.is_set() and min(before) not in after
@@ -90,7 +89,7 @@ def test_what_a_worker_cannot_read_is_said_and_the_map_goes_on_later(
 
     request = case.request(tmp_path / "out" / "map.tif", windows=windows, probabilities=True)
     with pytest.raises(ArtifactError, match=r"a worker stopped: .*scene\.tif.*finished blocks are kept.*--resume"):
-        run_on(request, "pixel:0.01", scheduler=cluster.scheduler_address, progress=cut)
+        run_on(request, "pixel", seconds=0.01, scheduler=cluster.scheduler_address, progress=cut)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".map.tif.work"]
 
 
@@ -103,17 +102,16 @@ def test_workers_of_this_machine_give_the_same_bits(case: Case, tmp_path: Path, 
 
 
 def test_engines_that_cannot_be_are_refused() -> None:
-    source = ModelSource(open_fake, "pixel")
     with pytest.raises(RecipeError, match="choose one"):
-        with open_engine(FakePredictor(), source, workers=2, scheduler="tcp://127.0.0.1:1"):
+        with open_engine(FakePredictor(), workers=2, scheduler="tcp://127.0.0.1:1"):
             pass
     with pytest.raises(RecipeError, match="at least one worker"):
-        with open_engine(FakePredictor(), source, workers=0):
+        with open_engine(FakePredictor(), workers=0):
             pass
 
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_said() -> None:
     with pytest.raises(ArtifactError, match="no Dask scheduler answers"):
-        with open_engine(FakePredictor(), ModelSource(open_fake, "pixel"), scheduler="tcp://127.0.0.1:1"):
+        with open_engine(FakePredictor(), scheduler="tcp://127.0.0.1:1"):
             pass

@@ -12,9 +12,9 @@ from fewshot.errors import (
     DataNotFoundError,
     RecipeError,
 )
-from fewshot.mapping.predict.groups import Job
+from fewshot.mapping.predict.groups import MapPlan, Save
 from fewshot.mapping.predict.layout import WindowPlan
-from fewshot.mapping.predict.pipeline import Save, run_here
+from fewshot.mapping.predict.pipeline import run_here
 from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping.conftest import FILES, Case, made_files, output, run
 from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, write_scene
@@ -27,7 +27,7 @@ class Killed(BaseException):
 def stop_after(count: int, model: FakePredictor) -> Any:
     """An engine that is killed after some groups."""
 
-    def engine(job: Job, groups: Any, save: Save) -> None:
+    def engine(plan: MapPlan, groups: Any, save: Save) -> None:
         left = iter(range(count))
 
         def counted(group: int, parts: Any) -> None:
@@ -35,7 +35,7 @@ def stop_after(count: int, model: FakePredictor) -> Any:
                 raise Killed
             save(group, parts)
 
-        run_here(model)(job, groups, counted)
+        run_here(model)(plan, groups, counted)
 
     return engine
 
@@ -129,7 +129,7 @@ def test_a_full_disk_stops_the_map_and_lets_it_go_on(
 
     real = np.savez
     with monkeypatch.context() as patch:
-        patch.setattr("fewshot.mapping.predict.work.np.savez", full)
+        patch.setattr("fewshot.mapping.predict.checkpoint.np.savez", full)
         with pytest.raises(ArtifactError, match=r"is full \(\d+ MB free\).*--resume"):
             run(request)
     left = sorted(path.name for path in (tmp_path / "out" / ".map.tif.work" / "groups").iterdir())

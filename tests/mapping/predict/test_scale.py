@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from tests.mapping.conftest import ROOT
 from tests.mapping.fakes import draw_pixels, draw_points, draw_truth, grid_of, write_points, write_scene
 

@@ -5,44 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewshot.geo import sampling
+from fewshot.geo.points import Examples
+from fewshot.geo.sampling import find_examples
 from fewshot.geo.windows import Window
 from fewshot.mapping.scene import open_scene
-from fewshot.mapping.support import examples
-from fewshot.mapping.support.examples import Examples, LabelPlan, find_examples, read_support, split_apart
+from fewshot.mapping.support.examples import LabelPlan, read_support
 from tests.mapping.conftest import Case
 from tests.mapping.fakes import PATCH, PIXEL, write_points, write_scene
 
 
 def made(rows: list[int], columns: list[int], labels: list[int]) -> Examples:
     return Examples(np.array(rows), np.array(columns), np.array(labels, np.int32))
-
-
-def scattered(count: int, side: int, classes: int = 3) -> Examples:
-    rng = np.random.default_rng(0)
-    rows, columns = rng.integers(0, side, (2, count))
-    return Examples(rows, columns, rng.integers(0, classes, count).astype(np.int32))
-
-
-@pytest.mark.parametrize(("count", "side", "apart"), [(60, 2000, 32), (60, 260, 16), (30, 60, 16), (400, 500, 4)])
-def test_support_and_validation_are_apart(count: int, side: int, apart: int) -> None:
-    found = split_apart(scattered(count, side), 0.3, apart, seed=1)
-    down = np.abs(found.support.rows[:, None] - found.validation.rows)
-    across = np.abs(found.support.columns[:, None] - found.validation.columns)
-    assert np.maximum(down, across).min() >= found.apart
-    assert found.apart <= apart
-    assert set(found.support.labels.tolist()) == {0, 1, 2}
-    assert 0.05 * count <= len(found.validation) <= 0.4 * count
-    assert len(found.support) + len(found.validation) + found.near == count
-    again = split_apart(scattered(count, side), 0.3, apart, seed=1)
-    assert np.array_equal(again.validation.rows, found.validation.rows)
-
-
-def test_a_class_with_one_example_stays_in_the_support() -> None:
-    every = scattered(60, 2000)
-    labels = np.where(np.arange(60) == 7, 3, every.labels).astype(np.int32)
-    for seed in range(5):
-        found = split_apart(Examples(every.rows, every.columns, labels), 0.4, 16, seed=seed)
-        assert 3 in found.support.labels and 3 not in found.validation.labels
 
 
 def test_patches_are_mirrored_beyond_the_scene(case: Case) -> None:
@@ -82,7 +56,7 @@ def test_polygons_and_rasters_give_many_examples_but_not_too_many(
     scene = open_scene([case.scene], PIXEL)
     found = find_examples(scene, LabelPlan(labels), table, spacing=3)
     assert len(found.examples) == np.count_nonzero(case.pixels.any(axis=-1))
-    monkeypatch.setattr(examples, "_PIXELS_A_CLASS", 100)
+    monkeypatch.setattr(sampling, "_PIXELS_A_CLASS", 100)
     few = find_examples(scene, LabelPlan(labels), table, spacing=3).examples
     assert few.counts(3) == [100, 100, 100]
     assert np.array_equal(case.truth[few.rows, few.columns], few.labels)

@@ -15,6 +15,7 @@ from fewshot.errors import (
     RasterError,
     RecipeError,
 )
+from fewshot.exported.card import Limits
 from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping import fakes
 from tests.mapping.conftest import Case, made_files, output, run
@@ -93,13 +94,13 @@ def test_labels_that_cannot_be_kept_back_are_refused(make_case: Callable[..., Ca
 
 def test_a_model_takes_so_many_examples(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case(each=30)
-    card = replace(PATCH, limits=fakes.FakeLimits(examples=20, classes=3))
+    card = replace(PATCH, limits=Limits(examples=20, classes=3))
     report = run(case.request(output(tmp_path)), FakePredictor(card))
     said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["labels"]["support"]
     assert said == {"forest": 6, "town": 6, "water": 6}
     assert any("18 of 90 labelled pixels are shown" in note for note in report.notes)
     with pytest.raises(RasterError, match="shows 3 classes; the model takes 2"):
-        run(case.request(output(tmp_path)), FakePredictor(replace(card, limits=fakes.FakeLimits(20, 2))))
+        run(case.request(output(tmp_path)), FakePredictor(replace(card, limits=Limits(examples=20, classes=2))))
 
 
 def test_a_validation_raster_that_the_classes_cannot_read_is_refused_before_anything_is_mapped(

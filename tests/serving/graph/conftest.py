@@ -15,7 +15,7 @@ from rasterio import Affine
 from fewshot.data.region import RegionSet
 from fewshot.exported.card import Card, Limits, read_card
 from fewshot.exported.predictor import LocalPredictor
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.meta import MetaLearner
 from fewshot.training import build

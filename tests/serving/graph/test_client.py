@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError, ShapeError
-from fewshot.exported.client import FewshotClient, parse_target
-from fewshot.exported.predictor import LocalPredictor, open_predictor
+from fewshot.exported.client import FewshotClient, open_predictor, parse_target
+from fewshot.exported.predictor import LocalPredictor
 
 Answer = dict[str, np.ndarray]
 
@@ -306,3 +307,13 @@ def test_one_call_opens_folders_and_servers(trained: Any, addresses: dict[str, s
         assert isinstance(rest, FewshotClient)
     with open_predictor(trained.folder) as local:
         assert isinstance(local, LocalPredictor)
+
+
+def test_predictors_travel_as_where_their_model_is(trained: Any, addresses: dict[str, str]) -> None:
+    with FewshotClient(f"{addresses['grpc']}/land", version=1, timeout=7, retries=1, message_bytes=1 << 20) as client:
+        with pickle.loads(pickle.dumps(client)) as again:
+            assert again.address == client.address and again.card() == trained.card
+            assert (again.timeout, again.retries) == (7, 1)
+            assert pickle.dumps(again) == pickle.dumps(client)
+    local = pickle.loads(pickle.dumps(LocalPredictor(trained.folder.parent)))
+    assert local.folder == trained.folder.resolve() and local.card() == trained.card

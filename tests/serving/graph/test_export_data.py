@@ -16,7 +16,7 @@ from fewshot.data.sources.scene_list import read_scene_list
 from fewshot.data.sources.sen12ms import Cut, read_sen12ms
 from fewshot.errors import ArtifactError
 from fewshot.exported.card import read_card
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.scene import open_scene
@@ -122,7 +122,7 @@ def test_a_model_of_your_own_scenes_finds_their_bands_again(scenes: Path, tmp_pa
     # Numbers of label rasters mean what they meant in training, and so do those of the map.
     table = find_classes(card, tmp_path / "hill_classes.tif", field=None, table=None)
     assert table.indices(np.array([4, 2]), where="x").tolist() == [1, 0]
-    assert number_classes(table) == ((2, 4), 0)
+    assert number_classes(table) == (2, 4)
     assert (card.data.name, card.data.simulated) == ("fields", False)
 
     # Next month's scene has its bands in another order, and one more.

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, DivergedError, ShapeError
 from fewshot.exported.card import Card
-from fewshot.exported.predictor import LocalPredictor, Predictor, newest_version, open_predictor, refusal
+from fewshot.exported.client import open_predictor
+from fewshot.exported.predictor import LocalPredictor, Predictor, newest_version, refusal
 
 
 class Counting(Predictor):

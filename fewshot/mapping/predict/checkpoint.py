@@ -1,4 +1,4 @@
-"""The work folder of a map: what is finished so far, so that an interrupted map can be resumed.
+"""The checkpoint of a map, a folder: what is finished so far, so that an interrupted map can be resumed.
 
 .map.tif.work/
 ├── job.json         what the pixels of the map depend on
@@ -11,19 +11,20 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fewshot.errors import ArtifactError, DamagedDataError
+from fewshot.errors import ArtifactError, DamagedDataError, FewshotError
 from fewshot.files import UNFINISHED, remove_unfinished, write_whole
-from fewshot.mapping.predict.blend import Parts
+from fewshot.mapping.predict.parts import Parts
 
 
-class WorkFolder:
-    """Finished groups on the disk."""
+class Checkpoint:
+    """The adapted model and the finished groups of a map, on the disk."""
 
     def __init__(self, to: Path) -> None:
         """Name the folder, beside the map that it is for."""
@@ -64,10 +65,8 @@ class WorkFolder:
                     f"{self.path} is of another map: {said[:600]}. Ask for the same, or leave --resume out."
                 )
             return
-        try:
+        with self._writing():
             write_whole(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8"))
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def finished(self) -> set[int]:
         """Return the numbers of the groups that are whole."""
@@ -85,10 +84,8 @@ class WorkFolder:
             with unfinished.open("wb") as file:
                 np.savez(file, **parts)  # type: ignore[arg-type]
 
-        try:
+        with self._writing():
             write_whole(self._groups / f"{group}.npz", write)
-        except OSError as error:
-            raise self.cannot_write(error) from error
 
     def load(self, group: int) -> Parts:
         """Return a finished group; each of its arrays is read when it is asked for.
@@ -97,15 +94,36 @@ class WorkFolder:
             DamagedDataError: if its file is not whole.
         """
         try:
-            return np.load(self._groups / f"{group}.npz", allow_pickle=False)
+            parts: Parts = np.load(self._groups / f"{group}.npz", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DamagedDataError(
                 f"{self._groups / f'{group}.npz'} is damaged ({error}); remove it and resume"
             ) from None
+        return parts
 
     def remove(self) -> None:
         """Remove the folder: the map is whole."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def explain(self, error: FewshotError) -> None:
+        """Add to an error's message how to go on where blocks are finished; where none are, nothing is kept."""
+        done = len(self.finished())
+        if not done:
+            self.remove()
+        elif "--resume" not in str(error):
+            error.args = (f"{str(error).rstrip('. ')}. {done} finished blocks are kept; go on with --resume.",)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what a write that fails means.
+
+        Raises:
+            ArtifactError: in place of an OSError.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise self.cannot_write(error) from error
 
     def cannot_write(self, error: OSError) -> ArtifactError:
         """Say what a failed write means."""

@@ -13,7 +13,7 @@ class Unfinished(Exception):  # noqa: N818 (never leaves this file and the threa
     """A group that is waited for will not come."""
 
 
-class Arrivals:
+class FinishedGroups:
     """The groups of a map that are finished so far."""
 
     def __init__(self, finished: Iterable[int]) -> None:

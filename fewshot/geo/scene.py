@@ -1,0 +1,197 @@
+"""A scene: one raster, or several read as one, with its bands found; what training and mapping read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.errors import RasterError
+from fewshot.geo.bands import Band, BandMatch, check_units, match_bands, to_values
+from fewshot.geo.grid import Grid
+from fewshot.geo.mosaic import Part, describe_mosaic, read_parts
+from fewshot.geo.names import local_file
+from fewshot.geo.rasters import RasterInfo, RasterReader
+from fewshot.geo.windows import Window, blocks, intersection
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+_LOOKED_AT = 256  # rows and columns of a window whose unit is checked
+_LOOKS = 64  # such windows that are looked at before a scene counts as one without data
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Numbers that stand for values, where a reader wants these: value = scale * number + offset, of each band.
+
+    Attributes:
+        scale: Of each band.
+        offset: Of each band.
+        whole: Whether they are whole numbers from 0 to 255.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    whole: bool
+
+
+class Scene:
+    """A scene and where in it the wanted bands are. Each process opens the files for itself."""
+
+    def __init__(
+        self,
+        info: RasterInfo,
+        match: BandMatch,
+        parts: tuple[Part, ...],
+        *,
+        stored: Stored | None = None,
+        reader: RasterReader | None = None,
+    ) -> None:
+        """Keep what was found; nothing is read yet.
+
+        Args:
+            info: What the whole says of itself.
+            match: Where the wanted bands are.
+            parts: The files.
+            stored: What is read instead of values.
+            reader: Keeps files open; scenes may share one.
+        """
+        self.info, self.match, self.parts = info, match, parts
+        self._stored, self._reader = stored, reader or RasterReader()
+
+    @classmethod
+    def open(
+        cls,
+        sources: Sequence[str | Path],
+        bands: Sequence[Band],
+        *,
+        chosen: Sequence[str | int] = (),
+        missing: Literal["refuse", "allow"] = "refuse",
+        stored: Stored | None = None,
+        reader: RasterReader | None = None,
+    ) -> "Scene":
+        """Find the wanted bands in a scene.
+
+        Args:
+            sources: One file, or another name that GDAL opens; or several, as neighbours or with a band each.
+            bands: The wanted bands, in their order, and what their digital numbers are worth.
+            chosen: Overrules the descriptions of the scene's bands; see `match_bands`.
+            missing: Whether the scene may lack wanted bands.
+            stored: What is read instead of values.
+            reader: Keeps files open; scenes may share one.
+
+        Raises:
+            DataNotFoundError: if a file does not exist.
+            RasterError: if one cannot be read, they do not fit together, or bands are missing.
+        """
+        if not sources:
+            raise RasterError("no scene was named; expected at least one raster")
+        info, parts = describe_mosaic(sources)
+        if len({part.window for part in parts}) < len(parts) and not chosen and info.undescribed:
+            raise RasterError(
+                f"{', '.join(part.source for part in parts[:4])}{', ...' if len(parts) > 4 else ''} lie on one grid, "
+                f"so they are the {info.bands} bands of one scene; but neither their descriptions nor their names say "
+                "which is which. Name the bands, in the order of the files, with --bands (bands in a list of scenes)."
+            )
+        match = match_bands(bands, info, chosen=list(chosen) or None, missing=missing)
+        return cls(info, match, parts, stored=stored, reader=reader)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without the open files."""
+        return _unpickled, (self.info, self.match, self.parts, self._stored)
+
+    @property
+    def grid(self) -> Grid:
+        """Size and georeference."""
+        return self.info.grid
+
+    def read(self, window: Window) -> tuple[FloatArray, BoolArray]:
+        """Read a window that may reach outside of the scene.
+
+        Returns:
+            Values [H, W, bands] float32 in the bands' units, or the numbers that are wanted for them; mirrored outside
+            of the scene, and standing for zero where there is no data and for bands that the scene lacks. And where
+            every band that it has is valid [H, W], nowhere outside of the scene.
+
+        Raises:
+            RasterError: if a file cannot be read, or nothing of the window lies in the scene.
+        """
+        inside = intersection(window, self._whole)
+        if inside is None:
+            raise RasterError(f"{window} lie outside of {self.info.path}, {self.grid.height}x{self.grid.width} pixels")
+        values, valid = self._read(inside, self._stored)
+        before = (inside.row - window.row, inside.column - window.column)
+        after = (window.height - inside.height - before[0], window.width - inside.width - before[1])
+        if any(before) or any(after):
+            added = list(zip(before, after, strict=True))
+            values = np.pad(values, [*added, (0, 0)], mode="symmetric")
+            valid = np.pad(valid, added)
+        return values, valid
+
+    def valid(self, window: Window) -> BoolArray:
+        """Say where a window inside the scene has data [H, W]."""
+        return self._read(window, None)[1]
+
+    def check_units(self, near: tuple[int, int] | None = None) -> None:
+        """Refuse values that cannot be in the unit that is wanted.
+
+        Args:
+            near: Row and column of a pixel with data; if None, windows of the whole scene are looked at until one has.
+
+        Raises:
+            RasterError: if reflectance is far outside of about 0-1 once scaled.
+        """
+        height, width, side = self.grid.height, self.grid.width, _LOOKED_AT
+        if near is not None:
+            row, column = near
+            self.check_window(Window(max(0, row - side // 2), max(0, column - side // 2), side, side))
+            return
+        count = -(-height // side) * -(-width // side)
+        wanted = set(np.linspace(0, count - 1, min(count, _LOOKS), dtype=np.int64).tolist())
+        for number, window in enumerate(blocks(height, width, side)):
+            if number > max(wanted):
+                break
+            if number in wanted and self.check_window(window):
+                return
+
+    def check_window(self, window: Window) -> bool:
+        """Refuse values of a window that cannot be in the unit that is wanted; return whether it has any.
+
+        Raises:
+            RasterError: if reflectance is far outside of about 0-1 once scaled.
+        """
+        inside = intersection(window, self._whole)
+        if inside is None:
+            return False
+        values, valid = self._read(inside, None)
+        check_units(values, valid, self.info, self.match)
+        return bool(valid.any())
+
+    def files(self) -> list[dict[str, Any]]:
+        """Return each file with its size and the time of its last change, to know it again."""
+        found = []
+        for part in self.parts:
+            path = local_file(part.source)
+            state = path.stat() if path is not None and path.exists() else None
+            found.append(
+                {"file": part.source, "bytes": state and state.st_size, "changed": state and state.st_mtime_ns}
+            )
+        return found
+
+    @property
+    def _whole(self) -> Window:
+        return Window(0, 0, self.grid.height, self.grid.width)
+
+    def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
+        """Read a window inside the scene."""
+        pixels, valid = read_parts(self._reader, self.parts, window, self.match.found)
+        numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
+        values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers)
+        return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete
+
+
+def _unpickled(info: RasterInfo, match: BandMatch, parts: tuple[Part, ...], stored: Stored | None) -> Scene:
+    return Scene(info, match, parts, stored=stored)
