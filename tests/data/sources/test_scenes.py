@@ -40,10 +40,8 @@ def places_of(found: RegionSet) -> np.ndarray:
 
 
 def read_labels(found: RegionSet, indices: list[int]) -> np.ndarray:
-    store: object = found.store
-    assert hasattr(store, "read_labels")
-    labels: np.ndarray = store.read_labels(indices)
-    return labels
+    assert found.store.has_labels
+    return found.store.read_labels(indices)
 
 
 def test_patches_are_those_of_the_scene(write_scene: Write) -> None:
