@@ -31,6 +31,9 @@ def test_windows_are_averaged_to_the_size_asked_for(tmp_path: Path) -> None:
     assert data.store.read_labels([0]).shape == (1, 8, 8)
     with pytest.raises(RecipeError, match="divides a window of 16 pixels"):
         read_deepglobe(tmp_path, size=5)
+    with pytest.raises(RecipeError, match="a quarter of an image, 16 pixels; received data.window = 32"):
+        read_deepglobe(tmp_path, window=32)
+    assert read_deepglobe(tmp_path, window=16).store.shape == (16, 16, 3)
 
 
 def test_a_colour_of_no_class_is_named_with_its_mask(tmp_path: Path) -> None:

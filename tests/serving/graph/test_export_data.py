@@ -48,6 +48,27 @@ def test_bands_are_described_by_their_source(
     assert value_type == ("uint8" if stored.startswith("uint8") else "float32")
 
 
+@pytest.mark.parametrize(
+    ("scale", "count", "names", "first", "value_type"),
+    [
+        (0.0, 1, ["grey"], (1 / 255, "brightness 0-1", "uint8, 0-255"), "uint8"),
+        (0.0, 3, ["red", "green", "blue"], (1 / 255, "brightness 0-1", "uint8, 0-255"), "uint8"),
+        (1e-4, 2, ["band 1", "band 2"], (1e-4, "value x scale", ""), "float32"),
+    ],
+)
+def test_bands_of_ones_own_folders_have_the_recipes_scale(
+    scale: float, count: int, names: list[str], first: tuple[float, str, str], value_type: str
+) -> None:
+    recipe = read_recipe("folders-patch", settings=[f"data.scale={scale}"])
+    regions = RegionSet("mine/train", ArrayStore(["a"], np.zeros([1, 4, 4, count], np.uint8)), (), ())
+    bands, found = module.describe_bands(recipe, regions)
+    assert [band.name for band in bands] == names
+    assert (bands[0].scale, bands[0].unit, bands[0].stored) == first
+    assert found == value_type
+    data = module.describe_data(recipe, regions)
+    assert (data.name, data.licence) == ("mine", "not known to the program: that of your own data")
+
+
 def test_bands_that_the_data_does_not_describe_are_refused() -> None:
     recipe = read_recipe("demo", settings=['data.source="task_archives"'])
     store = ArrayStore(["a"], np.zeros([1, 4, 4, 5], np.uint8))
