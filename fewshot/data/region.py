@@ -221,10 +221,6 @@ class Region:
             raise ShapeError(f"region {self.name} has {sizes} images, labels and sources, expected one number of each")
         object.__setattr__(self, "place", self.place or self.name)
 
-    def images_of(self, class_index: int) -> IntArray:
-        """Return the store indices of the images of one of `class_names`."""
-        return self.images[self.labels == class_index]
-
 
 @dataclass(frozen=True)
 class PixelLabels:

@@ -6,17 +6,20 @@ asked of it; `fewshot.data.sources` lists them all.
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from fewshot.data.bands import StoredBand
 from fewshot.data.catalogue.manifest import Manifest, read_manifest
 from fewshot.data.region import RegionSet
-from fewshot.errors import DataNotFoundError
+from fewshot.data.sources import SOURCES
+from fewshot.errors import DataNotFoundError, RecipeError
 from fewshot.geo.landcover import LandClass
+from fewshot.tables import make_table, nearest
 
 
 @dataclass(frozen=True)
@@ -122,3 +125,52 @@ def manifest_of(regions: RegionSet) -> Manifest | None:
 def own_name(regions: RegionSet) -> str:
     """Return the name of the data, not of the part of it that trains."""
     return regions.name.partition("/")[0]
+
+
+def source_class(name: str) -> type[Source]:
+    """Return the class of the source called `name`, one of `SOURCES`."""
+    module, _, kind = SOURCES[name].partition(":")
+    found: type[Source] = getattr(importlib.import_module(module), kind)
+    return found
+
+
+def keys_of(name: str) -> tuple[str, ...]:
+    """Return the keys of a source in `[data]`."""
+    return tuple(f.name for f in fields(source_class(name)))
+
+
+def make_source(name: Any, table: Mapping[str, Any], where: str, *, besides: Collection[str]) -> Source:
+    """Make a source of its keys in `[data]`.
+
+    Args:
+        name: Of the source, as it was written.
+        table: Its keys.
+        where: The recipe, as messages name it.
+        besides: Further keys that `[data]` may have, for the message.
+
+    Raises:
+        RecipeError: if there is no such source, it does not read a key, or a value is of the wrong type.
+    """
+    if not isinstance(name, str) or name not in SOURCES:
+        raise RecipeError(f"{where}: data.source = {name!r}: expected one of {', '.join(map(repr, SOURCES))}.")
+    kind, known = source_class(name), keys_of(name)
+    for key, value in table.items():
+        if key not in known:
+            _refuse(kind, key, value, where, [*known, *besides])
+    # Recipes that are older than this list hold the keys of all sources; a size of 0 was the source's own.
+    unset = {key for key in ("size", "window") if table.get(key) == 0 and table[key] is not False}
+    own = {key: value for key, value in table.items() if key in known and key not in unset}
+    return make_table(kind, own, where, error=RecipeError, at="data")
+
+
+def _refuse(kind: type[Source], key: str, value: Any, where: str, known: list[str]) -> None:
+    """Say what is wrong with a key that a source does not read; one of another source that asks for nothing may be."""
+    readers = [name for name in SOURCES if key in keys_of(name)]
+    if not readers:
+        raise RecipeError(f"{where}: unknown key data.{key}.{nearest(key, known)} Known here: {', '.join(known)}.")
+    if value:
+        instead = f" Set {kind.instead[key]} instead." if key in kind.instead else ""
+        raise RecipeError(
+            f"data.{key} = {value!r} means nothing to data.source = {kind.name!r}; it is read by "
+            f"{', '.join(readers)}.{instead}"
+        )

@@ -15,8 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from fewshot.data.source import Source
-from fewshot.data.sources import make_source
+from fewshot.data.source import Source, make_source
 from fewshot.errors import RecipeError
 from fewshot.meta import Views
 from fewshot.tables import make_table, nearest

@@ -114,7 +114,7 @@ def test_split_characters_is_disjoint_complete_and_repeatable(make_set: Make) ->
     for part in (first, second):
         for region in part.regions:
             for index, class_name in enumerate(region.class_names):
-                images = region.images_of(index)
+                images = region.images[region.labels == index]
                 assert {made.store.names[i].rsplit("/", 1)[0] for i in images} == {f"{region.name}/{class_name}"}
                 assert len(images) == 3
 

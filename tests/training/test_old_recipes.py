@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fewshot.data.sources import SOURCES, keys_of
+from fewshot.data.source import keys_of
+from fewshot.data.sources import SOURCES
 from fewshot.errors import ArtifactError, RecipeError
 from fewshot.training.recipe import differences, make_recipe, read_recipe, recipe_names
 from fewshot.training.run import RunFolder

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fewshot.data import sources
-from fewshot.data.sources import SOURCES, keys_of, source_class
+from fewshot.data.source import keys_of, source_class
+from fewshot.data.sources import SOURCES
 from fewshot.errors import DataNotFoundError, RecipeError
 from fewshot.exported.card import read_card
 from fewshot.training.recipe import make_recipe, read_recipe
@@ -68,7 +68,7 @@ SETTINGS = [
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy_stripes.py").write_text(FILE, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(sources.SOURCES, "stripes", "toy_stripes:Stripes")
+    monkeypatch.setitem(SOURCES, "stripes", "toy_stripes:Stripes")
 
 
 @pytest.mark.usefixtures("listed")
@@ -121,6 +121,6 @@ def test_each_source_is_called_as_it_is_listed_and_says_its_keys(name: str) -> N
 
 
 def test_the_list_of_sources_reads_no_file_format() -> None:
-    code = "import sys, fewshot.data.sources; print([n for n in ('rasterio', 'PIL', 'scipy') if n in sys.modules])"
+    code = "import sys, fewshot.data.source; print([n for n in ('rasterio', 'PIL', 'scipy') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
