@@ -283,7 +283,7 @@ def verify_data(
 def simulate_data(folder: Path, regions: int, patches: int, seed: int) -> None:
     """Write a simulated Earth in SEN12MS's layout; interrupted, the same command goes on."""
     from fewshot.data.earth.files import write_earth
-    from fewshot.training.datasets import progress_bar
+    from fewshot.progress import progress_bar
 
     with progress_bar("Simulating", "patches") as show:
         names = write_earth(folder, regions=regions, seed=seed, patches_per_region=patches, progress=show)
@@ -309,7 +309,7 @@ def prepare_data(
     """Index the data set NAME in FOLDER, so that it opens at once; interrupted, the same command goes on."""
     from fewshot.data.sources.sen12ms import PREPARED, Cut
     from fewshot.data.sources.sen12ms_index import prepare
-    from fewshot.training.datasets import progress_bar
+    from fewshot.progress import progress_bar
 
     Cut(window)
     to = to or folder / PREPARED.format(window=window)
@@ -456,7 +456,7 @@ def map_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def map_command(**asked: Any) -> None:
     """Map a region that no model has seen: adapt to its labels, then predict all of it."""
     from fewshot.mapping.region_map import map_region
-    from fewshot.training.datasets import progress_bar
+    from fewshot.progress import progress_bar
 
     request = map_request(asked)
     with opened_model(asked) as (predictor, engine), progress_bar("Mapping", "blocks") as show:
@@ -478,7 +478,7 @@ def map_many_command(regions: Path, to: Path, **asked: Any) -> None:
     """
     from fewshot.mapping.many import map_many, read_regions, table_lines, write_table
     from fewshot.mapping.region_map import map_region
-    from fewshot.training.datasets import progress_bar
+    from fewshot.progress import progress_bar
 
     common = map_request({**asked, "scenes": (), "labels": regions, "to": Path("map.tif")})
     listed, results = read_regions(regions, to, common), []

@@ -80,7 +80,7 @@ def prepare(folder: Path, side: int, kind: str, like: str) -> None:
     common += ["tasks.disjoint_sources=false", "training.validation_tasks=2", "training.validate_every=20"]
     name = {"pixel": "synthetic-segmentation", "patch": "synthetic-patch"}[kind]
     wanted = read_recipe(like)
-    settings = [f"network.widths={list(wanted.network.widths)}", f"data.window={wanted.data.window}"]
+    settings = [f"network.widths={list(wanted.network.widths)}", f"data.window={wanted.as_tables()['data']['window']}"]
     settings += ["tasks.queries=2", "tasks.validation_queries=2"]
     settings = [*common, "tasks.shots=1", *(["tasks.ways=3"] if kind == "patch" else settings)]
     train(read_recipe(name, learner="proto-maml", settings=settings), [folder / "earth"], folder / "run", verbose=0)

@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
-from fewshot.errors import FewshotError
-
 Made = TypeVar("Made")
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Any: "anything"}
@@ -24,8 +22,14 @@ class _Misfit(Exception):
     """A value is not of its annotated type; which error that is, the caller knows."""
 
 
-def make_table(
-    kind: type[Made], table: Mapping[str, Any], where: str, *, error: type[FewshotError], skip_unknown: bool = False
+def make_table(  # noqa: PLR0913  what is made of what, and how it is said
+    kind: type[Made],
+    table: Mapping[str, Any],
+    where: str,
+    *,
+    error: type[Exception],
+    at: str = "",
+    skip_unknown: bool = False,
 ) -> Made:
     """Make the dataclass `kind` from a plain table.
 
@@ -34,22 +38,30 @@ def make_table(
         table: As `tomllib` or `json` reads it.
         where: The file, as messages name it.
         error: What to raise.
+        at: The key of the table in the file; "" for the whole file.
         skip_unknown: Leave unknown keys out, as those of a later version.
 
     Raises:
-        FewshotError: of the kind `error`, if a key is unknown or missing, or a value is of the wrong type.
+        Exception: of the kind `error`, if a key is unknown or missing, or a value is of the wrong type.
     """
     try:
-        made: Made = _table(kind, table, "", skip=skip_unknown)
+        made: Made = _table(kind, table, at, skip=skip_unknown)
     except _Misfit as misfit:
         raise error(f"{where}: {misfit}") from None
     return made
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return " Did you mean ...?" with the nearest of `known`, "" if none is near."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+def nearest(word: str, known: Sequence[str], *, hint: str = " Did you mean {!r}?", cutoff: float = 0.5) -> str:
+    """Return `hint` with the nearest of `known` in it, "" if none is near.
+
+    Args:
+        word: What was written.
+        known: What could be meant.
+        hint: With a place for the nearest word.
+        cutoff: How near it has to be, 0-1.
+    """
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return hint.format(close[0]) if close else ""
 
 
 def _table(kind: Any, value: Any, where: str, *, skip: bool) -> Any:
@@ -71,8 +83,8 @@ def _table(kind: Any, value: Any, where: str, *, skip: bool) -> Any:
 def _typed(kind: Any, value: Any, where: str, *, skip: bool) -> Any:
     """Check a value against an annotation, turning lists into tuples and tables into dataclasses."""
     origin, options = typing.get_origin(kind), typing.get_args(kind)
-    if is_dataclass(kind):
-        return _table(kind, value, where, skip=skip)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return value if isinstance(value, kind) else _table(kind, value, where, skip=skip)
     if origin in (typing.Union, types.UnionType):
         return _any_of(kind, options, value, where, skip=skip)
     if origin is tuple and isinstance(value, list | tuple):

@@ -4,48 +4,62 @@ A `RegionSet` is what every reader returns: one store of images, and for each re
 season, or an alphabet) which images it has and of which class. Nothing here knows a file format.
 """
 
-import difflib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.errors import DataNotFoundError, ShapeError
+from fewshot.data.bands import StoredBand
+from fewshot.errors import DataNotFoundError, ShapeError, TaskError
+from fewshot.geo.landcover import ClassTable
+from fewshot.tables import nearest
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
 
-class ImageStore(Protocol):
-    """Images of one shape, read by index."""
+class ImageStore(ABC):
+    """Images of one shape, read by index.
+
+    Attributes:
+        names: One unique name an image, the same on every machine.
+    """
+
+    names: Sequence[str]
 
     @property
-    def names(self) -> Sequence[str]:
-        """One unique name an image, the same on every machine."""
-        ...
-
-    @property
+    @abstractmethod
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and bands of every image."""
-        ...
 
+    @property
+    def bands(self) -> Sequence[StoredBand]:
+        """The bands, in order; none where the store does not name them."""
+        return ()
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the pixels are labelled."""
+        return False
+
+    @abstractmethod
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1."""
-        ...
-
-
-class LabelledStore(ImageStore, Protocol):
-    """Images with a label for every pixel."""
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
-        """Return the labels of images `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored."""
-        ...
+        """Return the labels of images `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
+
+        Raises:
+            TaskError: if the pixels have none.
+        """
+        raise TaskError("the pixels of these images have no labels; use tasks of labelled images instead")
 
 
-class ArrayStore:
+class ArrayStore(ImageStore):
     """Images held in memory as they were decoded, and scaled when they are read."""
 
     def __init__(self, names: Sequence[str], pixels: npt.NDArray[Any], *, scale: float = 1 / 255) -> None:
@@ -85,16 +99,16 @@ class ArrayStore:
         return images
 
 
-class KeptBands:
+class KeptBands(ImageStore):
     """A store some of whose bands are missing: they read as 0, as they do in training with `band_dropout`."""
 
-    def __init__(self, base: Any, kept: Sequence[str]) -> None:
+    def __init__(self, base: ImageStore, kept: Sequence[str]) -> None:
         """Wrap `base`, a store that names its bands.
 
         Raises:
             DataNotFoundError: if the store does not name its bands, or has none of a name in `kept`.
         """
-        known = [band.name for band in getattr(base, "bands", ())]
+        known = [band.name for band in base.bands]
         for name in kept:
             if name not in known:
                 has = f"it has {', '.join(known)}" if known else "its bands have no names"
@@ -106,8 +120,17 @@ class KeptBands:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and bands of every image, missing bands included."""
-        rows, columns, bands = self._base.shape
-        return rows, columns, bands
+        return self._base.shape
+
+    @property
+    def bands(self) -> Sequence[StoredBand]:
+        """The bands, in order, missing ones included."""
+        return self._base.bands
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the pixels are labelled."""
+        return self._base.has_labels
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, missing bands 0."""
@@ -115,10 +138,10 @@ class KeptBands:
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Return the labels of the pixels of images `indices` [n] as [n, H, W]."""
-        return np.asarray(self._base.read_labels(indices), np.int32)
+        return self._base.read_labels(indices)
 
 
-class RotatedStore:
+class RotatedStore(ImageStore):
     """A store of square images together with their three quarter turns.
 
     Image `i` turned `turn` times is image `i + turn * len(base.names)`, named `<name>@90`, `@180`, `@270`.
@@ -146,9 +169,9 @@ class RotatedStore:
         return self._base.shape
 
     @property
-    def bands(self) -> Sequence[Any]:
+    def bands(self) -> Sequence[StoredBand]:
         """The bands, in order, where the store of the images names them."""
-        return tuple(getattr(self._base, "bands", ()))
+        return self._base.bands
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, turned counter-clockwise."""
@@ -197,10 +220,6 @@ class Region:
             sizes = [len(self.images), len(self.labels), len(self.sources)]
             raise ShapeError(f"region {self.name} has {sizes} images, labels and sources, expected one number of each")
         object.__setattr__(self, "place", self.place or self.name)
-
-    def images_of(self, class_index: int) -> IntArray:
-        """Return the store indices of the images of one of `class_names`."""
-        return self.images[self.labels == class_index]
 
 
 @dataclass(frozen=True)
@@ -253,6 +272,7 @@ class RegionSet:
         fixed_tasks: Tasks that the source itself defines.
         skipped: Damaged members and the tasks lost with them, where the reader was told to skip.
         manifest: Name of the manifest that describes the data; empty where none does.
+        class_table: The scheme of a user's own labels, with their numbers and colours; None where there is none.
     """
 
     name: str
@@ -262,6 +282,7 @@ class RegionSet:
     fixed_tasks: tuple[Task, ...] = ()
     skipped: tuple[str, ...] = ()
     manifest: str = ""
+    class_table: ClassTable | None = None
 
     @property
     def region_names(self) -> tuple[str, ...]:
@@ -302,10 +323,9 @@ class RegionSet:
             matches = {region.name for region in self.regions if wanted in (region.name, region.place)}
             if not matches:
                 known = sorted({*self.region_names, *(region.place for region in self.regions)})
-                nearest = difflib.get_close_matches(wanted, known, n=1)
-                hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
                 raise DataNotFoundError(
-                    f"{self.name} has no region {wanted!r}.{hint} It has: {', '.join(self.region_names) or 'none'}."
+                    f"{self.name} has no region {wanted!r}.{nearest(wanted, known)} "
+                    f"It has: {', '.join(self.region_names) or 'none'}."
                 )
             found |= matches
         return found

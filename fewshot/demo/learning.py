@@ -18,6 +18,7 @@ from fewshot.data.earth.files import write_earth
 from fewshot.data.sources.sen12ms import PREPARED
 from fewshot.data.sources.sen12ms_index import prepare
 from fewshot.meta import MetaLearner
+from fewshot.progress import progress_bar
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import SineTasks
 from fewshot.tasks.task import gather
@@ -77,7 +78,7 @@ def train_mapper(out: Path) -> Path:
     """
     earth, run = out / "earth", out / "mapper"
     shutil.rmtree(run, ignore_errors=True)
-    with datasets.progress_bar("Simulating 12 regions", "files") as show:
+    with progress_bar("Simulating 12 regions", "files") as show:
         write_earth(earth, regions=12, patches_per_region=4, progress=show)
     prepare(earth, earth / PREPARED.format(window=32), window=32, records=True)
     recipe = read_recipe("synthetic-segmentation", learner="proto-maml", settings=MAPPER_SETTINGS)

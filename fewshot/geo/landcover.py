@@ -1,7 +1,6 @@
 """Class schemes: which numbers or colours of a label stand for which class, and which are ignored."""
 
 import csv
-import difflib
 import re
 import tomllib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import DamagedDataError, DataNotFoundError, ManifestError
+from fewshot.tables import nearest
 
 Colour = tuple[int, int, int]
 """Red, green, blue, 0-255."""
@@ -98,8 +98,7 @@ class ClassTable:
         found = self._find(value)
         if found is None:
             names = [entry.name for entry in self.classes]
-            near = difflib.get_close_matches(str(value), names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = nearest(str(value), names)
             known = ", ".join(f"{entry.name} ({'/'.join(map(str, entry.ids))})" for entry in self.classes)
             raise ManifestError(
                 f"{where} has class {value!r}, which class table {self.name} does not know.{hint} It has: {known}. "
@@ -228,8 +227,7 @@ def _land_class(row: Mapping[str, Any], where: str) -> LandClass:
     """Read one row of a table."""
     for key in row:
         if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected {', '.join(_KEYS)}."
+            hint = nearest(str(key), _KEYS, hint="did you mean {!r}?") or f"expected {', '.join(_KEYS)}."
             raise ManifestError(f"{where} has the unknown key {key!r}; {hint}")
     name = str(row.get("name") or "").strip()
     if not name:

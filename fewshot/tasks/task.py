@@ -1,6 +1,5 @@
 """What a task is, how it is specified, written down, and turned into arrays."""
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from fewshot.data.region import PixelLabels, RegionSet, Task
 from fewshot.errors import DamagedDataError, DataNotFoundError, ShapeError, TaskError
+from fewshot.tables import nearest
 
 __all__ = ["Labels", "PixelTaskSpec", "Task", "TaskBatch", "TaskSpec", "gather", "read_tasks", "write_tasks"]
 
@@ -162,8 +162,8 @@ def gather_pixel_labels(
     Raises:
         TaskError: if the set's pixels have no labels, or a task has a class that the set has not.
     """
-    store: Any = region_set.store
-    if not hasattr(store, "read_labels"):
+    store = region_set.store
+    if not store.has_labels:
         raise TaskError(f"the pixels of {region_set.name} have no labels; use tasks of labelled images instead")
     index = {name: i for i, name in enumerate(region_set.classes)}
     support, query = [], []
@@ -260,8 +260,7 @@ def read_tasks(path: Path, region_set: RegionSet) -> tuple[Task, ...]:
         return tuple(_task_of(entry, index) for entry in content["tasks"])
     except _UnknownImageError as error:
         wanted = str(error)
-        nearest = difflib.get_close_matches(wanted, region_set.store.names, n=1, cutoff=0.3)
-        hint = f" The nearest it has is {nearest[0]!r}." if nearest else ""
+        hint = nearest(wanted, region_set.store.names, hint=" The nearest it has is {!r}.", cutoff=0.3)
         raise DataNotFoundError(
             f"{path} was drawn from {content['data']!r} and names the image {wanted!r}, which {region_set.name!r}"
             f" has not.{hint} Name the data it was drawn from."

@@ -7,24 +7,7 @@ from collections.abc import Mapping
 from fewshot.data.catalogue.manifest import manifest_names
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
-from fewshot.training.recipe import DataTable, Recipe
-
-USED: Mapping[str, tuple[str, ...]] = {
-    "size": ("omniglot", "omniglot_tfds", "task_archives", "class_folders", "sen12ms", "deepglobe"),
-    "window": ("sen12ms", "deepglobe"),
-    "bands": ("sen12ms",),
-    "purity": ("sen12ms",),
-    "scale": ("class_folders",),
-}
-"""The sources that read a setting of the data; the others would pass over it without a word."""
-
-INSTEAD = {
-    "size": "size under [patches] in the list of scenes",
-    "window": "size under [patches] in the list of scenes",
-    "bands": "[[bands]] in the list of scenes",
-    "purity": "purity under [patches] in the list of scenes",
-    "scale": "scale, or [[bands]], in the list of scenes",
-}
+from fewshot.training.recipe import Recipe
 
 
 def require_consistent(recipe: Recipe) -> None:
@@ -34,17 +17,9 @@ def require_consistent(recipe: Recipe) -> None:
         RecipeError: if some do not.
     """
     data, tasks = recipe.data, recipe.tasks
-    for key, sources in USED.items():
-        value = getattr(data, key)
-        if value != getattr(DataTable(), key) and data.source not in sources:
-            instead = f" Set {INSTEAD[key]} instead." if data.source == "scenes" else ""
-            raise RecipeError(
-                f"data.{key} = {value!r} means nothing to data.source = {data.source!r}; it is read by "
-                f"{', '.join(sources)}.{instead}"
-            )
-    if data.split == "published" and data.source not in manifest_names():
+    if data.split == "published" and data.source.name not in manifest_names():
         raise RecipeError(
-            f"data.split = 'published' needs a data set with a published split; {data.source} has none. Use "
+            f"data.split = 'published' needs a data set with a published split; {data.source.name} has none. Use "
             "--set data.split=random with numbers in data.train, data.validation and data.test."
         )
     if tasks.target == "pixels":

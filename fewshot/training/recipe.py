@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from fewshot.data.source import Source, make_source
 from fewshot.errors import RecipeError
 from fewshot.meta import Views
 from fewshot.tables import make_table, nearest
@@ -27,19 +28,10 @@ Table = dict[str, Any]
 class DataTable:
     """Where images come from and how regions are split.
 
+    In TOML and JSON the table is flat: `source` is the name of a source, and its keys lie beside those of the split.
+
     Attributes:
-        source: `omniglot` (the official zips or folders), `omniglot_tfds` (TensorFlow Datasets; --data is its folder),
-            `task_archives`, `class_folders`, `sen12ms` (its published layout, or records made of it by
-            `fewshot data prepare`), `deepglobe`, `scenes` (a scenes.toml that lists rasters and their labels),
-            `synthetic` (small simulated patches) or `sine`.
-        size: Pixels of an image's side; 0 leaves images as they are.
-        window: Pixels of the source that become one image (sen12ms, deepglobe); 0 for the source's own.
-        bands: Bands in the network's order (sen12ms); empty for all of Sentinel-1 and 2.
-        purity: Least share of a window's pixels that must be of its most common class (sen12ms patches).
-        scale: What one unit of a picture is worth (class_folders), such as 1e-4 for reflectance x 10,000; 0 for 8-bit
-            pictures, whose 255 is 1.
-        simulate: Regions of the simulated Earth to train on where no --data is named (sen12ms); 0 for none.
-        rotations: Take each class's quarter turns as further classes (Omniglot).
+        source: One of `fewshot.data.sources.SOURCES`, with its keys.
         split: `regions` keeps whole regions apart by name, `classes` whole classes; `published` is the split of the
             source's manifest, `random` deals out numbers of regions, and `clusters` too, but regions that look alike
             stay in one part.
@@ -47,33 +39,14 @@ class DataTable:
         validation: Regions to choose the best checkpoint on; or a number.
         test: Regions to evaluate on by default; or a number. Empty where other data is meant for that.
         split_seed: Of a split by numbers.
-        on_damaged: `raise`, or `skip` and count.
     """
 
-    source: Literal[
-        "omniglot",
-        "omniglot_tfds",
-        "task_archives",
-        "class_folders",
-        "sen12ms",
-        "deepglobe",
-        "scenes",
-        "synthetic",
-        "sine",
-    ] = "task_archives"
-    size: int = 0
-    window: int = 0
-    bands: tuple[str, ...] = ()
-    purity: float = 0.0
-    scale: float = 0.0
-    simulate: int = 0
-    rotations: bool = False
+    source: Source
     split: Literal["regions", "classes", "published", "random", "clusters"] = "regions"
     train: tuple[str, ...] | int = ("*",)
     validation: tuple[str, ...] | int = ()
     test: tuple[str, ...] | int = ()
     split_seed: int = 0
-    on_damaged: Literal["raise", "skip"] = "raise"
 
 
 @dataclass(frozen=True)
@@ -217,7 +190,7 @@ class Recipe:
     name: str
     description: str
     learner_name: str
-    data: DataTable = field(default_factory=DataTable)
+    data: DataTable
     tasks: TasksTable = field(default_factory=TasksTable)
     augment: Augmentation = field(default_factory=Augmentation)
     network: NetworkTable = field(default_factory=NetworkTable)
@@ -227,7 +200,10 @@ class Recipe:
 
     def as_tables(self) -> Table:
         """Return the recipe as plain tables, as JSON writes them."""
-        return json.loads(json.dumps(asdict(self)))
+        tables = asdict(self)
+        source = tables["data"].pop("source")
+        tables["data"] = {"source": self.data.source.name, **source, **tables["data"]}
+        return json.loads(json.dumps(tables))
 
 
 TABLES = {f.name: f for f in fields(Recipe) if f.name not in ("name", "description", "learner_name")}
@@ -291,9 +267,20 @@ def make_recipe(tables: Mapping[str, Any]) -> Recipe:
     for key in tables:
         if key not in {f.name for f in fields(Recipe)}:
             raise RecipeError(f"A recipe has no table {key!r}.{nearest(key, list(TABLES))}")
-    return make_table(
-        Recipe, {"description": "", **tables}, f"Recipe {tables.get('name', '')}".rstrip(), error=RecipeError
-    )
+    where = f"Recipe {tables.get('name', '')}".rstrip()
+    data = _make_data(tables.get("data", {}), where)
+    return make_table(Recipe, {"description": "", **tables, "data": data}, where, error=RecipeError)
+
+
+def _make_data(table: Mapping[str, Any], where: str) -> DataTable:
+    """Make `[data]` of its flat form."""
+    if not isinstance(table, Mapping):
+        raise RecipeError(f"{where}: data = {table!r}: expected a table.")
+    ours = [f.name for f in fields(DataTable)]
+    keys = {key: value for key, value in table.items() if key not in ours}
+    source = make_source(table.get("source", "task_archives"), keys, where, besides=ours)
+    split = {key: value for key, value in table.items() if key in ours}
+    return make_table(DataTable, {**split, "source": source}, where, error=RecipeError, at="data")
 
 
 def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:

@@ -127,7 +127,7 @@ def train(
 
 def read_parts(recipe: Recipe, paths: Sequence[Path]) -> dict[str, RegionSet]:
     """Read and split the data; sine waves have no parts."""
-    if recipe.data.source == "sine":
+    if recipe.data.source.draws_waves:
         return {}
     return datasets.split_data(datasets.read_data(recipe.data, paths), recipe.data)
 
@@ -169,7 +169,7 @@ def make_validation(recipe: Recipe, part: RegionSet | None, folder: RunFolder) -
     """
     size = recipe.training.meta_batch_size
     count = max(recipe.training.validation_tasks // size, 1)
-    if recipe.data.source == "sine":
+    if recipe.data.source.draws_waves:
         sines = SineTasks(int(np.max(recipe.tasks.shots)), recipe.tasks.validation_queries)
         return Validation(stream(sines, meta_batch_size=size, seed=VALIDATION_SEED).take(count).cache(), count)
     if part is None:

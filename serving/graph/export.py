@@ -18,7 +18,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fewshot.data.catalogue.manifest import Manifest, read_manifest
 from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, RecipeError
 from fewshot.exported.card import (
@@ -99,7 +98,7 @@ def export(run: Path, to: Path, options: Options | None = None) -> Path:
     options = options or Options()
     folder = RunFolder(run)
     recipe = folder.recipe(options.settings)
-    if recipe.data.source == "sine":
+    if recipe.data.source.draws_waves:
         raise RecipeError(f"{run} fits sine waves; only runs that classify pictures can be exported.")
     name = model_name(options.name, run)
     target = version_folder(to, name, options.version)
@@ -199,8 +198,7 @@ def make_card(
     recipe: Recipe, regions: RegionSet, learner: MetaLearner, limits: Limits, accuracy: MeasuredAccuracy | None
 ) -> Card:
     """Describe a run, its signatures apart."""
-    manifest = read_manifest(regions.manifest) if regions.manifest else None
-    bands, value_type = describe_bands(recipe, regions, manifest)
+    bands, value_type = describe_bands(recipe, regions)
     outputs = learner.head.outputs if learner.head else None
     rates = np.concatenate([np.ravel(rate) for rate in learner.inner_rates.values() if rate is not None])
     packages = ("fewshot", "tensorflow", "keras", "numpy")
@@ -211,7 +209,7 @@ def make_card(
         size=describe_size(learner.body, regions.store.shape),
         output="pixel" if len(learner.body.output_shape) == 4 else "patch",
         label_space=recipe.tasks.labels,
-        classes=describe_classes(regions, manifest) if recipe.tasks.labels == "global" else (),
+        classes=describe_classes(recipe, regions) if recipe.tasks.labels == "global" else (),
         head=recipe.learner.head,
         outputs=outputs,
         steps=int(learner.evaluation_steps),
@@ -222,7 +220,7 @@ def make_card(
             recipe.learner.rates, recipe.learner.rate, float(rates.min()), float(rates.mean()), float(rates.max())
         ),
         transductive=learner.transductive,
-        data=describe_data(recipe, regions, manifest),
+        data=describe_data(recipe, regions),
         recipe=recipe.as_tables(),
         adapted=adapted_layout(learner),
         accuracy=accuracy,
@@ -230,35 +228,23 @@ def make_card(
     )
 
 
-def describe_bands(recipe: Recipe, regions: RegionSet, manifest: Manifest | None) -> tuple[tuple[CardBand, ...], Any]:
+def describe_bands(recipe: Recipe, regions: RegionSet) -> tuple[tuple[CardBand, ...], Any]:
     """Return the bands as clients send them, and the type of their values.
 
     Raises:
         ArtifactError: if the data does not describe the bands that the network reads.
     """
-    count, source = regions.store.shape[-1], recipe.data.source
-    if source in ("omniglot", "omniglot_tfds"):  # the network reads ink, pictures hold black ink on white
-        return (CardBand("grey", -1 / 255, 1.0, "1 ink, 0 paper", "uint8, 0 black ink, 255 white paper"),), "uint8"
-    if source == "class_folders":
-        names = {1: ("grey",), 3: ("red", "green", "blue")}.get(count) or [f"band {i + 1}" for i in range(count)]
-        if not recipe.data.scale:
-            return tuple(CardBand(name, 1 / 255, 0.0, "brightness 0-1", "uint8, 0-255") for name in names), "uint8"
-        return tuple(CardBand(name, recipe.data.scale, 0.0, "value x scale") for name in names), "float32"
-    if source == "synthetic":
-        unit = "simulated reflectance"
-        return tuple(CardBand(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count)), "float32"
-    # Stores of some bands of many, or of a user's own, name them; the others have all bands of their data.
-    wanted = tuple(getattr(regions.store, "bands", ())) or (manifest.bands if manifest else ())
-    if len(wanted) != count:
+    bands = recipe.data.source.describe_bands(regions)
+    if len(bands) != regions.store.shape[-1]:
         raise ArtifactError(
-            f"The network reads {count} bands, but {regions.name} describes {len(wanted)} "
-            f"({', '.join(band.name for band in wanted)}); name the data of the run with --data."
+            f"The network reads {regions.store.shape[-1]} bands, but {regions.name} describes {len(bands)} "
+            f"({', '.join(band.name for band in bands)}); name the data of the run with --data."
         )
-    bands = [
+    sent = tuple(
         CardBand(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength, band.nodata)
-        for band in wanted
-    ]
-    return tuple(bands), "uint8" if all(band.stored == "uint8" for band in wanted) else "float32"
+        for band in bands
+    )
+    return sent, "uint8" if all(band.stored.startswith("uint8") for band in bands) else "float32"
 
 
 def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
@@ -296,23 +282,17 @@ def reads_any_size(body: keras.Model) -> bool:
     return features.shape[-1] is not None
 
 
-def describe_classes(regions: RegionSet, manifest: Manifest | None) -> tuple[ClassEntry, ...]:
-    """Return the global classes, with the colours of their manifest, or the user's own colours and numbers."""
-    own = getattr(regions.store, "class_table", None)
-    known = manifest.classes if manifest else own.classes if own else ()
-    ids = {entry.name: entry.ids for entry in own.classes} if own else {}
-    colours = {entry.name: f"#{bytes(entry.colour).hex()}" for entry in known if entry.colour}
-    return tuple(ClassEntry(name, colours.get(name), ids.get(name, ())) for name in regions.classes)
+def describe_classes(recipe: Recipe, regions: RegionSet) -> tuple[ClassEntry, ...]:
+    """Return the global classes, with their colours and the numbers of the user's own labels."""
+    return tuple(
+        ClassEntry(entry.name, f"#{bytes(entry.colour).hex()}" if entry.colour else None, entry.ids)
+        for entry in recipe.data.source.describe_classes(regions)
+    )
 
 
-def describe_data(recipe: Recipe, regions: RegionSet, manifest: Manifest | None) -> DataSource:
+def describe_data(recipe: Recipe, regions: RegionSet) -> DataSource:
     """Return where the training data comes from, and its licence."""
-    if manifest is not None:
-        return DataSource(manifest.title, manifest.licence, manifest.citation, manifest.homepage, manifest.simulated)
-    name = regions.name.partition("/")[0]  # not the part of it that trains
-    if recipe.data.source == "synthetic":
-        return DataSource(name, "Apache-2.0, as the program that makes it", simulated=True)
-    return DataSource(name, "not known to the program: that of your own data")
+    return DataSource(**asdict(recipe.data.source.describe_origin(regions)))
 
 
 def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> MeasuredAccuracy | None:

@@ -5,6 +5,7 @@ import pytest
 
 from fewshot.data.region import (
     ArrayStore,
+    KeptBands,
     Region,
     RegionSet,
     RotatedStore,
@@ -113,7 +114,7 @@ def test_split_characters_is_disjoint_complete_and_repeatable(make_set: Make) ->
     for part in (first, second):
         for region in part.regions:
             for index, class_name in enumerate(region.class_names):
-                images = region.images_of(index)
+                images = region.images[region.labels == index]
                 assert {made.store.names[i].rsplit("/", 1)[0] for i in images} == {f"{region.name}/{class_name}"}
                 assert len(images) == 3
 
@@ -149,3 +150,14 @@ def test_a_published_split_keeps_to_the_places_that_are_here(seasons: RegionSet)
     }
     with pytest.raises(DataNotFoundError, match="no place of .* is in its published split"):
         split_published(seasons, {"train": ["5"]})
+
+
+def test_a_store_says_itself_what_it_has() -> None:
+    store = ArrayStore(["a"], np.zeros((1, 2, 2, 1), np.uint8))
+    assert (store.has_labels, tuple(store.bands)) == (False, ())
+    with pytest.raises(TaskError, match="the pixels of these images have no labels"):
+        store.read_labels([0])
+    with pytest.raises(DataNotFoundError, match="no band 'B4'; its bands have no names"):
+        KeptBands(store, ["B4"])
+    kept = KeptBands(store, [])
+    assert (kept.has_labels, tuple(kept.bands), kept.shape) == (False, (), (2, 2, 1))

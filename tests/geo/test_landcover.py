@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewshot.data.sources.patches import IGBP_CLASSES
+from fewshot.data.sources.task_archives import IGBP_CLASSES
 from fewshot.errors import DamagedDataError, DataNotFoundError, ManifestError
 from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, LandClass, class_table, read_class_table
 

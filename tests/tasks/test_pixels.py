@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,11 @@ class Masked(ArrayStore):
         super().__init__([f"w{i}" for i in range(len(labels))], np.zeros((*labels.shape, 1), np.uint8))
         self.labels = labels
 
-    def read_labels(self, indices: np.ndarray) -> np.ndarray:
+    @property
+    def has_labels(self) -> bool:
+        return True
+
+    def read_labels(self, indices: npt.ArrayLike) -> np.ndarray:
         return self.labels[np.asarray(indices)]
 
 
@@ -52,7 +57,7 @@ def test_labels_are_global_or_those_of_the_region(windows: RegionSet) -> None:
     task = next(task for task in sample_tasks(windows, spec, 20, seed=2) if task.region == "b")
     store = windows.store
     known, own = gather(windows, [task], labels="global"), gather(windows, [task], labels="task")
-    np.testing.assert_array_equal(known.query_y[0], store.read_labels(task.query))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(known.query_y[0], store.read_labels(task.query))
     np.testing.assert_array_equal(own.query_y[0], known.query_y[0] - 1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fewshot.data.region import RegionSet
-from fewshot.data.sources.patches import read_task_archives
+from fewshot.data.sources.task_archives import read_task_archives
 from fewshot.errors import ShapeError, TaskError
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks, SineTasks

@@ -113,6 +113,6 @@ def test_sixteen_bit_pictures_need_a_scale(tmp_path: Path) -> None:
 
     grid = Grid(4, 4, Affine.scale(10, -10), None)
     write_raster(tmp_path / "hill" / "maize" / "0.tif", np.full((4, 4, 2), 3000, np.uint16), grid)
-    data = replace(read_recipe("folders-patch").data, scale=1e-4)
+    data = read_recipe("folders-patch", settings=["data.scale=1e-4"]).data
     store = datasets.read_data(data, [tmp_path]).store
     np.testing.assert_allclose(store.read([0]), 0.3, rtol=1e-6)

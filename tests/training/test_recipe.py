@@ -86,7 +86,7 @@ def test_unknown_names_have_a_nearest() -> None:
 def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
     own = tmp_path / "mine.toml"
     own.write_text('description = "mine"\n[data]\nsource = "sine"\n', encoding="utf-8")
-    assert read_recipe(str(own)).data.source == "sine"
+    assert read_recipe(str(own)).data.source.name == "sine"
     own.write_text("[data\n", encoding="utf-8")
     with pytest.raises(RecipeError, match="not valid TOML"):
         read_recipe(str(own))

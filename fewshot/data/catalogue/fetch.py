@@ -18,7 +18,7 @@ import httpx
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from fewshot.data.catalogue.manifest import NOT_PUBLISHED, File, Manifest
-from fewshot.data.catalogue.verify import Problem, check_file, has_samples, is_unpacked, work_progress
+from fewshot.data.catalogue.verify import FileProblem, check_file, has_samples, is_unpacked, work_progress
 from fewshot.errors import DamagedDataError, DataNotFoundError, FewshotError
 
 _TIMEOUT = httpx.Timeout(60, connect=15)  # seconds without a single byte
@@ -165,7 +165,7 @@ class _Transfer:
         self._etag.unlink(missing_ok=True)
         return Fetched(self._target, "fetched", self._checks())
 
-    def _check(self, path: Path) -> Problem | None:
+    def _check(self, path: Path) -> FileProblem | None:
         """Hold a file against what is published of it."""
         self._progress.start_task(self._bar)
         self._progress.update(

@@ -2,9 +2,9 @@
 
     Manifest
     ├── files       File ...        what is published, and how to know it is whole
-    ├── bands       Band ...        in the order of the model's bands
+    ├── bands       StoredBand ...  in the order of the model's bands
     ├── classes     LabelClass ...  in the order of their indices
-    ├── layout      Layout          how files are named once the archives are unpacked
+    ├── layout      FileLayout      how files are named once the archives are unpacked
     ├── splits, holdout, seeds, damaged     region ids and what is known of them
     └── manual, made_by             how to get what no program may download
 
@@ -24,8 +24,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from fewshot.data.bands import StoredBand
 from fewshot.errors import DataNotFoundError, ManifestError
-from fewshot.geo import bands as geo
 from fewshot.geo.landcover import ClassTable, LandClass
 from fewshot.tables import make_table, nearest
 
@@ -72,22 +72,6 @@ class File:
 
 
 @dataclass(frozen=True)
-class Band(geo.Band):
-    """One band of the images, as `fewshot.geo.bands` reads it, and where it comes from.
-
-    Attributes:
-        stored: Type in the file.
-        part: The layout's part that holds it; bands of one part are in the order of its file.
-        sensor: What recorded it.
-    """
-
-    unit: str = ""
-    stored: str = ""
-    part: str = ""
-    sensor: str = ""
-
-
-@dataclass(frozen=True)
 class LabelClass(LandClass):
     """One class, as `fewshot.geo.landcover` knows it, and how common it is.
 
@@ -99,7 +83,7 @@ class LabelClass(LandClass):
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """How the files lie in the data set's folder.
 
     Attributes:
@@ -178,9 +162,9 @@ class Manifest:
     simulated: bool = False
     made_by: str = ""
     files: tuple[File, ...] = ()
-    bands: tuple[Band, ...] = ()
+    bands: tuple[StoredBand, ...] = ()
     classes: tuple[LabelClass, ...] = ()
-    layout: Layout = field(default_factory=Layout)
+    layout: FileLayout = field(default_factory=FileLayout)
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     holdout: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
@@ -315,7 +299,7 @@ def _misfits(manifest: Manifest) -> Iterator[str]:
         yield "files without a URL need manual: what to do by hand"
 
 
-def _layout_misfits(layout: Layout) -> Iterator[str]:
+def _layout_misfits(layout: FileLayout) -> Iterator[str]:
     named = re.findall(r"\{(\w+)\}", layout.pattern)
     if layout.pattern and not layout.pattern.partition("/")[2]:
         yield f"layout.pattern {layout.pattern!r} has no folder, expected one such as 'train/{{region}}.tif'"

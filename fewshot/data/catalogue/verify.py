@@ -28,9 +28,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fewshot.data.catalogue.manifest import NOT_PUBLISHED, File, Layout, Manifest
+from fewshot.data.catalogue.manifest import NOT_PUBLISHED, File, FileLayout, Manifest
 from fewshot.data.images import decode_image, find_archives
-from fewshot.data.sources.patches import read_task_archives
+from fewshot.data.sources.task_archives import read_task_archives
 from fewshot.errors import DataNotFoundError, FewshotError
 from fewshot.geo.rasters import read_image
 
@@ -43,7 +43,7 @@ _READ_ERRORS = (FewshotError, OSError, SyntaxError, ValueError, EOFError)
 
 
 @dataclass(frozen=True)
-class Problem:
+class FileProblem:
     """One thing that is not as the manifest says.
 
     Attributes:
@@ -72,7 +72,7 @@ class Verification:
         regions: Samples of every region that is there.
     """
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[FileProblem] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     regions: dict[str, int] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def work_progress(*columns: ProgressColumn) -> Progress:
     return Progress(*shown, console=console, disable=not console.is_terminal)
 
 
-def check_file(path: Path, file: File, advance: Callable[[int], None] = lambda _: None) -> Problem | None:
+def check_file(path: Path, file: File, advance: Callable[[int], None] = lambda _: None) -> FileProblem | None:
     """Hold one file against its published size and checksum.
 
     Args:
@@ -147,7 +147,7 @@ def check_file(path: Path, file: File, advance: Callable[[int], None] = lambda _
     if file.size is None and file.path.endswith(".zip") and not zipfile.is_zipfile(path):
         short = True  # a zip's directory is at its end
         wrong.append(f"its {size:,} bytes are not a whole zip archive")
-    return Problem(file.path, "truncated" if short else "altered", "; ".join(wrong))
+    return FileProblem(file.path, "truncated" if short else "altered", "; ".join(wrong))
 
 
 def _digest(path: Path, algorithm: str, advance: Callable[[int], None]) -> str:
@@ -192,7 +192,7 @@ def _verify_files(files: Sequence[File], folder: Path, found: Verification, prog
         else:
             unfinished = path.with_name(path.name + ".part").exists()
             hint = "; an unfinished download is here, `fewshot data fetch` goes on with it" if unfinished else ""
-            problem = Problem(file.path, "missing", f"expected in {folder}{hint}")
+            problem = FileProblem(file.path, "missing", f"expected in {folder}{hint}")
         if problem:
             found.problems.append(problem)
     for how, number in counts.items():
@@ -220,13 +220,13 @@ def _verify_layout(manifest: Manifest, folder: Path, found: Verification, progre
         name = path.relative_to(folder).as_posix()
         wrong = _misnamed(manifest, fields) if fields else f"expected {layout.pattern}"
         if wrong or fields is None:
-            found.problems.append(Problem(name, "misnamed", wrong))
+            found.problems.append(FileProblem(name, "misnamed", wrong))
             continue
         try:
             if path.stat().st_size == 0:
-                found.problems.append(Problem(name, "truncated", "the file is empty"))
+                found.problems.append(FileProblem(name, "truncated", "the file is empty"))
         except OSError as error:
-            found.problems.append(Problem(name, "unreadable", str(error.strerror)))
+            found.problems.append(FileProblem(name, "unreadable", str(error.strerror)))
         region = "_".join(fields[key] for key in layout.region)
         samples.parts[region][layout.path(**{**fields, "part": "{part}"})].add(fields.get("part", ""))
         samples.files.append((path, fields.get("part", "")))
@@ -257,22 +257,22 @@ def _count_samples(manifest: Manifest, samples: _Samples, found: Verification) -
             lacking = [sample.replace("{part}", part) for part in wanted if part not in parts]
             whole += not lacking
             other = sample.replace("{part}", sorted(parts)[0])
-            found.problems += [Problem(path, "missing", f"{other} needs it") for path in lacking]
+            found.problems += [FileProblem(path, "missing", f"{other} needs it") for path in lacking]
         found.regions[region] = whole
     total = sum(found.regions.values())
     found.checked.append(f"{total:,} whole samples ({' + '.join(wanted)}) in {len(found.regions)} regions, by name")
     if not samples.parts:
-        found.problems.append(Problem(".", "missing", f"no file {manifest.layout.pattern}"))
+        found.problems.append(FileProblem(".", "missing", f"no file {manifest.layout.pattern}"))
     elif manifest.samples is not None and total != manifest.samples and not found.lacks_files:
         lack = f"expected {manifest.samples:,} whole samples in all, received {total:,}"
-        found.problems.append(Problem(".", "missing" if total < manifest.samples else "altered", lack))
+        found.problems.append(FileProblem(".", "missing" if total < manifest.samples else "altered", lack))
     known = {place for part in manifest.splits.values() for place in part}
     strangers = sorted(samples.places - known) if known else []
     if strangers:
         found.unchecked.append(f"region ids {', '.join(strangers)}: no part of the published split names them")
 
 
-def _walk(layout: Layout, folder: Path) -> Iterator[tuple[Path, dict[str, str] | None]]:
+def _walk(layout: FileLayout, folder: Path) -> Iterator[tuple[Path, dict[str, str] | None]]:
     """List the files of a layout with their fields, None where the name does not fit.
 
     Only top folders that the pattern can begin with are entered: what else lies beside them is nobody's business.
@@ -299,7 +299,7 @@ def _read_all(
     if layout.label_bands:
         bands[layout.label_part] = len(layout.label_bands)
 
-    def read(file: tuple[Path, str]) -> Problem | None:
+    def read(file: tuple[Path, str]) -> FileProblem | None:
         path, part = file
         name = path.relative_to(folder).as_posix()
         try:
@@ -309,12 +309,14 @@ def _read_all(
                 pixels, _ = decode_image(path.read_bytes(), None)
         except _READ_ERRORS as error:
             known = " (known to be damaged as published)" if path.stem in manifest.damaged else ""
-            return Problem(name, "unreadable", f"{str(error) or type(error).__name__}{known}")
+            return FileProblem(name, "unreadable", f"{str(error) or type(error).__name__}{known}")
         side = layout.image_size or pixels.shape[0]
         expected, received = (side, side, bands[part] or pixels.shape[2]), pixels.shape
         if received == expected:
             return None
-        return Problem(name, "altered", f"expected [rows, columns, bands] {list(expected)}, received {list(received)}")
+        return FileProblem(
+            name, "altered", f"expected [rows, columns, bands] {list(expected)}, received {list(received)}"
+        )
 
     bar = progress.add_task("images read", total=len(files))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -336,11 +338,11 @@ def _verify_tasks(manifest: Manifest, folder: Path, found: Verification, progres
         try:
             read = read_task_archives([path], size=1, on_damaged="skip")
         except FewshotError as error:
-            found.problems.append(Problem(name, "unreadable", str(error)))
+            found.problems.append(FileProblem(name, "unreadable", str(error)))
             continue
         finally:
             progress.advance(bar)
-        found.problems += [Problem(name, "unreadable", line) for line in read.skipped]
+        found.problems += [FileProblem(name, "unreadable", line) for line in read.skipped]
         images += len(read.store.names)
         for task in read.fixed_tasks:
             found.regions[task.region] = found.regions.get(task.region, 0) + 1

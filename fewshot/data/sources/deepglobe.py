@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.data.catalogue.manifest import read_manifest
 from fewshot.data.images import DamageLog, OnDamaged
-from fewshot.data.region import FloatArray, Region, RegionSet
+from fewshot.data.region import FloatArray, ImageStore, Region, RegionSet
+from fewshot.data.source import Source
 from fewshot.errors import DataNotFoundError, RasterError, RecipeError
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.rasters import RasterReader, describe_raster
@@ -27,12 +30,33 @@ SIDE = 4
 THREADS = 4
 
 
-def read_deepglobe(root: Path, *, size: int = 0, on_damaged: OnDamaged = "raise") -> RegionSet:
+@dataclass(frozen=True)
+class DeepGlobe(Source):
+    """DeepGlobe's images with their masks.
+
+    Attributes:
+        size: Pixels of a side that a window is averaged to; 0 leaves it as it is.
+        window: Pixels of a window's side: a quarter of an image, and nothing else; 0 does not say it.
+    """
+
+    name: ClassVar[str] = "deepglobe"
+    one_path: ClassVar[bool] = True
+
+    size: int = 0
+    window: int = 0
+
+    def read(self, paths: Sequence[Path]) -> RegionSet:
+        """Read the images that have a mask."""
+        return read_deepglobe(paths[0], size=self.size, window=self.window, on_damaged=self.on_damaged)
+
+
+def read_deepglobe(root: Path, *, size: int = 0, window: int = 0, on_damaged: OnDamaged = "raise") -> RegionSet:
     """Read the images that have a mask.
 
     Args:
         root: The folder that holds `train/`, or `train/` itself.
         size: Rows and columns that a window is averaged to; 0 leaves it at a quarter of the image.
+        window: Rows and columns of a window, a quarter of the image; 0 does not say it.
         on_damaged: Whether a damaged image, or one without its mask, stops the reading or is left out.
 
     Returns:
@@ -41,7 +65,7 @@ def read_deepglobe(root: Path, *, size: int = 0, on_damaged: OnDamaged = "raise"
     Raises:
         DataNotFoundError: if there is no image.
         DamagedDataError: if an image cannot be read, or image and mask differ in size, unless skipped.
-        RecipeError: if the windows are not a multiple of `size`.
+        RecipeError: if the windows are not of `window` pixels, or not a multiple of `size`.
     """
     manifest = read_manifest("deepglobe")
     folder = root / "train" if (root / "train").is_dir() else root
@@ -55,19 +79,23 @@ def read_deepglobe(root: Path, *, size: int = 0, on_damaged: OnDamaged = "raise"
     with ThreadPoolExecutor(THREADS) as pool:
         sides = list(pool.map(_side, images))
     kept: list[tuple[Path, int]] = []
-    for path, side in zip(images, sides, strict=True):
-        if isinstance(side, str):
-            log.report(side)
-        elif kept and side != kept[0][1]:
-            log.report(f"{path} is {side}x{side} pixels, expected {kept[0][1]}x{kept[0][1]} as {kept[0][0].name} is.")
+    for path, found in zip(images, sides, strict=True):
+        if isinstance(found, str):
+            log.report(found)
+        elif kept and found != kept[0][1]:
+            log.report(f"{path} is {found}x{found} pixels, expected {kept[0][1]}x{kept[0][1]} as {kept[0][0].name} is.")
         else:
-            kept.append((path, side))
+            kept.append((path, found))
     if not kept:
         raise DataNotFoundError(f"{root} has no whole image with its mask.")
-    window = kept[0][1] // SIDE
-    if size and window % size:
-        raise RecipeError(f"data.size divides a window of {window} pixels (612 in DeepGlobe: 51, 102, 153, 204, 306).")
-    store = MaskedImages([path for path, _ in kept], manifest.class_table, window, size or window)
+    side = kept[0][1] // SIDE
+    if window not in (0, side):
+        raise RecipeError(
+            f"DeepGlobe windows are a quarter of an image, {side} pixels; received data.window = {window}."
+        )
+    if size and side % size:
+        raise RecipeError(f"data.size divides a window of {side} pixels (612 in DeepGlobe: 51, 102, 153, 204, 306).")
+    store = MaskedImages([path for path, _ in kept], manifest.class_table, side, size or side)
     cells = SIDE * SIDE
     none = np.zeros(cells, np.int64)
     names = manifest.class_table.names
@@ -97,7 +125,7 @@ def _side(path: Path) -> int | str:
     return shapes[0][0]
 
 
-class MaskedImages:
+class MaskedImages(ImageStore):
     """Windows of images and the labels of their pixels, read when they are asked for, by several threads."""
 
     def __init__(self, images: Sequence[Path], table: ClassTable, window: int, size: int) -> None:
@@ -123,6 +151,11 @@ class MaskedImages:
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and bands of every window."""
         return self._size, self._size, 3
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the pixels are labelled."""
+        return True
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the windows `indices` [n] as [n, H, W, 3] float32, red, green and blue 0-1.

@@ -6,20 +6,64 @@ A region is an alphabet, a class is `<Alphabet>/characterNN`, a source is a draw
 import functools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from fewshot.data.bands import StoredBand
 from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_gray, find_archives, shrink
 from fewshot.data.region import ArrayStore, Region, RegionSet, RotatedStore, Task, turned
+from fewshot.data.source import Source
 from fewshot.errors import DamagedDataError, DataNotFoundError
 
 _DRAWING = re.compile(r"(?:.*/)?([^/]+)/(character\d+)/([^/]+?_(\d+)\.png)$")
 _CHARACTER = re.compile(r"(?:.*/)?([^/]+)/(character\d+)/$")
 _RUN_IMAGE = re.compile(r"(?:.*/)?(run\d+)/(training/class\d+|test/item\d+)\.png$")
 _RUN_LABELS = re.compile(r"(?:.*/)?(run\d+)/class_labels\.txt$")
+
+
+@dataclass(frozen=True)
+class Omniglot(Source):
+    """The official zips or folders, or the zip of the one-shot runs.
+
+    Attributes:
+        size: Pixels of an image's side.
+        rotations: Take each class's quarter turns as further classes.
+    """
+
+    name: ClassVar[str] = "omniglot"
+
+    size: int = 28
+    rotations: bool = False
+
+    def read(self, paths: Sequence[Path]) -> RegionSet:
+        """Read the alphabets, or the runs."""
+        if len(paths) == 1 and "all_runs" in paths[0].name:
+            return read_runs(paths[0], size=self.size)
+        return read_omniglot(paths, size=self.size, on_damaged=self.on_damaged)
+
+    def after_split(self, part: RegionSet) -> RegionSet:
+        """Add the quarter turns where they are wanted."""
+        return with_rotations(part) if self.rotations else part
+
+    def describe_bands(self, regions: RegionSet) -> tuple[StoredBand, ...]:
+        """Return the one band: pictures hold black ink on white, and the network reads ink."""
+        stored = "uint8, 0 black ink, 255 white paper"
+        return (StoredBand("grey", scale=-1 / 255, offset=1.0, unit="1 ink, 0 paper", stored=stored),)
+
+
+@dataclass(frozen=True)
+class OmniglotTfds(Omniglot):
+    """Omniglot from TensorFlow Datasets; the path is its folder."""
+
+    name: ClassVar[str] = "omniglot_tfds"
+    reads_files: ClassVar[bool] = False
+
+    def read(self, paths: Sequence[Path]) -> RegionSet:
+        """Read the alphabets."""
+        return read_omniglot_tfds(paths[0] if paths else None, size=self.size)
 
 
 def read_omniglot(paths: Sequence[Path], *, size: int = 28, on_damaged: OnDamaged = "raise") -> RegionSet:

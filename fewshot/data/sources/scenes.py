@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.data.catalogue.manifest import Band as StoredBand
-from fewshot.data.region import FloatArray, IntArray, Region, RegionSet
+from fewshot.data.bands import StoredBand
+from fewshot.data.region import FloatArray, ImageStore, IntArray, Region, RegionSet
 from fewshot.data.sources.scene_patches import THREADS, LabelledScene, Patches, PatchLayout, SceneReport, cut_patches
 from fewshot.errors import RasterError, RecipeError
 from fewshot.geo.bands import Band, scaling
@@ -67,7 +67,7 @@ class Areas:
     field: str | None = None
 
 
-class SceneStore:
+class SceneStore(ImageStore):
     """Patches of scenes, read when they are asked for, by several threads."""
 
     def __init__(self, scenes: Sequence[LabelledScene], places: npt.NDArray[np.int32], size: int) -> None:
@@ -99,9 +99,9 @@ class SceneStore:
         return tuple(self._stored(place) for place in range(self.shape[2]))
 
     @property
-    def class_table(self) -> ClassTable:
-        """The classes of the labels."""
-        return self._scenes[0].layer.table
+    def has_labels(self) -> bool:
+        """Whether the pixels are labelled."""
+        return True
 
     def _stored(self, place: int) -> StoredBand:
         scenes = [labelled.scene for labelled in self._scenes]
@@ -275,12 +275,12 @@ def _assemble(
 ) -> SceneSet:
     """Make regions of the patches of all scenes, over one store."""
     parts = _parts(scenes, [patches for patches, _ in cut], places, areas)
-    classes = scenes[0].layer.table.names
+    table = scenes[0].layer.table
     regions, index, start = [], [], 0
     for part, sources in zip(parts, _sources(scenes, parts), strict=True):
         patches, stop = part.patches, start + len(part.patches.rows)
         present = np.flatnonzero(patches.shown.any(axis=0))
-        names = tuple(classes[i] for i in present)
+        names = tuple(table.names[i] for i in present)
         labels = np.searchsorted(present, patches.labels)
         regions.append(Region(part.name, names, np.arange(start, stop), labels, sources, part.place))
         index.append(np.stack([np.full(stop - start, part.scene), patches.rows, patches.columns], axis=1))
@@ -297,7 +297,7 @@ def _assemble(
         for labelled, (_, report), count in zip(scenes, cut, used, strict=True)
     }
     lines = tuple(line for report in reports.values() for line in report.lines())
-    return SceneSet("scenes", store, tuple(regions), classes, skipped=lines, reports=reports)
+    return SceneSet("scenes", store, tuple(regions), table.names, skipped=lines, class_table=table, reports=reports)
 
 
 def _sources(scenes: Sequence[LabelledScene], parts: Sequence[_Part]) -> list[IntArray]:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.data.catalogue.manifest import Band, Manifest, read_manifest
+from fewshot.data.bands import StoredBand
+from fewshot.data.catalogue.manifest import Manifest, read_manifest
 from fewshot.data.images import OnDamaged
-from fewshot.data.region import FloatArray, Region, RegionSet
+from fewshot.data.region import FloatArray, ImageStore, Region, RegionSet
 from fewshot.data.sources.prepared import Prepared, Records, RegionIndex, record_type
 from fewshot.data.sources.sen12ms_index import (
     IMAGE,
@@ -115,7 +116,7 @@ def read_sen12ms(
     )
 
 
-def choose_bands(manifest: Manifest, names: Sequence[str]) -> tuple[Band, ...]:
+def choose_bands(manifest: Manifest, names: Sequence[str]) -> tuple[StoredBand, ...]:
     """Return bands by name, all of them for none.
 
     Raises:
@@ -160,10 +161,10 @@ def _region(index: RegionIndex, first: int, purity: float, classes: Sequence[str
     return Region(index.name, names, first + kept, numbers, index.blocks[kept].astype(np.int64), index.place)
 
 
-class WindowStore:
+class WindowStore(ImageStore):
     """Windows of SEN12MS patches and their labels, read when they are asked for, by several threads."""
 
-    def __init__(self, prepared: Prepared, bands: Sequence[Band], manifest: Manifest, size: int) -> None:
+    def __init__(self, prepared: Prepared, bands: Sequence[StoredBand], manifest: Manifest, size: int) -> None:
         """Keep the index.
 
         Args:
@@ -195,9 +196,14 @@ class WindowStore:
         return self._size, self._size, len(self._bands)
 
     @property
-    def bands(self) -> tuple[Band, ...]:
+    def bands(self) -> tuple[StoredBand, ...]:
         """The bands, in order."""
         return self._bands
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the pixels are labelled."""
+        return True
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the windows `indices` [n] as [n, H, W, bands] float32 in the bands' units; 0 where not valid.
@@ -253,7 +259,7 @@ class WindowStore:
 class _Taken:
     """Which bands of one part to read, and where in an image they go."""
 
-    def __init__(self, part: str, names: Sequence[str], bands: Sequence[Band]) -> None:
+    def __init__(self, part: str, names: Sequence[str], bands: Sequence[StoredBand]) -> None:
         """Find the bands of a part among those that are wanted.
 
         Args:

@@ -6,15 +6,20 @@ haze, light), so that a classifier trained on other regions fails in a new one, 
 tell most of its classes apart. Labels are exact: every pixel's class is what was drawn there.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from fewshot.data.bands import StoredBand
 from fewshot.data.earth.region import simulate_region, visited
 from fewshot.data.earth.terrain import COARSE
 from fewshot.data.region import ArrayStore, Region, RegionSet
+from fewshot.data.source import Origin, Source, own_name
 from fewshot.errors import TaskError
 from fewshot.geo.landcover import IGBP
 
@@ -25,6 +30,27 @@ _GROUP = 3  # images of one source patch, which has this many times the side
 _PURE = 0.6  # share of an image that its class covers at least
 _LEAST_CLASSES = 4
 _LEAST_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Synthetic(Source):
+    """Small simulated patches, made in memory."""
+
+    name: ClassVar[str] = "synthetic"
+    reads_files: ClassVar[bool] = False
+
+    def read(self, paths: Sequence[Path]) -> RegionSet:
+        """Simulate the patches; paths mean nothing."""
+        return simulate_patches()
+
+    def describe_bands(self, regions: RegionSet) -> tuple[StoredBand, ...]:
+        """Return the bands by number: they are those of no sensor."""
+        unit, count = "simulated reflectance", regions.store.shape[-1]
+        return tuple(StoredBand(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count))
+
+    def describe_origin(self, regions: RegionSet) -> Origin:
+        """Say that the program made it."""
+        return Origin(own_name(regions), "Apache-2.0, as the program that makes it", simulated=True)
 
 
 @lru_cache(maxsize=2)

@@ -42,7 +42,7 @@ def evaluate(
     """
     folder = RunFolder(run)
     recipe = folder.recipe(request.settings)
-    if recipe.data.source == "sine":
+    if recipe.data.source.draws_waves:
         return evaluate_sines(folder, recipe, request, baselines=baselines, minutes=baseline_minutes)
 
     # The tasks: of regions that training and validation have not seen.

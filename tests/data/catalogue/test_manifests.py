@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from fewshot.data.catalogue.manifest import Layout, Manifest, manifest_names, read_manifest
+from fewshot.data.catalogue.manifest import FileLayout, Manifest, manifest_names, read_manifest
 from fewshot.data.sources.omniglot import read_omniglot
-from fewshot.data.sources.patches import IGBP_CLASSES
+from fewshot.data.sources.task_archives import IGBP_CLASSES
 from fewshot.errors import DataNotFoundError, ManifestError
 from fewshot.geo import bands as geo
 from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable
@@ -282,7 +282,7 @@ def test_files_are_chosen_by_pattern() -> None:
 
 
 def test_a_layout_takes_parts_and_other_characters_literally() -> None:
-    layout = Layout(pattern="a+b/{region}_{part}", parts=("x.png", "y.png"))
+    layout = FileLayout(pattern="a+b/{region}_{part}", parts=("x.png", "y.png"))
     assert layout.match("a+b/1_x.png") == {"region": "1", "part": "x.png"}
     assert layout.match("aab/1_x.png") is None
     assert layout.match("a+b/1_xxpng") is None

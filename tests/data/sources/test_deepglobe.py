@@ -16,7 +16,7 @@ def test_an_image_is_a_region_of_sixteen_windows_with_pixel_labels(tmp_path: Pat
     assert data.region_names == ("1000", "1001")
     assert all(len(region.images) == 16 for region in data.regions)
     mask = np.asarray(Image.open(tmp_path / "train" / "1001_mask.png"))
-    labels = data.store.read_labels(data.regions[1].images)  # type: ignore[attr-defined]
+    labels = data.store.read_labels(data.regions[1].images)
     image = data.store.read(data.regions[1].images)
     for cell, (window, pixels) in enumerate(zip(labels, image, strict=True)):
         row, column = divmod(cell, 4)
@@ -28,9 +28,12 @@ def test_an_image_is_a_region_of_sixteen_windows_with_pixel_labels(tmp_path: Pat
 def test_windows_are_averaged_to_the_size_asked_for(tmp_path: Path) -> None:
     data = read_deepglobe(deepglobe_tree(tmp_path, images=1), size=8)
     assert data.store.read([0]).shape == (1, 8, 8, 3)
-    assert data.store.read_labels([0]).shape == (1, 8, 8)  # type: ignore[attr-defined]
+    assert data.store.read_labels([0]).shape == (1, 8, 8)
     with pytest.raises(RecipeError, match="divides a window of 16 pixels"):
         read_deepglobe(tmp_path, size=5)
+    with pytest.raises(RecipeError, match="a quarter of an image, 16 pixels; received data.window = 32"):
+        read_deepglobe(tmp_path, window=32)
+    assert read_deepglobe(tmp_path, window=16).store.shape == (16, 16, 3)
 
 
 def test_a_colour_of_no_class_is_named_with_its_mask(tmp_path: Path) -> None:
@@ -39,7 +42,7 @@ def test_a_colour_of_no_class_is_named_with_its_mask(tmp_path: Path) -> None:
     # Cut at 128, (200, 10, 10) is pure red, which is no class.
     Image.fromarray(np.full((64, 64, 3), (200, 10, 10), np.uint8)).save(path)
     with pytest.raises(DamagedDataError, match="1000_mask.png.*have a colour of no class, the first"):
-        read_deepglobe(tmp_path).store.read_labels([0])  # type: ignore[attr-defined]
+        read_deepglobe(tmp_path).store.read_labels([0])
 
 
 def test_a_missing_mask_is_named_or_skipped(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ import itertools
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import geopandas
 import numpy as np
@@ -43,10 +42,8 @@ def places_of(found: RegionSet) -> np.ndarray:
 
 
 def read_labels(found: RegionSet, indices: list[int]) -> np.ndarray:
-    store: object = found.store
-    assert hasattr(store, "read_labels")
-    labels: np.ndarray = store.read_labels(indices)
-    return labels
+    assert found.store.has_labels
+    return found.store.read_labels(indices)
 
 
 def test_patches_are_those_of_the_scene(write_scene: Write) -> None:
@@ -211,9 +208,10 @@ def test_classes_that_labels_hold_keep_their_colours(write_scene: Write) -> None
     files = write_scene("a")
     with rasterio.open(files.labels.path, "r+") as raster:
         raster.write_colormap(1, {1: (9, 8, 7, 255), 2: (1, 2, 3, 255), 3: (1, 2, 3, 255)})
-    store: Any = read_scenes([files], BANDS, patches=SMALL).store
-    assert store.class_table.names == ("1", "2", "3")
-    assert store.class_table.colours == {0: (9, 8, 7), 1: (1, 2, 3)}  # a colour stands for one class
+    table = read_scenes([files], BANDS, patches=SMALL).class_table
+    assert table is not None
+    assert table.names == ("1", "2", "3")
+    assert table.colours == {0: (9, 8, 7), 1: (1, 2, 3)}  # a colour stands for one class
 
 
 def test_each_named_area_is_a_region(write_scene: Write, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_pixels_are_those_of_the_files_scaled_and_in_the_order_asked_for(tree: P
 def test_labels_of_pixels_are_the_merged_classes_and_a_windows_label_their_commonest(tree: Path) -> None:
     data = read_sen12ms(tree, Cut(window=64))
     region = data.regions[1]
-    labels = data.store.read_labels(region.images)  # type: ignore[attr-defined]
+    labels = data.store.read_labels(region.images)
     assert labels.shape == (len(region.images), 64, 64)
     names = np.array(data.classes)
     assert set(names[np.unique(labels)]) <= set(IGBP)
@@ -71,8 +71,8 @@ def test_averaged_windows_keep_their_mean_and_the_labels_of_their_middles(tree: 
         small.store.read([3]).mean(axis=(1, 2)), whole.store.read([3]).mean(axis=(1, 2)), rtol=1e-5
     )
     np.testing.assert_array_equal(
-        small.store.read_labels([3])[0],  # type: ignore[attr-defined]
-        whole.store.read_labels([3])[0, 2::4, 2::4],  # type: ignore[attr-defined]
+        small.store.read_labels([3])[0],
+        whole.store.read_labels([3])[0, 2::4, 2::4],
     )
 
 
@@ -104,8 +104,8 @@ def test_records_hold_what_the_files_hold(tree: Path, tmp_path: Path) -> None:
     assert list(files.store.names) == list(records.store.names)
     np.testing.assert_array_equal(files.store.read(chosen), records.store.read(chosen))
     np.testing.assert_array_equal(
-        files.store.read_labels(chosen),  # type: ignore[attr-defined]
-        records.store.read_labels(chosen),  # type: ignore[attr-defined]
+        files.store.read_labels(chosen),
+        records.store.read_labels(chosen),
     )
 
 

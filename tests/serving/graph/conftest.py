@@ -54,7 +54,8 @@ class Exported:
         """Support pictures, labels and queries of one region, as clients send them."""
         rng = np.random.default_rng(seed)
         region = next(region for region in self.regions.regions if len(region.class_names) >= len(shots))
-        chosen = [rng.permutation(region.images_of(label))[:count] for label, count in enumerate(shots)]
+        own = [region.images[region.labels == label] for label in range(len(shots))]
+        chosen = [rng.permutation(images)[:count] for images, count in zip(own, shots, strict=True)]
         labels = np.repeat(np.arange(len(shots), dtype=np.int32), shots)
         return self.raw(np.concatenate(chosen)), labels, self.raw(rng.permutation(region.images)[:queries])
 

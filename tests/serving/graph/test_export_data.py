@@ -9,7 +9,6 @@ import pytest
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from fewshot.data.catalogue.manifest import read_manifest
 from fewshot.data.earth.files import write_earth
 from fewshot.data.region import ArrayStore, RegionSet, RotatedStore
 from fewshot.data.sources.scene_list import read_scene_list
@@ -42,25 +41,45 @@ def test_bands_are_described_by_their_source(
 ) -> None:
     recipe = read_recipe("demo", settings=[f'data.source="{source}"'])
     store = ArrayStore(["a"], np.zeros([1, 4, 4, len(names)], np.uint8))
-    known = read_manifest(manifest) if manifest else None
-    bands, value_type = module.describe_bands(recipe, RegionSet("x", store, (), ()), known)
+    bands, value_type = module.describe_bands(recipe, RegionSet("x", store, (), (), manifest=manifest))
     assert tuple(band.name for band in bands) == names
     assert {band.stored for band in bands} == {stored}
     assert (bands[0].scale, bands[0].offset) == pytest.approx(first)
     assert value_type == ("uint8" if stored.startswith("uint8") else "float32")
 
 
+@pytest.mark.parametrize(
+    ("scale", "count", "names", "first", "value_type"),
+    [
+        (0.0, 1, ["grey"], (1 / 255, "brightness 0-1", "uint8, 0-255"), "uint8"),
+        (0.0, 3, ["red", "green", "blue"], (1 / 255, "brightness 0-1", "uint8, 0-255"), "uint8"),
+        (1e-4, 2, ["band 1", "band 2"], (1e-4, "value x scale", ""), "float32"),
+    ],
+)
+def test_bands_of_ones_own_folders_have_the_recipes_scale(
+    scale: float, count: int, names: list[str], first: tuple[float, str, str], value_type: str
+) -> None:
+    recipe = read_recipe("folders-patch", settings=[f"data.scale={scale}"])
+    regions = RegionSet("mine/train", ArrayStore(["a"], np.zeros([1, 4, 4, count], np.uint8)), (), ())
+    bands, found = module.describe_bands(recipe, regions)
+    assert [band.name for band in bands] == names
+    assert (bands[0].scale, bands[0].unit, bands[0].stored) == first
+    assert found == value_type
+    data = module.describe_data(recipe, regions)
+    assert (data.name, data.licence) == ("mine", "not known to the program: that of your own data")
+
+
 def test_bands_that_the_data_does_not_describe_are_refused() -> None:
     recipe = read_recipe("demo", settings=['data.source="task_archives"'])
     store = ArrayStore(["a"], np.zeros([1, 4, 4, 5], np.uint8))
     with pytest.raises(ArtifactError, match=r"reads 5 bands, but x describes 3 \(B4, B3, B2\)"):
-        module.describe_bands(recipe, RegionSet("x", store, (), ()), read_manifest("sen12ms-tasks"))
+        module.describe_bands(recipe, RegionSet("x", store, (), (), manifest="sen12ms-tasks"))
 
 
 def test_classes_have_the_manifests_colours() -> None:
     store = ArrayStore(["a"], np.zeros([1, 4, 4, 3], np.uint8))
-    regions = RegionSet("x", store, (), ("Forests", "My own class"))
-    entries = module.describe_classes(regions, read_manifest("sen12ms-tasks"))
+    regions = RegionSet("x", store, (), ("Forests", "My own class"), manifest="sen12ms-tasks")
+    entries = module.describe_classes(read_recipe("sen12ms-tasks-4w2s"), regions)
     assert [(entry.name, entry.colour) for entry in entries] == [("Forests", "#009900"), ("My own class", None)]
 
 
@@ -72,11 +91,10 @@ def test_a_tree_in_the_layout_of_sen12ms_is_called_what_it_is(simulated: bool, t
         sen12ms_tree(tmp_path, patches=1)
     recipe = read_recipe("synthetic-segmentation")
     regions = read_sen12ms(tmp_path, Cut(bands=("B4", "B8")))
-    manifest = read_manifest(regions.manifest)
-    found = module.describe_data(recipe, regions, manifest)
+    found = module.describe_data(recipe, regions)
     assert found.simulated == simulated
     assert found.name == ("Simulated Earth (SIMULATED)" if simulated else "SEN12MS")
-    bands, value_type = module.describe_bands(recipe, regions, manifest)
+    bands, value_type = module.describe_bands(recipe, regions)
     assert [(band.name, band.scale, band.unit, band.stored) for band in bands] == [
         ("B4", 1e-4, "reflectance", "uint16"),
         ("B8", 1e-4, "reflectance", "uint16"),

@@ -1,4 +1,4 @@
-"""Land-cover patches: archives of fixed SEN12MS tasks, and folders of any labelled patches.
+"""Archives of fixed land-cover tasks, made of SEN12MS.
 
 The fixed tasks are those of Russwurm, Wang and Tuia (IGARSS 2022). A region is a season and SEN12MS region,
 `spring_122`; its place is the SEN12MS region, so that no split has one season of a place on each side.
@@ -10,23 +10,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 import numpy as np
 
-from fewshot.data.images import (
-    Archive,
-    DamageLog,
-    Decoded,
-    OnDamaged,
-    Pixels,
-    decode_image,
-    decode_rgb,
-    find_archives,
-)
+from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_rgb, find_archives
 from fewshot.data.region import ArrayStore, Region, RegionSet, Task
-from fewshot.errors import DataNotFoundError, RasterError
+from fewshot.data.source import Source
+from fewshot.errors import DataNotFoundError
 from fewshot.geo.landcover import IGBP
-from fewshot.geo.rasters import read_image
 
 IGBP_CLASSES = IGBP.names
 """The ten classes of the simplified IGBP scheme, spelled as the task archives spell them."""
@@ -35,7 +27,23 @@ _TASK_IMAGE = re.compile(r"(?:.*/)?([^/]+)/(task_[^/]+)/(support|query)/(\d+)_([
 _GAME_IMAGE = re.compile(r"(?:.*/)?([^/]+)/(train|test)/(\d+)-(\d+)\.png$")
 _GAME_LIST = re.compile(r"(?:.*/)?([^/]+)/(train|test)/meta\.txt$")
 _SEASON = re.compile(r"(?:spring|summer|fall|winter)_(.+)$")
-_RASTERS, _PICTURES = {".tif", ".tiff"}, {".png", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True)
+class TaskArchives(Source):
+    """Archives of fixed tasks.
+
+    Attributes:
+        size: Pixels of an image's side; 0 leaves images as they are.
+    """
+
+    name: ClassVar[str] = "task_archives"
+
+    size: int = 0
+
+    def read(self, paths: Sequence[Path]) -> RegionSet:
+        """Read the tasks and the pools of images that they were drawn from."""
+        return read_task_archives(paths, size=self.size or None, on_damaged=self.on_damaged)
 
 
 @dataclass(frozen=True, order=True)
@@ -213,75 +221,3 @@ def _regions_of(entries: Sequence[_Entry]) -> tuple[Region, ...]:
         season = _SEASON.match(name)
         regions.append(Region(name, classes, images, labels, sources, season[1] if season else name))
     return tuple(regions)
-
-
-def read_class_folders(
-    root: Path, *, size: int | None = None, scale: float | None = None, on_damaged: OnDamaged = "raise"
-) -> RegionSet:
-    """Read any labelled patches laid out as `<region>/<class>/<image>.{png,jpg,tif}`.
-
-    Args:
-        root: The folder of the regions, or a zip of it.
-        size: Side to area-average the images to, in pixels; as they are if None.
-        scale: What one stored unit is worth (1e-4 for Sentinel-2 reflectance x 10^4). May be left out for
-            8-bit images only, whose range 0-255 becomes 0-1.
-        on_damaged: What to do with damaged images, images of another size, and empty classes.
-
-    Returns:
-        One region a folder, no fixed tasks; sources are unknown (-1).
-
-    Raises:
-        DataNotFoundError: if there is no image in that layout.
-        DamagedDataError: if an image is damaged or of another size, or a class is empty, unless skipped.
-        RasterError: if the images are not 8-bit and `scale` is not given.
-    """
-    log, decoded = DamageLog(on_damaged), Decoded()
-    with Archive(Path(root)) as archive:
-        members, empty = _labelled(archive)
-        for folder in empty:
-            log.report(f"{root}: class folder {folder} has no image (png, jpg or tif).")
-        if not members:
-            raise DataNotFoundError(f"no image <region>/<class>/<image>.png (or jpg, tif) in {root}")
-        decode = functools.partial(_decode_any, size=size)
-        decoded.add_all(archive, [(member, _tail(member)) for member in members], decode, log)
-    names, pixels = decoded.stack(log)
-    if scale is None and pixels.dtype != np.uint8:
-        raise RasterError(
-            f"the images of {root} are {pixels.dtype}, whose scale is not known; say what one unit is worth (data.scale"
-            " of a recipe), such as 1e-4 for Sentinel-2 reflectance x 10^4, or 1 for reflectance 0-1"
-        )
-    store = ArrayStore(names, pixels, scale=1 / 255 if scale is None else scale)
-    parts = [name.split("/") for name in names]
-    regions = []
-    for region in sorted({part[0] for part in parts}):
-        images = np.array([i for i, part in enumerate(parts) if part[0] == region], np.int64)
-        classes, labels = np.unique([parts[i][1] for i in images], return_inverse=True)
-        unknown = np.full(len(images), -1, np.int64)
-        regions.append(Region(region, tuple(classes.tolist()), images, labels.astype(np.int64), unknown))
-    every = tuple(sorted({part[1] for part in parts}))
-    return RegionSet(archive.stem, store, tuple(regions), every, skipped=tuple(log.skipped))
-
-
-def _labelled(archive: Archive) -> tuple[list[str], list[str]]:
-    """List the image members, and the class folders without any."""
-    images, folders = [], set()
-    for member in archive.members():
-        path = PurePosixPath(member)
-        if member.endswith("/"):
-            if len(path.parts) == 2:
-                folders.add(str(path))
-        elif len(path.parts) >= 3 and path.suffix.lower() in _RASTERS | _PICTURES:
-            images.append(member)
-    return images, sorted(folders - {str(PurePosixPath(_tail(member)).parent) for member in images})
-
-
-def _tail(member: str) -> str:
-    """Return `<region>/<class>/<image>` of a member that may lie deeper."""
-    return "/".join(PurePosixPath(member).parts[-3:])
-
-
-def _decode_any(data: bytes, member: str, *, size: int | None) -> tuple[Pixels, tuple[int, int]]:
-    """Decode a raster or a picture by its ending."""
-    if PurePosixPath(member).suffix.lower() in _RASTERS:
-        return read_image(data, size=size)
-    return decode_image(data, size)
