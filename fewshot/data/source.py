@@ -23,25 +23,6 @@ from fewshot.tables import make_table, nearest
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where data comes from.
-
-    Attributes:
-        name: Of the data set.
-        licence: Of the data.
-        citation: How to cite it.
-        homepage: Where it comes from.
-        simulated: Whether it is simulated, so that nothing found on it holds for the Earth.
-    """
-
-    name: str
-    licence: str
-    citation: str = ""
-    homepage: str = ""
-    simulated: bool = False
-
-
-@dataclass(frozen=True)
 class Source(ABC):
     """A source of regions.
 
@@ -50,6 +31,8 @@ class Source(ABC):
         reads_files: Whether paths have to be named.
         one_path: Whether it reads one file or folder only.
         draws_waves: Whether it stands for tasks that are drawn from nothing, not for regions.
+        simulated: Whether a program makes the data, where no manifest says it.
+        licence: Of the data, where no manifest says it.
         instead: Where a key of other sources is set for this one, by the key.
         on_damaged: `raise`, or `skip` and count.
     """
@@ -58,6 +41,8 @@ class Source(ABC):
     reads_files: ClassVar[bool] = True
     one_path: ClassVar[bool] = False
     draws_waves: ClassVar[bool] = False
+    simulated: ClassVar[bool] = False
+    licence: ClassVar[str] = "not known to the program: that of your own data"
     instead: ClassVar[Mapping[str, str]] = {}
 
     on_damaged: Literal["raise", "skip"] = "raise"
@@ -77,11 +62,8 @@ class Source(ABC):
             DataNotFoundError: if a path is missing, or none was given to a source that needs one.
         """
         paths = paths or self.own_paths()
-        if self.reads_files:
-            self._require(paths)
-        return self.read(paths)
-
-    def _require(self, paths: Sequence[Path]) -> None:
+        if not self.reads_files:
+            return self.read(paths)
         if not paths:
             raise DataNotFoundError(
                 f"This recipe reads {self.name} data from files, and none were named. Add --data PATH (several are "
@@ -92,39 +74,29 @@ class Source(ABC):
                 raise DataNotFoundError(f"There is no file or folder {path}, named with --data.")
         if len(paths) > 1 and self.one_path:
             raise DataNotFoundError(f"{self.name} reads one file or folder; {len(paths)} were named with --data.")
+        return self.read(paths)
 
     def after_split(self, part: RegionSet) -> RegionSet:
         """Return what training, validation or test makes of its part of the regions."""
         return part
 
+    def describe_data(self, regions: RegionSet) -> Manifest:
+        """Return what is known of the data: all that its manifest says, or little."""
+        if regions.manifest:
+            return read_manifest(regions.manifest)
+        title = regions.name.partition("/")[0]  # not the part of it that trains
+        return Manifest(self.name, title, self.licence, citation="", homepage="", simulated=self.simulated)
+
     def describe_bands(self, regions: RegionSet) -> Sequence[StoredBand]:
         """Return the bands as clients send them: as the images' store names them, else all of the manifest's."""
-        manifest = manifest_of(regions)
-        return regions.store.bands or (manifest.bands if manifest else ())
+        return regions.store.bands or self.describe_data(regions).bands
 
     def describe_classes(self, regions: RegionSet) -> tuple[LandClass, ...]:
         """Return the classes with their colours, and with the numbers that the user's own labels have for them."""
-        manifest, own = manifest_of(regions), regions.class_table
-        published = tuple(replace(entry, ids=()) for entry in manifest.classes) if manifest else ()
-        known = {entry.name: entry for entry in (own.classes if own else published)}
-        return tuple(known.get(name, LandClass(name, ())) for name in regions.classes)
-
-    def describe_origin(self, regions: RegionSet) -> Origin:
-        """Return where the data comes from, and its licence."""
-        found = manifest_of(regions)
-        if found is None:
-            return Origin(own_name(regions), "not known to the program: that of your own data")
-        return Origin(found.title, found.licence, found.citation, found.homepage, found.simulated)
-
-
-def manifest_of(regions: RegionSet) -> Manifest | None:
-    """Return the manifest that describes the data, None where none does."""
-    return read_manifest(regions.manifest) if regions.manifest else None
-
-
-def own_name(regions: RegionSet) -> str:
-    """Return the name of the data, not of the part of it that trains."""
-    return regions.name.partition("/")[0]
+        own = regions.class_table
+        known = own.classes if own else tuple(replace(c, ids=()) for c in self.describe_data(regions).classes)
+        named = {entry.name: entry for entry in known}
+        return tuple(named.get(name, LandClass(name, ())) for name in regions.classes)
 
 
 def source_class(name: str) -> type[Source]:

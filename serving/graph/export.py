@@ -18,7 +18,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -292,7 +292,8 @@ def describe_classes(recipe: Recipe, regions: RegionSet) -> tuple[ClassEntry, ..
 
 def describe_data(recipe: Recipe, regions: RegionSet) -> DataSource:
     """Return where the training data comes from, and its licence."""
-    return DataSource(**asdict(recipe.data.source.describe_origin(regions)))
+    known = recipe.data.source.describe_data(regions)
+    return DataSource(known.title, known.licence, known.citation, known.homepage, known.simulated)
 
 
 def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> MeasuredAccuracy | None:

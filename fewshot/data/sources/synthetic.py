@@ -19,7 +19,7 @@ from fewshot.data.bands import StoredBand
 from fewshot.data.earth.region import simulate_region, visited
 from fewshot.data.earth.terrain import COARSE
 from fewshot.data.region import ArrayStore, Region, RegionSet
-from fewshot.data.source import Origin, Source, own_name
+from fewshot.data.source import Source
 from fewshot.errors import TaskError
 from fewshot.geo.landcover import IGBP
 
@@ -38,6 +38,8 @@ class Synthetic(Source):
 
     name: ClassVar[str] = "synthetic"
     reads_files: ClassVar[bool] = False
+    simulated: ClassVar[bool] = True
+    licence: ClassVar[str] = "Apache-2.0, as the program that makes it"
 
     def read(self, paths: Sequence[Path]) -> RegionSet:
         """Simulate the patches; paths mean nothing."""
@@ -47,10 +49,6 @@ class Synthetic(Source):
         """Return the bands by number: they are those of no sensor."""
         unit, count = "simulated reflectance", regions.store.shape[-1]
         return tuple(StoredBand(f"simulated {i + 1}", unit=unit, stored="float32, 0-1") for i in range(count))
-
-    def describe_origin(self, regions: RegionSet) -> Origin:
-        """Say that the program made it."""
-        return Origin(own_name(regions), "Apache-2.0, as the program that makes it", simulated=True)
 
 
 @lru_cache(maxsize=2)
