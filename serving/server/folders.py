@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from google.protobuf import text_format  # type: ignore[import-untyped]
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf import text_format
+from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 from tensorflow_serving.config.file_system_storage_path_source_pb2 import FileSystemStoragePathSourceConfig
 
-from serving.server.status import StatusError, invalid
+from fewshot.exported.status import StatusError, invalid
 
 PLATFORM = "tensorflow"
 ServerConfig: TypeAlias = model_server_config_pb2.ModelServerConfig

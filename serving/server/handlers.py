@@ -22,12 +22,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from fewshot.exported.status import CODES, StatusError, invalid
 from serving.server import inference, json_documents, json_requests, json_responses
 from serving.server.folders import ServerConfig
 from serving.server.limits import Admission
 from serving.server.metrics import Metrics
 from serving.server.servables import Servable
-from serving.server.status import CODES, StatusError, as_status, invalid
+from serving.server.status import as_status
 from serving.server.versions import Versions
 
 logger = logging.getLogger("serving")
@@ -153,7 +154,7 @@ class Handlers:
             response.model_version_status.add(
                 version=version,
                 state=get_model_status_pb2.ModelVersionStatus.State.Value(state.stage),
-                status={"error_code": CODES[state.code][0], "error_message": state.message},
+                status={"error_code": CODES[state.code].number, "error_message": state.message},
             )
         return response
 

@@ -24,8 +24,8 @@ from tensorflow_serving.apis import (
 )
 
 from fewshot.exported import tensors
+from fewshot.exported.status import StatusError, invalid
 from serving.server.servables import Servable
-from serving.server.status import StatusError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
 CLASSIFY = "tensorflow/serving/classify"

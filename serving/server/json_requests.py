@@ -18,9 +18,10 @@ from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2
 
+from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.tensors import type_name
 from serving.server.json_documents import quote
-from serving.server.status import StatusError, describe, invalid
+from serving.server.status import describe
 
 TensorInfos = Mapping[str, meta_graph_pb2.TensorInfo]
 

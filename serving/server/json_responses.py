@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf import json_format  # type: ignore[import-untyped]
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf import json_format
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -17,8 +17,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.tensors import to_bytes, type_name
-from serving.server.status import StatusError, invalid
 
 INDENT = "    "
 NEXT_LINE = ",\n"

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from serving.server.status import StatusError
+from fewshot.exported.status import TOO_LARGE, StatusError
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ class Admission:
                     "RESOURCE_EXHAUSTED",
                     f"The request is larger than {self.limits.request_bytes} bytes. Send less at a time, or start the "
                     "server with a larger --max_request_bytes.",
-                    http=413,
+                    http=TOO_LARGE,
                 )
             if self._bytes + count > self.limits.pending_bytes:
                 raise StatusError("RESOURCE_EXHAUSTED", "The server holds as many bytes of requests as it takes.")

@@ -17,9 +17,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
+from fewshot.exported.status import StatusError, invalid
 from serving.server import json_responses
 from serving.server.handlers import METADATA, Call, Handlers, answered
-from serving.server.status import StatusError, invalid
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 COMPUTE = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE | re.ASCII)

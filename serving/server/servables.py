@@ -19,7 +19,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from serving.server.status import StatusError, invalid
+from fewshot.exported.status import StatusError, invalid
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 

@@ -22,6 +22,7 @@ import tensorflow as tf
 import uvicorn
 
 from fewshot.errors import ArtifactError
+from fewshot.exported.status import StatusError
 from serving.server.flags import ServeOptions, channel_arguments
 from serving.server.folders import ServerConfig, read_text_proto, single_model_config
 from serving.server.grpc_api import build_server
@@ -31,7 +32,7 @@ from serving.server.messages import MonitoringConfig
 from serving.server.metrics import Metrics
 from serving.server.rest_api import METRICS_PATH, RestApi, RestOptions
 from serving.server.servables import LoadOptions
-from serving.server.status import StatusError, describe
+from serving.server.status import describe
 from serving.server.versions import VersionOptions, Versions
 
 logger = logging.getLogger("serving")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tensorflow_serving.apis import model_pb2
 
+from fewshot.exported.status import StatusError, invalid
 from serving.server.folders import (
     ModelConfig,
     Policy,
@@ -27,7 +28,7 @@ from serving.server.folders import (
     version_folders,
 )
 from serving.server.servables import LoadOptions, Servable, load_servable
-from serving.server.status import StatusError, as_status, describe, invalid
+from serving.server.status import as_status, describe
 from serving.server.warmup import warm_up
 
 logger = logging.getLogger("serving")

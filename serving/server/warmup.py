@@ -10,9 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from fewshot.exported.status import StatusError, invalid
 from serving.server.inference import run_classify, run_multi_inference, run_predict, run_regress
 from serving.server.servables import Servable
-from serving.server.status import StatusError, invalid
 
 RECORDS = Path("assets.extra") / "tf_serving_warmup_requests"
 MOST_RECORDS = 1000

@@ -20,11 +20,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from fewshot.exported.status import StatusError
 from serving.server.folders import single_model_config
 from serving.server.limits import Admission, Limits
 from serving.server.metrics import MOST_LABELS, OTHER, Sampler
 from serving.server.metrics import Counter as Counted
-from serving.server.status import StatusError
 from serving.server.versions import VersionOptions, Versions
 
 
