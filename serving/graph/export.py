@@ -42,6 +42,7 @@ from fewshot.exported.card import (
     Limits,
     Rates,
 )
+from fewshot.exported.versions import free_version
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
 from fewshot.training.evaluation import measure
@@ -102,7 +103,7 @@ def export(run: Path, to: Path, options: Options | None = None) -> Path:
     if recipe.data.source == "sine":
         raise RecipeError(f"{run} fits sine waves; only runs that classify pictures can be exported.")
     name = model_name(options.name, run)
-    target = version_folder(to, name, options.version)
+    target = free_version(to / name, options.version)
 
     # The run: its data tells the size of a picture and the classes; its weights the rest.
     regions = measure.own_parts(recipe, folder, options.data)["train"]
@@ -148,25 +149,6 @@ def model_name(name: str | None, run: Path) -> str:
             f"{name!r} cannot name a served model; use letters, digits, '_', '-' and '.', and name it with --name."
         )
     return name
-
-
-def version_folder(to: Path, name: str, version: int | None) -> Path:
-    """Return the folder of a version that is still free.
-
-    Raises:
-        ArtifactError: if the version is taken.
-    """
-    taken = {int(path.name): path for path in (to / name).glob("*") if path.name.isascii() and path.name.isdecimal()}
-    if version is None:
-        version = max(taken, default=0) + 1
-    if version < 1:
-        raise ArtifactError(f"A version is a whole number of 1 or more; received {version}.")
-    if version in taken:
-        raise ArtifactError(
-            f"{taken[version]} exists, and a served version is never changed. Leave --version out for the next free "
-            f"one ({max(taken) + 1})."
-        )
-    return to / name / str(version)
 
 
 def publish(target: Path, write: Callable[[Path], None]) -> Path:

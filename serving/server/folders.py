@@ -84,24 +84,6 @@ def _check_platform(model: ModelConfig) -> None:
         raise invalid(f"Model {model.name} requests unsupported platform {platform}")
 
 
-def version_folders(base: Path) -> dict[int, Path]:
-    """Return the folders of a base path whose names are whole numbers, by number: `00000123` is 123.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if the base path does not exist.
-    """
-    found: dict[int, Path] = {}
-    try:
-        children = sorted(base.iterdir())
-    except OSError:
-        raise invalid(f"Could not find base path {base} with error NOT_FOUND: {base} not found") from None
-    for child in children:
-        name = child.name.removeprefix("-")
-        if name.isascii() and name.isdigit() and len(name) < 19 and child.is_dir():
-            found[int(child.name)] = child
-    return found
-
-
 def chosen_versions(policy: Policy, folders: Mapping[int, Path]) -> dict[int, Path]:
     """Return the versions that a policy wants served, newest first.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from tensorflow_serving.apis import model_pb2
 
 from fewshot.exported.status import StatusError, invalid
+from fewshot.exported.versions import version_folders
 from serving.server.folders import (
     ModelConfig,
     Policy,
@@ -25,7 +26,6 @@ from serving.server.folders import (
     check_config,
     chosen_versions,
     fingerprint,
-    version_folders,
 )
 from serving.server.servables import LoadOptions, Servable, load_servable
 from serving.server.status import as_status, describe
@@ -233,8 +233,13 @@ class Versions:
         for name, model in list(self._models.items()):
             try:
                 wanted = chosen_versions(model.policy, version_folders(model.base))
-            except StatusError as error:
-                logger.error("FileSystemStoragePathSource encountered a filesystem access error: %s", error)
+            except OSError:
+                logger.error(
+                    "FileSystemStoragePathSource encountered a filesystem access error: Could not find base path %s "
+                    "with error NOT_FOUND: %s not found",
+                    model.base,
+                    model.base,
+                )
                 continue
             for version, folder in wanted.items():
                 if version not in model.serving and not self._stopping.is_set():
@@ -335,7 +340,7 @@ class Versions:
 def _require_base(name: str, model: ModelConfig) -> None:
     try:
         version_folders(Path(model.base_path))
-    except StatusError:
+    except OSError:
         raise invalid(
             f"Could not find base path {model.base_path} for servable {name} with error NOT_FOUND: {model.base_path} "
             "not found"

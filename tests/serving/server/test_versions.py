@@ -16,7 +16,8 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from tensorflow_serving.apis import model_management_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
 from fewshot.exported.status import StatusError
-from serving.server.folders import ServerConfig, chosen_versions, read_text_proto, single_model_config, version_folders
+from fewshot.exported.versions import version_folders
+from serving.server.folders import ServerConfig, chosen_versions, read_text_proto, single_model_config
 from serving.server.inference import run_predict
 from serving.server.servables import LoadOptions, Servable
 from serving.server.versions import VersionOptions, Versions
