@@ -59,7 +59,7 @@ BASE_PICTURES = 64
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What the export is to be.
 
     Attributes:
@@ -81,7 +81,7 @@ class Options:
     settings: tuple[str, ...] = ()
 
 
-def export(run: Path, to: Path, options: Options | None = None) -> Path:
+def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
     """Export a trained run as the next version of a served model.
 
     Args:
@@ -97,7 +97,7 @@ def export(run: Path, to: Path, options: Options | None = None) -> Path:
         RecipeError: if the run does not classify, or a setting cannot be changed any more.
         DataNotFoundError: if the data of the run is not where it was, and not named.
     """
-    options = options or Options()
+    options = options or ExportOptions()
     folder = RunFolder(run)
     recipe = folder.recipe(options.settings)
     if recipe.data.source == "sine":
