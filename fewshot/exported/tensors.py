@@ -42,7 +42,7 @@ TYPE_NAMES = {tf.float32: "float", tf.float64: "double", tf.half: "half"}
 
 def type_name(dtype: tf.DType) -> str:
     """Return a type's name as TensorFlow's C++ writes it."""
-    return TYPE_NAMES.get(dtype, dtype.name)
+    return str(TYPE_NAMES.get(dtype, dtype.name))
 
 
 def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from fewshot.errors import ArtifactError, DataNotFoundError
 
+WARM_UP = "tf_serving_warmup_requests"
+"""The file in a version's `assets.extra` whose requests servers play before the first of a client."""
+
 
 def version_folders(base: Path) -> dict[int, Path]:
     """Return the folders of a model whose names are whole numbers, by number: `00000123` is 123.

@@ -42,7 +42,7 @@ from fewshot.exported.card import (
     Limits,
     Rates,
 )
-from fewshot.exported.versions import free_version
+from fewshot.exported.versions import WARM_UP, free_version
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
 from fewshot.training.evaluation import measure
@@ -50,7 +50,7 @@ from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder
 from serving.graph.contract import describe_signatures
 from serving.graph.signatures import adapted_layout, make_module
-from serving.graph.warmup_records import WARM_UP, warm_up_requests, write_warm_up
+from serving.graph.warmup_records import warm_up_requests, write_warm_up
 
 LARGEST_SIDE = 256
 """Rows and columns that a network of any size takes at least."""

@@ -34,7 +34,7 @@ def at_once() -> int:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What the server takes on.
 
     Attributes:
@@ -53,7 +53,7 @@ class Limits:
 class Admission:
     """Lets requests in, for one event loop."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         """Start the threads' pool; its threads start as they are needed."""
         self.limits = limits
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="tensorflow")

@@ -1,4 +1,4 @@
-"""Version folders on disk, and the configuration that says which of them to serve."""
+"""The configuration that says which models and which of their versions to serve."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ M = TypeVar("M", bound=Message)
 
 
 def read_text_proto(path: Path, message: M) -> M:
-    """Fill a message from a text file.
+    """Fill a message from a text file, and return it.
 
     Raises:
         StatusError: NOT_FOUND if the file is not there, INVALID_ARGUMENT if it is not such a message.
     """
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), message)
+        text_format.Parse(path.read_text(encoding="utf-8"), message)
     except FileNotFoundError:
         raise StatusError("NOT_FOUND", f"{path}; No such file or directory") from None
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise invalid(f"Invalid protobuf file: '{path}' ({error})") from None
+    return message
 
 
 def single_model_config(models: Mapping[str, Path]) -> ServerConfig:
@@ -100,12 +101,3 @@ def chosen_versions(policy: Policy, folders: Mapping[int, Path]) -> dict[int, Pa
     else:
         chosen = newest[: max(policy.latest.num_versions, 1)]
     return {version: folders[version] for version in chosen}
-
-
-def fingerprint(folder: Path) -> tuple:
-    """Return what changes when the files of a version change: names, sizes and times."""
-    try:
-        files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
-    except OSError:  # a file went away between the two looks
-        return ()
-    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in files)

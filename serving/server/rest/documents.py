@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fewshot.exported.status import invalid
-from serving.server.json_responses import decimal
+from serving.server.rest.numbers import decimal
 
 # Python's sentence: RapidJSON's, which clients of TF Serving know.
 SENTENCES = {
