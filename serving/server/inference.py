@@ -7,7 +7,7 @@ and regressed too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -258,10 +258,7 @@ def _signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
 
 
 def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]) -> tuple[str, list[str]]:
-    checks: dict[str, Callable[[Signature], tuple[str, list[str]]]] = {
-        CLASSIFY: check_classification,
-        REGRESS: check_regression,
-    }
+    checks = {CLASSIFY: check_classification, REGRESS: check_regression}
     models: set[str] = set()
     seen: set[str] = set()
     feeds: set[str] = set()

@@ -18,24 +18,18 @@ import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
 from fewshot.exported.card import read_card
 from fewshot.exported.predictor import LocalPredictor
-from fewshot.exported.versions import free_version
 from fewshot.training.evaluation.measure import own_parts
 from fewshot.training.run import RunFolder
 from serving.graph import export as module
 from serving.graph.export import ExportOptions, export, find_accuracy, publish
 
 
-def test_versions_count_up_and_are_never_overwritten(trained_run: Path, tmp_path: Path) -> None:
+def test_versions_are_never_overwritten(trained_run: Path, tmp_path: Path) -> None:
     (tmp_path / "land" / "007").mkdir(parents=True)
     (tmp_path / "land" / "12").mkdir()
-    assert free_version(tmp_path / "land", None) == tmp_path / "land" / "13"
-    assert free_version(tmp_path / "land", 3) == tmp_path / "land" / "3"
-    assert free_version(tmp_path / "sea", None) == tmp_path / "sea" / "1"
     for taken in (7, 12):
         with pytest.raises(ArtifactError, match=r"never changed.*next free one \(13\)"):
             export(trained_run, tmp_path, ExportOptions(name="land", version=taken))
-    with pytest.raises(ArtifactError, match="1 or more; received 0"):
-        free_version(tmp_path / "land", 0)
     assert sorted(path.name for path in (tmp_path / "land").iterdir()) == ["007", "12"]
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from fewshot.exported.predictor import LocalPredictor
 from fewshot.meta import Views
 from serving.graph.export import ExportOptions
-from tests.serving.graph.conftest import VIEWS, exported
+from tests.exported.models import VIEWS, exported
 from tests.serving.graph.test_export_graph import request, run
 
 

@@ -17,7 +17,6 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
 from fewshot.exported.status import StatusError
-from fewshot.exported.versions import version_folders
 from serving.server.config import ServerConfig, chosen_versions, read_text_proto, single_model_config
 from serving.server.inference import run_predict
 from serving.server.loading import RECORDS, LoadOptions, load_version
@@ -75,13 +74,6 @@ def answer(servable: Servable, value: float = 2.0) -> float:
     request = predict_pb2.PredictRequest()
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.array([value], np.float32)))
     return run_predict(servable, request).outputs["y"].float_val[0]
-
-
-def test_version_folders_are_decimal_names(tmp_path: Path) -> None:
-    for name in ("00000123", "7", "x", "1.5", "temp-8", "99999999999999999999"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "9").write_text("a file")
-    assert {version: path.name for version, path in version_folders(tmp_path).items()} == {123: "00000123", 7: "7"}
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,13 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError, ShapeError
-from fewshot.exported.client import FewshotClient, parse_target
+from fewshot.exported.client import FewshotClient, json_text, parse_target
 from fewshot.exported.predictor import LocalPredictor, open_predictor
 
 Answer = dict[str, np.ndarray]
@@ -306,3 +309,19 @@ def test_one_call_opens_folders_and_servers(trained: Any, addresses: dict[str, s
         assert isinstance(rest, FewshotClient)
     with open_predictor(trained.folder) as local:
         assert isinstance(local, LocalPredictor)
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.float32, np.float64, np.int32]), arrays.array_shapes(min_dims=0, max_dims=4, min_side=0)
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_arrays_are_written_as_json_writes_their_lists(values: Any) -> None:
+    values = np.nan_to_num(np.asarray(values), posinf=1, neginf=-1)
+    assert json.loads(json_text(values)) == values.tolist()
+
+
+def test_bytes_are_written_as_objects_and_text_as_text() -> None:
+    assert json.loads(json_text(np.array([b"\xff"], object))) == [{"b64": "/w=="}]
+    assert json_text(np.array(b"card.json", object)) == '"card.json"'
