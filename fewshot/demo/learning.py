@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from fewshot.data import prepare, write_earth
@@ -45,7 +46,14 @@ def write_small_earth(earth: Path) -> Path:
 
 
 def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
-    """Draw a wave before and after adaptation, one task with its predictions, and the methods side by side."""
+    """Draw a wave before and after adaptation, one task with its predictions, and the methods side by side.
+
+    Args:
+        sine: The run on waves.
+        land: The run on land cover.
+        cover: What an evaluation of the latter measured.
+        path: The picture to write; returned.
+    """
     figure = plt.figure(figsize=(11, 7.2), layout="constrained")
     halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
     top, bottom = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
@@ -58,7 +66,7 @@ def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
     return path
 
 
-def draw_wave(run: Path, axes: plt.Axes) -> None:
+def draw_wave(run: Path, axes: Axes) -> None:
     """Draw one wave, its ten support points, and the network before and after one step."""
     _, learner = load_run(RunFolder(run), None)
     batch = SineTasks(10, 200).draw(np.random.default_rng(4), 1)
@@ -75,7 +83,7 @@ def draw_wave(run: Path, axes: plt.Axes) -> None:
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
 
 
-def draw_methods(cover: Report, axes: plt.Axes) -> None:
+def draw_methods(cover: Report, axes: Axes) -> None:
     """Draw the accuracy of the run and its baselines with their intervals."""
     rows = [("this run", cover["accuracy"])]
     rows += [(name, row["accuracy"]) for name, row in cover["baselines"].items()]
@@ -122,11 +130,18 @@ def draw_task(run: Path, figure: SubFigure) -> None:
 def predicted_labels(learner: MetaLearner, inputs: tuple[np.ndarray, ...]) -> np.ndarray:
     """Return the labels [m] predicted for one task's queries."""
     logits = learner.predict_after(tuple(tf.constant(part) for part in inputs), [int(learner.evaluation_steps)])
-    return tf.argmax(logits[0, 0], axis=-1).numpy()
+    return np.asarray(tf.argmax(logits[0, 0], axis=-1))
 
 
-def show_patch(axes: plt.Axes, image: np.ndarray, title: str, colour: str) -> None:
-    """Draw a patch, bands blue, green, red and near infrared, in natural colours."""
+def show_patch(axes: Axes, image: np.ndarray, title: str, colour: str) -> None:
+    """Draw a patch in natural colours.
+
+    Args:
+        axes: Where.
+        image: [H, W, bands] 0-1; blue, green, red and near infrared.
+        title: Above it.
+        colour: Of the title.
+    """
     axes.imshow(np.clip(image[..., [2, 1, 0]], 0, 1), interpolation="nearest")
     axes.set_title(title, fontsize=7, color=colour, pad=2)
     axes.set_xticks([])

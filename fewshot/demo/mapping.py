@@ -75,7 +75,14 @@ def draw_points(
 
 
 def write_points(path: Path, labels: npt.NDArray[np.uint8], places: tuple[Any, Any], grid: Grid) -> None:
-    """Write labelled points (x, y) with the names of their classes, as a user would digitise them."""
+    """Write labelled points with the names of their classes, as a user would digitise them.
+
+    Args:
+        path: A GeoPackage.
+        labels: Number of each point's class, [n].
+        places: Their x and y.
+        grid: The scene's.
+    """
     names = [IGBP.classes[number - 1].name for number in labels.tolist()]
     path.unlink(missing_ok=True)
     geopandas.GeoDataFrame({"class": names}, geometry=geopandas.points_from_xy(*places), crs=grid.crs).to_file(path)
@@ -94,7 +101,14 @@ def write_table(path: Path, numbers: npt.NDArray[np.uint8]) -> None:
 def draw_demo_map(
     path: Path, region: SimulatedRegion, points: tuple[npt.NDArray[np.int64], ...], report: MapReport
 ) -> Path:
-    """Draw the scene with its points, the reference and the map beside each other."""
+    """Draw the scene with its points, the reference and the map beside each other.
+
+    Args:
+        path: The picture to write; returned.
+        region: What was mapped.
+        points: Rows and columns of the labelled pixels.
+        report: Of the map.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

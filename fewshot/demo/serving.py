@@ -64,7 +64,14 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def server(models: Path, grpc: int, rest: int, log: Path) -> Iterator[None]:
-    """Serve the models of a folder in another process meanwhile; clients wait for it until it answers."""
+    """Serve the models of a folder in another process meanwhile; clients wait for it until it answers.
+
+    Args:
+        models: Folder of models, DIR/NAME/N.
+        grpc: Port of that protocol.
+        rest: Port of that protocol.
+        log: File for what the server says.
+    """
     command = [sys.executable, "-c", "import cli; cli.main()", "serve", str(models)]
     command += [f"--port={grpc}", f"--rest_api_port={rest}"]
     with log.open("w", encoding="utf-8") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
@@ -75,8 +82,13 @@ def server(models: Path, grpc: int, rest: int, log: Path) -> Iterator[None]:
             process.terminate()
 
 
-def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until something listens on a port.
+
+    Args:
+        port: On this machine.
+        process: The server.
+        log: Where it says why it does not.
 
     Raises:
         TimeoutError: if the process ends or takes too long.

@@ -79,7 +79,13 @@ class StatusError(errors.FewshotError, RuntimeError):
     """
 
     def __init__(self, code: str, message: str, *, http: int | None = None) -> None:
-        """Keep the code beside the sentence."""
+        """Keep the code beside the sentence.
+
+        Args:
+            code: A name of `CODES`.
+            message: The sentence.
+            http: The HTTP status, where it is not the code's own.
+        """
         super().__init__(message)
         self.code = code
         self.http = http or CODES[code].http

@@ -50,7 +50,13 @@ def warm_up_requests(card: Card, signatures: Mapping[str, Call]) -> list[tuple[s
 
 
 def write_warm_up(path: Path, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    """Write requests as TF Serving replays them when it loads a version."""
+    """Write requests as TF Serving replays them when it loads a version.
+
+    Args:
+        path: The file to write.
+        name: The model's.
+        requests: Signature and inputs of each.
+    """
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests:
             request = predict_pb2.PredictRequest()

@@ -95,7 +95,11 @@ class Handlers:
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Answer GetModelMetadata."""
+        """Answer GetModelMetadata.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT for other fields than the signatures, and as `Versions.find` does.
+        """
         _require_spec(request)
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
@@ -129,7 +133,11 @@ class Handlers:
     async def reload(
         self, request: model_management_pb2.ReloadConfigRequest
     ) -> model_management_pb2.ReloadConfigResponse:
-        """Answer HandleReloadConfigRequest: serve another configuration, and return when its new models serve."""
+        """Answer HandleReloadConfigRequest: serve another configuration, and return when its new models serve.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT for another kind of configuration, and as `Versions.configure` does.
+        """
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "

@@ -75,6 +75,11 @@ def run_predict(
 ) -> predict_pb2.PredictResponse:
     """Answer a Predict request; see `predict`.
 
+    Args:
+        servable: The version to run.
+        request: Names the signature, and holds its inputs by name.
+        deadline: On the monotonic clock, in seconds; None for no limit.
+
     Raises:
         StatusError: as `predict` does.
     """
@@ -89,6 +94,11 @@ def run_classify(
     servable: Servable, request: classification_pb2.ClassificationRequest, deadline: float | None = None
 ) -> classification_pb2.ClassificationResponse:
     """Classify the request's examples.
+
+    Args:
+        servable: The version to run.
+        request: Names the signature, and holds the examples.
+        deadline: On the monotonic clock, in seconds; None for no limit.
 
     Raises:
         StatusError: INVALID_ARGUMENT for an unknown or unfit signature, an empty input, or unfit outputs.
@@ -108,6 +118,11 @@ def run_regress(
 ) -> regression_pb2.RegressionResponse:
     """Regress the request's examples.
 
+    Args:
+        servable: The version to run.
+        request: Names the signature, and holds the examples.
+        deadline: On the monotonic clock, in seconds; None for no limit.
+
     Raises:
         StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION for an unfit signature, INVALID_ARGUMENT for an empty input
             or unfit outputs.
@@ -126,6 +141,11 @@ def run_multi_inference(
     servable: Servable, request: inference_pb2.MultiInferenceRequest, deadline: float | None = None
 ) -> inference_pb2.MultiInferenceResponse:
     """Classify and regress the same examples by several signatures in one run.
+
+    Args:
+        servable: The version to run.
+        request: Names the signatures in its tasks, and holds the examples.
+        deadline: On the monotonic clock, in seconds; None for no limit.
 
     Raises:
         StatusError: INVALID_ARGUMENT for tasks of several models, of one signature twice, or of several inputs;

@@ -23,14 +23,9 @@ T = TypeVar("T")
 LATE = 0.25  # seconds that TensorFlow gets to say itself that the time is over
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def at_once() -> int:
     """Return how many requests are computed at a time: one is read, or its answer written, while another computes."""
-    return 2 * cores()
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)

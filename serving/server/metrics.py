@@ -114,7 +114,13 @@ class Metrics:
         ProcessCollector(registry=self._process)
 
     def record_warm_up(self, path: str, seconds: float, status: str) -> None:
-        """Note that a version was warmed up."""
+        """Note that a version was warmed up.
+
+        Args:
+            path: Its folder.
+            seconds: How long it took.
+            status: "OK", or what went wrong.
+        """
         self.warm_up.add(path, status, sample=seconds * 1e6)
 
     def record_examples(self, model: str, count: int) -> None:

@@ -78,7 +78,11 @@ class Servable:
 
     @contextmanager
     def in_use(self) -> Iterator[Servable]:
-        """Keep the session open while a request runs in it."""
+        """Keep the session open while a request runs in it.
+
+        Raises:
+            StatusError: UNAVAILABLE if the version was unloaded meanwhile.
+        """
         with self._lock:
             if self._retired and not self._users:
                 raise StatusError("UNAVAILABLE", f"Version {self.version} of {self.name} was unloaded. Try again.")

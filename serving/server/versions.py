@@ -11,7 +11,7 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -132,11 +132,6 @@ class Versions:
         if not known:
             raise StatusError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
         return {version: known[version] for version in sorted(known, reverse=True)}
-
-    def names(self) -> list[str]:
-        """Return the names of the models that are configured."""
-        with self._lock:
-            return sorted(self._models)
 
     def ready(self) -> bool:
         """Return whether every configured model has a version that serves."""
@@ -287,7 +282,7 @@ class Versions:
 
     def _note(self, name: str, version: int, state: VersionState) -> None:
         with self._lock:
-            self._states.setdefault(name, {})[version] = replace(state)
+            self._states.setdefault(name, {})[version] = state
 
     def _set_labels(self, wanted: dict[str, ModelConfig]) -> None:
         labels: dict[str, dict[str, int]] = {}
