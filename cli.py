@@ -159,11 +159,11 @@ def export(  # noqa: PLR0913 (one parameter an option)
 ) -> None:
     """Export RUN as a SavedModel that adapts in each request: TO/NAME/VERSION."""
     from fewshot.exported.card import Limits
-    from serving.graph.export import Options
+    from serving.graph.export import ExportOptions
     from serving.graph.export import export as run_export
 
     limits = Limits(max_steps, max_support, max_queries, max_classes)
-    folder = run_export(run, to, Options(data=paths, limits=limits, **asked))
+    folder = run_export(run, to, ExportOptions(data=paths, limits=limits, **asked))
     click.echo(f"Exported: {folder}")
 
 
@@ -532,20 +532,9 @@ def opened_model(asked: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 @kind_errors
 def demo(out: Path) -> None:
     """Train, evaluate, serve and map on data the program makes itself, in four to five minutes."""
-    from fewshot.demo.learning import run_demo, train_mapper
-    from fewshot.demo.mapping import demo_map
-    from fewshot.demo.serving import demo_serving
-    from fewshot.exported.predictor import LocalPredictor
-    from serving.graph.export import export
+    from fewshot.demo import run_demo
 
     run_demo(out)
-    demo_serving(out)
-    click.echo("4. Mapping: a simulated region that no model has seen, from a few labelled points")
-    version = export(train_mapper(out), out / "models")
-    report, picture = demo_map(LocalPredictor(version), out)
-    for line in report.lines():
-        click.echo(line)
-    click.echo(f"Map: {report.files[-1]}\nPicture: {picture}")
 
 
 if __name__ == "__main__":

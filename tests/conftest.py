@@ -10,6 +10,8 @@ from PIL import Image
 
 from fewshot.data.region import ArrayStore, Region, RegionSet
 
+pytest_plugins = ["tests.exported.fixtures"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

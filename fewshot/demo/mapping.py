@@ -9,17 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from rasterio import Affine
 
-from fewshot.data.earth.region import SimulatedRegion, simulate_region
-from fewshot.exported.predictor import Predictor
-from fewshot.geo.grid import Grid
-from fewshot.geo.landcover import IGBP
-from fewshot.geo.rasters import RasterReader
-from fewshot.geo.writing import write_raster
-from fewshot.mapping.predict.pipeline import run_here
-from fewshot.mapping.product.report import MapReport
-from fewshot.mapping.region_map import map_region
-from fewshot.mapping.request import MapRequest
-from fewshot.mapping.support.examples import LabelPlan
+from fewshot.data import SimulatedRegion, simulate_region
+from fewshot.exported import Predictor
+from fewshot.geo import IGBP, Grid, RasterReader, write_raster
+from fewshot.mapping import LabelPlan, MapReport, MapRequest, map_region, run_here
 
 REGION = 17
 """Number of the region in the simulated world; the demo trains on regions before it, which are other places."""
@@ -82,7 +75,14 @@ def draw_points(
 
 
 def write_points(path: Path, labels: npt.NDArray[np.uint8], places: tuple[Any, Any], grid: Grid) -> None:
-    """Write labelled points (x, y) with the names of their classes, as a user would digitise them."""
+    """Write labelled points with the names of their classes, as a user would digitise them.
+
+    Args:
+        path: A GeoPackage.
+        labels: Number of each point's class, [n].
+        places: Their x and y.
+        grid: The scene's.
+    """
     names = [IGBP.classes[number - 1].name for number in labels.tolist()]
     path.unlink(missing_ok=True)
     geopandas.GeoDataFrame({"class": names}, geometry=geopandas.points_from_xy(*places), crs=grid.crs).to_file(path)
@@ -101,7 +101,14 @@ def write_table(path: Path, numbers: npt.NDArray[np.uint8]) -> None:
 def draw_demo_map(
     path: Path, region: SimulatedRegion, points: tuple[npt.NDArray[np.int64], ...], report: MapReport
 ) -> Path:
-    """Draw the scene with its points, the reference and the map beside each other."""
+    """Draw the scene with its points, the reference and the map beside each other.
+
+    Args:
+        path: The picture to write; returned.
+        region: What was mapped.
+        points: Rows and columns of the labelled pixels.
+        report: Of the map.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

@@ -53,7 +53,13 @@ def unknown_shape(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def settled(checks: Checks, tensor: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
-    """Return a checked tensor with its shape known to what follows, and hidden from the checks."""
+    """Return a checked tensor with its shape known to what follows, and hidden from the checks.
+
+    Args:
+        checks: The claims that it waits for.
+        tensor: What they are about.
+        shape: What they have made sure of.
+    """
     return tf.ensure_shape(unknown_shape(checks.after(tensor)), shape)
 
 
@@ -136,7 +142,13 @@ def check_labels(checks: Checks, labels: tf.Tensor, support_x: tf.Tensor, card: 
 
 
 def check_weight(checks: Checks, weight: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Return weights `[n]` (or `[n, 1, 1]` for pixel labels) once they fit the checked labels."""
+    """Return weights `[n]` (or `[n, 1, 1]` for pixel labels) once they fit the checked labels.
+
+    Args:
+        checks: The claims so far, those of the labels among them.
+        weight: As sent, of unknown shape.
+        labels: The checked labels.
+    """
     checks.require(
         lambda: tf.equal(tf.rank(weight), 1),
         "support_weight is one number a picture, [n]; received {} axes.",
@@ -161,7 +173,13 @@ def check_weight(checks: Checks, weight: tf.Tensor, labels: tf.Tensor) -> tf.Ten
 
 
 def check_steps(checks: Checks, steps: tf.Tensor, card: Card) -> tf.Tensor:
-    """Return the number of steps, once it is one within the card's limit."""
+    """Return the number of steps, once it is one within the card's limit.
+
+    Args:
+        checks: The claims so far.
+        steps: As sent, of unknown shape.
+        card: Its limit.
+    """
     checks.require(
         lambda: tf.equal(tf.rank(steps), 0), "steps is one whole number; received {} axes.", lambda: tf.rank(steps)
     )
@@ -174,7 +192,13 @@ def check_steps(checks: Checks, steps: tf.Tensor, card: Card) -> tf.Tensor:
 
 
 def check_adapted(checks: Checks, adapted: tf.Tensor, card: Card) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return an adapted vector and its number of classes, once it can be one of this model's."""
+    """Return an adapted vector and its number of classes, once it can be one of this model's.
+
+    Args:
+        checks: The claims so far.
+        adapted: As sent, of unknown shape.
+        card: The vector's layout, and how many classes there may be.
+    """
     layout = card.adapted
     checks.require(
         lambda: tf.equal(tf.rank(adapted), 1),
@@ -202,7 +226,15 @@ def check_adapted(checks: Checks, adapted: tf.Tensor, card: Card) -> tuple[tf.Te
 
 
 def decode_images(checks: Checks, name: str, encoded: tf.Tensor, card: Card, most: int) -> tf.Tensor:
-    """Decode PNG or JPEG bytes `[n]` to pictures `[n, H, W, bands]` float32, 0-255; all must be of one size."""
+    """Decode PNG or JPEG bytes `[n]` to pictures `[n, H, W, bands]` float32, 0-255; all must be of one size.
+
+    Args:
+        checks: The claims so far.
+        name: Of the input.
+        encoded: As sent, of unknown shape.
+        card: The bands.
+        most: The greatest n.
+    """
     checks.require(
         lambda: tf.equal(tf.rank(encoded), 1),
         f"{name} is one file a picture, [n]; received {{}} axes.",

@@ -118,7 +118,13 @@ class Adaptation:
         return self.answer([*start.body, kernel, bias], state, query_x)
 
     def answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
-        """Return probabilities `[m, ..., classes]` and the index of the greatest `[m, ...]`."""
+        """Return probabilities `[m, ..., classes]` and the index of the greatest `[m, ...]`.
+
+        Args:
+            parameters: Of the network: its body's, then the head's kernel and bias.
+            state: The statistics that queries are normalised with.
+            query_x: [m, H, W, bands] as the network reads them.
+        """
         views = self.learner.views
         outputs, _ = self.learner.network.stateless_call(parameters, state, views.of(query_x), training=False)
         probabilities = tf.nn.softmax(views.joined(tf.cast(outputs, tf.float32)))
@@ -138,7 +144,7 @@ class Requests:
     def adapt_and_predict(
         self, support_x: tf.Tensor, support_y: tf.Tensor, query_x: tf.Tensor, steps: tf.Tensor
     ) -> Tensors:
-        """Adapt to the support pictures, answer for the queries."""
+        """Adapt to the support pictures, answer for the queries; Args as below."""
         return self._adapt_and_predict(support_x, support_y, query_x, steps, None)
 
     def adapt_and_predict_weighted(
@@ -149,13 +155,21 @@ class Requests:
         query_x: tf.Tensor,
         steps: tf.Tensor,
     ) -> Tensors:
-        """Adapt to weighted support pictures, answer for the queries."""
+        """Adapt to weighted support pictures, answer for the queries.
+
+        Args:
+            support_x: [n, H, W, bands] values as clients send them.
+            support_y: [n] or [n, H, W] classes; -1 is ignored.
+            support_weight: [n] how much each picture counts.
+            query_x: [m, H, W, bands] as `support_x`.
+            steps: Scalar; inner steps.
+        """
         return self._adapt_and_predict(support_x, support_y, query_x, steps, support_weight)
 
     def adapt_and_predict_encoded(
         self, support_bytes: tf.Tensor, support_y: tf.Tensor, query_bytes: tf.Tensor, steps: tf.Tensor
     ) -> Tensors:
-        """Decode the pictures, adapt, and answer for the queries."""
+        """Decode PNG or JPEG files `[n]` and `[m]`, adapt, and answer for the queries; other Args as above."""
         checks, card = Checks(), self.card
         hidden = [check.unknown_shape(tensor) for tensor in (support_bytes, query_bytes)]
         support_x = check.decode_images(checks, "support_bytes", hidden[0], card, card.limits.examples)
@@ -163,13 +177,13 @@ class Requests:
         return self._adapt_and_predict(support_x, support_y, query_x, steps, None)
 
     def adapt(self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor) -> Tensors:
-        """Adapt to the support pictures."""
+        """Adapt to the support pictures; Args as above."""
         return self._adapt(support_x, support_y, steps, None)
 
     def adapt_weighted(
         self, support_x: tf.Tensor, support_y: tf.Tensor, support_weight: tf.Tensor, steps: tf.Tensor
     ) -> Tensors:
-        """Adapt to weighted support pictures."""
+        """Adapt to weighted support pictures; Args as above."""
         return self._adapt(support_x, support_y, steps, support_weight)
 
     def predict(self, adapted: tf.Tensor, query_x: tf.Tensor) -> Tensors:
@@ -177,7 +191,9 @@ class Requests:
         checks = Checks()
         vector, classes = check.check_adapted(checks, check.unknown_shape(adapted), self.card)
         queries = self._checked_queries(checks, query_x)
-        return self.adaptation.predict(checks.after(vector), classes, self.adaptation.scaled(checks.after(queries)))
+        scaled = self.adaptation.scaled(checks.after(queries))
+        answer: Tensors = self.adaptation.predict(checks.after(vector), classes, scaled)
+        return answer
 
     def predict_base(self, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries without adapting."""

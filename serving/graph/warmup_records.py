@@ -16,9 +16,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from fewshot.exported.card import CARD_NAME, Card
 
-WARM_UP = "tf_serving_warmup_requests"
-"""The file's name in `assets.extra`."""
-
 Call = Callable[..., dict[str, tf.Tensor]]
 
 
@@ -53,7 +50,13 @@ def warm_up_requests(card: Card, signatures: Mapping[str, Call]) -> list[tuple[s
 
 
 def write_warm_up(path: Path, name: str, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    """Write requests as TF Serving replays them when it loads a version."""
+    """Write requests as TF Serving replays them when it loads a version.
+
+    Args:
+        path: The file to write.
+        name: The model's.
+        requests: Signature and inputs of each.
+    """
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in requests:
             request = predict_pb2.PredictRequest()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_origin, get_type_hints
 
 from fewshot.errors import ArtifactError, RecipeError
+from fewshot.exported.versions import version_folders
 
 logger = logging.getLogger("serving")
 
@@ -34,46 +35,60 @@ class Flag:
     refused: str = ""
 
 
-NO_ENCRYPTION = "encryption is not offered; put a proxy in front, or use TF Serving"
-FLAGS = (
-    Flag("port", 8500, "gRPC port; 0 for no gRPC."),
-    Flag("rest_api_port", 8501, "REST port; 0 for no REST."),
-    Flag("host", "127.0.0.1", "Address to listen on; 0.0.0.0 lets other machines in."),
+@dataclass(frozen=True)
+class ServeOptions:
+    """Everything a server is started with: the flags that do something, by the name that TF Serving gives them.
+
+    Attributes:
+        models: Base path by model name, where there is no configuration file.
+    """
+
+    models: Mapping[str, Path]
+    port: Annotated[int, "gRPC port; 0 for no gRPC."] = 8500
+    rest_api_port: Annotated[int, "REST port; 0 for no REST."] = 8501
+    host: Annotated[str, "Address to listen on; 0.0.0.0 lets other machines in."] = "127.0.0.1"
+    model_config_file: Annotated[str, "Text ModelServerConfig: several models, version policies, labels."] = ""
+    model_config_file_poll_wait_seconds: Annotated[
+        float, "Read that file again every so many seconds; 0 for never."
+    ] = 0
+    monitoring_config_file: Annotated[str, "Text MonitoringConfig: where the Prometheus metrics are."] = ""
+    rest_api_timeout_in_ms: Annotated[int, "Time for one REST request."] = 30000
+    rest_api_enable_cors_support: Annotated[bool, "Let browsers of other sites call the REST API."] = False
+    grpc_socket_path: Annotated[str, "Serve gRPC on this UNIX socket too."] = ""
+    grpc_channel_arguments: Annotated[str, "gRPC arguments, such as grpc.max_connection_age_ms=2000,..."] = ""
+    file_system_poll_wait_seconds: Annotated[float, "Look for new versions every so many seconds; 0 for never."] = 1
+    allow_version_labels_for_unavailable_models: Annotated[bool, "Let labels name versions not loaded."] = False
+    max_num_load_retries: Annotated[int, "Try so often again to load a version."] = 0
+    load_retry_interval_micros: Annotated[int, "Microseconds between two tries."] = 60_000_000
+    saved_model_tags: Annotated[str, "Tags of the graph to load, separated by commas."] = "serve"
+    enable_model_warmup: Annotated[bool, "Replay the model's warm-up records when it is loaded."] = True
+    num_request_iterations_for_warmup: Annotated[int, "Replay each of them so often."] = 1
+    tensorflow_session_parallelism: Annotated[
+        int, "Threads of TensorFlow, within and between operations; 0 for its choice."
+    ] = 0
+    tensorflow_intra_op_parallelism: Annotated[int, "Threads within an operation; 0 for TensorFlow's choice."] = 0
+    tensorflow_inter_op_parallelism: Annotated[int, "Operations at a time; 0 for TensorFlow's choice."] = 0
+    max_concurrent: Annotated[int, "Requests computed at a time; 0 for two a processor."] = 0
+    max_queue: Annotated[int, "Requests that may wait; more are refused (RESOURCE_EXHAUSTED, 429)."] = 64
+    max_request_bytes: Annotated[int, "Largest request; 0 for no limit."] = 256 << 20
+    drain_seconds: Annotated[float, "After SIGTERM, let running requests finish for so long."] = 30.0
+
+
+USED = tuple(
+    Flag(name, getattr(ServeOptions, name), hint.__metadata__[0])
+    for name, hint in get_type_hints(ServeOptions, include_extras=True).items()
+    if get_origin(hint) is Annotated
+)
+ONE_MODEL = (
     Flag("model_name", "", "Name of the model; the folder's own if not given."),
     Flag("model_base_path", "", "Folder of one model's version folders; FOLDER does the same."),
-    Flag("model_config_file", "", "Text ModelServerConfig: several models, version policies, labels."),
-    Flag("model_config_file_poll_wait_seconds", 0, "Read that file again every so many seconds; 0 for never."),
-    Flag("monitoring_config_file", "", "Text MonitoringConfig: where the Prometheus metrics are."),
-    Flag("rest_api_timeout_in_ms", 30000, "Time for one REST request."),
-    Flag("rest_api_enable_cors_support", default=False, help="Let browsers of other sites call the REST API."),
-    Flag("grpc_socket_path", "", "Serve gRPC on this UNIX socket too."),
-    Flag("grpc_channel_arguments", "", "gRPC arguments, such as grpc.max_connection_age_ms=2000,..."),
-    Flag("file_system_poll_wait_seconds", 1, "Look for new versions every so many seconds; 0 for never."),
-    Flag(
-        "allow_version_labels_for_unavailable_models",
-        default=False,
-        help="Let labels name versions not loaded.",
-    ),
-    Flag("max_num_load_retries", 0, "Try so often again to load a version."),
-    Flag("load_retry_interval_micros", 60_000_000, "Microseconds between two tries."),
-    Flag("saved_model_tags", "serve", "Tags of the graph to load, separated by commas."),
-    Flag("enable_model_warmup", default=True, help="Replay the model's warm-up records when it is loaded."),
-    Flag("num_request_iterations_for_warmup", 1, "Replay each of them so often."),
-    Flag(
-        "tensorflow_session_parallelism", 0, "Threads of TensorFlow, within and between operations; 0 for its choice."
-    ),
-    Flag("tensorflow_intra_op_parallelism", 0, "Threads within an operation; 0 for TensorFlow's choice."),
-    Flag("tensorflow_inter_op_parallelism", 0, "Operations at a time; 0 for TensorFlow's choice."),
-    Flag("max_concurrent", 0, "Requests computed at a time; 0 for two a processor."),
-    Flag("max_queue", 64, "Requests that may wait; more are refused (RESOURCE_EXHAUSTED, 429)."),
-    Flag("max_request_bytes", 256 << 20, "Largest request; 0 for no limit."),
-    Flag("drain_seconds", 30.0, "After SIGTERM, let running requests finish for so long."),
+)
+NO_ENCRYPTION = "encryption is not offered; put a proxy in front, or use TF Serving"
+REFUSED = (
     Flag("ssl_config_file", "", refused=NO_ENCRYPTION),
-    Flag(
-        "use_alts_credentials",
-        default=False,
-        refused=NO_ENCRYPTION,
-    ),
+    Flag("use_alts_credentials", default=False, refused=NO_ENCRYPTION),
+)
+IGNORED = (
     Flag("enable_batching", default=False),
     Flag("batching_parameters_file", ""),
     Flag("enable_per_model_batching_parameters", default=False),
@@ -102,41 +117,7 @@ FLAGS = (
     Flag("total_model_memory_limit_bytes", 0),
     Flag("http2_max_frame_size", 0),
 )
-
-
-@dataclass(frozen=True)
-class ServeOptions:
-    """Everything a server is started with; the fields are `FLAGS` that do something, and what they mean there.
-
-    Attributes:
-        models: Base path by model name, where there is no configuration file.
-    """
-
-    models: Mapping[str, Path]
-    port: int = 8500
-    rest_api_port: int = 8501
-    host: str = "127.0.0.1"
-    model_config_file: str = ""
-    model_config_file_poll_wait_seconds: float = 0
-    monitoring_config_file: str = ""
-    rest_api_timeout_in_ms: int = 30000
-    rest_api_enable_cors_support: bool = False
-    grpc_socket_path: str = ""
-    grpc_channel_arguments: str = ""
-    file_system_poll_wait_seconds: float = 1
-    allow_version_labels_for_unavailable_models: bool = False
-    max_num_load_retries: int = 0
-    load_retry_interval_micros: int = 60_000_000
-    saved_model_tags: str = "serve"
-    enable_model_warmup: bool = True
-    num_request_iterations_for_warmup: int = 1
-    tensorflow_session_parallelism: int = 0
-    tensorflow_intra_op_parallelism: int = 0
-    tensorflow_inter_op_parallelism: int = 0
-    max_concurrent: int = 0
-    max_queue: int = 64
-    max_request_bytes: int = 256 << 20
-    drain_seconds: float = 30.0
+FLAGS = (*USED[:3], *ONE_MODEL, *USED[3:], *REFUSED, *IGNORED)
 
 
 def read_flags(folder: Path | None, given: Mapping[str, Any]) -> ServeOptions:
@@ -162,12 +143,10 @@ def read_flags(folder: Path | None, given: Mapping[str, Any]) -> ServeOptions:
     if useless:
         logger.warning("%s: accepted for TF Serving's sake, without effect here.", ", ".join(useless))
     channel_arguments(chosen.get("grpc_channel_arguments", ""))
-    options = {"port": 8500, "rest_api_port": 8501, **chosen}
-    if options["port"] == options["rest_api_port"] != 0:
+    options = ServeOptions({}, **{flag.name: chosen[flag.name] for flag in USED if flag.name in chosen})
+    if options.port == options.rest_api_port != 0:
         raise RecipeError("--rest_api_port cannot be same as --port. Please use a different port for HTTP/REST API.")
-    models = {} if chosen.get("model_config_file") else _models(folder, chosen)
-    known = {field.name for field in fields(ServeOptions)}
-    return ServeOptions(models=models, **{name: value for name, value in chosen.items() if name in known})
+    return options if options.model_config_file else replace(options, models=_models(folder, chosen))
 
 
 def channel_arguments(text: str) -> dict[str, int | str]:
@@ -199,9 +178,9 @@ def _models(folder: Path | None, chosen: Mapping[str, Any]) -> dict[str, Path]:
         raise ArtifactError(f"There is no folder {folder}. Name the one that `fewshot export` wrote to.")
     if any((folder / file).exists() for file in ("saved_model.pb", "saved_model.pbtxt")):
         raise ArtifactError(f"{folder} is one version of a model; name the folder above it: {folder.parent}.")
-    if _has_versions(folder):
+    if version_folders(folder):
         return {name or folder.name: folder}
-    found = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir() and _has_versions(child)}
+    found = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir() and version_folders(child)}
     if name:
         found = {key: path for key, path in found.items() if key == name}
     if not found:
@@ -211,7 +190,3 @@ def _models(folder: Path | None, chosen: Mapping[str, Any]) -> dict[str, Path]:
             "writes."
         )
     return found
-
-
-def _has_versions(folder: Path) -> bool:
-    return any(child.name.isdigit() and child.is_dir() for child in folder.iterdir())

@@ -7,11 +7,12 @@ and regressed too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import Message
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
@@ -24,8 +25,8 @@ from tensorflow_serving.apis import (
 )
 
 from fewshot.exported import tensors
+from fewshot.exported.status import StatusError, invalid
 from serving.server.servables import Servable
-from serving.server.status import StatusError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
 CLASSIFY = "tensorflow/serving/classify"
@@ -74,6 +75,11 @@ def run_predict(
 ) -> predict_pb2.PredictResponse:
     """Answer a Predict request; see `predict`.
 
+    Args:
+        servable: The version to run.
+        request: Names the signature, and holds its inputs by name.
+        deadline: On the monotonic clock, in seconds; None for no limit.
+
     Raises:
         StatusError: as `predict` does.
     """
@@ -88,6 +94,11 @@ def run_classify(
     servable: Servable, request: classification_pb2.ClassificationRequest, deadline: float | None = None
 ) -> classification_pb2.ClassificationResponse:
     """Classify the request's examples.
+
+    Args:
+        servable: The version to run.
+        request: Names the signature, and holds the examples.
+        deadline: On the monotonic clock, in seconds; None for no limit.
 
     Raises:
         StatusError: INVALID_ARGUMENT for an unknown or unfit signature, an empty input, or unfit outputs.
@@ -107,6 +118,11 @@ def run_regress(
 ) -> regression_pb2.RegressionResponse:
     """Regress the request's examples.
 
+    Args:
+        servable: The version to run.
+        request: Names the signature, and holds the examples.
+        deadline: On the monotonic clock, in seconds; None for no limit.
+
     Raises:
         StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION for an unfit signature, INVALID_ARGUMENT for an empty input
             or unfit outputs.
@@ -125,6 +141,11 @@ def run_multi_inference(
     servable: Servable, request: inference_pb2.MultiInferenceRequest, deadline: float | None = None
 ) -> inference_pb2.MultiInferenceResponse:
     """Classify and regress the same examples by several signatures in one run.
+
+    Args:
+        servable: The version to run.
+        request: Names the signatures in its tasks, and holds the examples.
+        deadline: On the monotonic clock, in seconds; None for no limit.
 
     Raises:
         StatusError: INVALID_ARGUMENT for tasks of several models, of one signature twice, or of several inputs;
@@ -158,7 +179,7 @@ def serialized_examples(source: input_pb2.Input) -> np.ndarray:
         StatusError: INVALID_ARGUMENT if there is none.
     """
     context = b""
-    examples: Iterable = source.example_list.examples
+    examples: Iterable[Message] = source.example_list.examples
     if source.WhichOneof("kind") == "example_list_with_context":
         context = source.example_list_with_context.context.SerializeToString()
         examples = source.example_list_with_context.examples
@@ -257,7 +278,7 @@ def _signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
 
 
 def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]) -> tuple[str, list[str]]:
-    checks: dict[str, Callable] = {CLASSIFY: check_classification, REGRESS: check_regression}
+    checks = {CLASSIFY: check_classification, REGRESS: check_regression}
     models: set[str] = set()
     seen: set[str] = set()
     feeds: set[str] = set()

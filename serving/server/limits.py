@@ -16,25 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from serving.server.status import StatusError
+from fewshot.exported.status import TOO_LARGE, StatusError
 
 T = TypeVar("T")
 
 LATE = 0.25  # seconds that TensorFlow gets to say itself that the time is over
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def at_once() -> int:
     """Return how many requests are computed at a time: one is read, or its answer written, while another computes."""
-    return 2 * cores()
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What the server takes on.
 
     Attributes:
@@ -53,7 +48,7 @@ class Limits:
 class Admission:
     """Lets requests in, for one event loop."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         """Start the threads' pool; its threads start as they are needed."""
         self.limits = limits
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="tensorflow")
@@ -111,7 +106,7 @@ class Admission:
                     "RESOURCE_EXHAUSTED",
                     f"The request is larger than {self.limits.request_bytes} bytes. Send less at a time, or start the "
                     "server with a larger --max_request_bytes.",
-                    http=413,
+                    http=TOO_LARGE,
                 )
             if self._bytes + count > self.limits.pending_bytes:
                 raise StatusError("RESOURCE_EXHAUSTED", "The server holds as many bytes of requests as it takes.")

@@ -24,7 +24,7 @@ from fewshot.training.recipe import read_recipe
 from serving.graph import export as module
 from serving.graph.export import export
 from tests.data.trees import sen12ms_tree
-from tests.serving.graph.conftest import write_run
+from tests.exported.models import write_run
 
 
 @pytest.mark.parametrize(

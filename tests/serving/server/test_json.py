@@ -11,14 +11,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tensorflow.core.framework import tensor_pb2
 
-from fewshot.exported.client import json_text
-from fewshot.exported.tensors import FEW, decode, encode, write_content
-from serving.server.json_documents import read_document
-from serving.server.json_requests import to_array
-from serving.server.json_responses import decimal, decimals, from_tensors
-from serving.server.status import StatusError
+from fewshot.exported.status import StatusError
+from serving.server.rest.documents import read_document
+from serving.server.rest.numbers import decimal, decimals
+from serving.server.rest.requests import to_array
+from serving.server.rest.responses import from_tensors
 
 
 @pytest.mark.parametrize(
@@ -96,56 +94,6 @@ def test_no_body_gets_past_the_reader_unread(body: bytes) -> None:
         assert isinstance(read_document(body), dict)
     except StatusError as error:
         assert error.code == "INVALID_ARGUMENT"
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, np.bool_, np.float16, np.complex64])
-def test_tensors_survive_the_typed_fields(dtype: Any) -> None:
-    values = np.arange(6).reshape(2, 3).astype(dtype)
-    proto = encode(values)
-    assert proto.tensor_content == b""
-    np.testing.assert_array_equal(tf.make_ndarray(proto), values)
-    np.testing.assert_array_equal(decode(proto, "x"), values)
-
-
-@pytest.mark.parametrize("size", [1, FEW, FEW + 1])
-def test_long_and_short_typed_fields_read_the_same(size: int) -> None:
-    values = np.linspace(-1, 1, size, dtype=np.float32)
-    np.testing.assert_array_equal(decode(encode(values), "x"), values)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.arange(6, dtype=np.float32).reshape(2, 3),
-        np.int32(7),
-        np.zeros((0, 4), np.float32),
-        np.array([b"\xff\x00", b"plain"], object),
-        np.array([True, False]),
-        np.arange(4, dtype=np.float64)[::2],
-    ],
-)
-def test_tensors_survive_raw_content(values: Any) -> None:
-    proto = tensor_pb2.TensorProto()
-    write_content(proto, np.asarray(values))
-    for found in (tf.make_ndarray(proto), decode(proto, "x")):
-        assert found.dtype == np.asarray(values).dtype
-        np.testing.assert_array_equal(found, values)
-
-
-@given(
-    arrays.arrays(
-        st.sampled_from([np.float32, np.float64, np.int32]), arrays.array_shapes(min_dims=0, max_dims=4, min_side=0)
-    )
-)
-@settings(max_examples=200, deadline=None)
-def test_arrays_are_written_as_json_writes_their_lists(values: Any) -> None:
-    values = np.nan_to_num(np.asarray(values), posinf=1, neginf=-1)
-    assert json.loads(json_text(values)) == values.tolist()
-
-
-def test_bytes_are_written_as_objects_and_text_as_text() -> None:
-    assert json.loads(json_text(np.array([b"\xff"], object))) == [{"b64": "/w=="}]
-    assert json_text(np.array(b"card.json", object)) == '"card.json"'
 
 
 def test_strings_of_bytes_that_are_no_text_pass_unchanged() -> None:

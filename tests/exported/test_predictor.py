@@ -15,7 +15,7 @@ import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, DivergedError, ShapeError
 from fewshot.exported.card import Card
 from fewshot.exported.client import open_predictor
-from fewshot.exported.predictor import LocalPredictor, Predictor, newest_version, refusal
+from fewshot.exported.predictor import LocalPredictor, Predictor, refusal
 
 
 class Counting(Predictor):
@@ -129,13 +129,6 @@ def test_messages_of_other_runtimes_are_read_too() -> None:
 
 
 def test_models_are_found_by_folder(trained: Any, tmp_path: Path) -> None:
-    assert newest_version(trained.folder) == trained.folder
-    assert newest_version(trained.folder.parent) == trained.folder
-    for name in ("2", "10", ".partial-11-ab", "labels"):
-        (tmp_path / name).mkdir()
-    assert newest_version(tmp_path) == tmp_path / "10"
-    with pytest.raises(ArtifactError, match="neither an exported model nor"):
-        newest_version(tmp_path / "2")
     with pytest.raises(DataNotFoundError, match="no folder"):
         open_predictor(tmp_path / "nowhere")
     with open_predictor(trained.folder.parent) as predictor:

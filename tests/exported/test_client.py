@@ -16,10 +16,13 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError, ShapeError
-from fewshot.exported.client import FewshotClient, open_predictor, parse_target
+from fewshot.exported.client import FewshotClient, json_text, open_predictor, parse_target
 from fewshot.exported.predictor import LocalPredictor
 
 Answer = dict[str, np.ndarray]
@@ -317,3 +320,19 @@ def test_predictors_travel_as_where_their_model_is(trained: Any, addresses: dict
             assert pickle.dumps(again) == pickle.dumps(client)
     local = pickle.loads(pickle.dumps(LocalPredictor(trained.folder.parent)))
     assert local.folder == trained.folder.resolve() and local.card() == trained.card
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.float32, np.float64, np.int32]), arrays.array_shapes(min_dims=0, max_dims=4, min_side=0)
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_arrays_are_written_as_json_writes_their_lists(values: Any) -> None:
+    values = np.nan_to_num(np.asarray(values), posinf=1, neginf=-1)
+    assert json.loads(json_text(values)) == values.tolist()
+
+
+def test_bytes_are_written_as_objects_and_text_as_text() -> None:
+    assert json.loads(json_text(np.array([b"\xff"], object))) == [{"b64": "/w=="}]
+    assert json_text(np.array(b"card.json", object)) == '"card.json"'
