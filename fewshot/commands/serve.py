@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ def flag_option(flag: Flag) -> Callable[[Callable[..., None]], Callable[..., Non
     names = dict.fromkeys((f"--{flag.name.replace('_', '-')}", f"--{flag.name}"))
     text = f"{flag.help}  [default: {flag.default}]" if flag.default not in ("", False) else flag.help
     # A switch may stand alone or be given a value, as in --enable_batching=true.
-    switch = {"is_flag": False, "flag_value": True} if isinstance(flag.default, bool) else {}
+    switch: dict[str, Any] = {"is_flag": False, "flag_value": True} if isinstance(flag.default, bool) else {}
     return click.option(
         *names,
         flag.name,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fewshot.errors import RecipeError
-from fewshot.training.evaluation.report import learner_names
-from fewshot.training.recipe import differences, make_recipe, read_recipe, recipe_names, recipe_text
+from fewshot.training.recipe import differences, make_recipe, read_recipe
+from fewshot.training.shipped import learner_names, recipe_names, recipe_text
 
 WANTED = {
     "sine-5shot",
