@@ -2,7 +2,7 @@
 
 import click
 
-from fewshot.commands.group import LazyGroup
+from fewshot.commands import group
 
 __all__ = ["COMMANDS", "main"]
 
@@ -22,7 +22,9 @@ COMMANDS = {
 
 
 @click.group(
-    cls=LazyGroup, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=group.LazyGroup,
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="fewshot")
 def main() -> None:
