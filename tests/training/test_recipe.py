@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,10 @@ def test_the_promised_recipes_ship() -> None:
 
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_every_learner_of_every_recipe_is_valid_and_documented(name: str) -> None:
-    assert f"fewshot train {name}" in recipe_text(name)
+    head = recipe_text(name).partition("description = ")[0]
+    assert f"# fewshot train {name}" in head
+    assert re.search(r"\b(minutes?|hours?)\b", head, re.IGNORECASE), "its head says how long it takes"
+    assert all(len(line) > 4 for line in head.splitlines()), "its head is a stub"
     learners = learner_names(name)
     assert {"maml", "meta-sgd"} <= set(learners)
     assert name.startswith("sine") or "proto-maml" in learners
