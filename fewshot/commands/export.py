@@ -12,7 +12,7 @@ from fewshot.commands.options import FILE, after_training_option, data_option, o
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ModelOptions:
     """Which model a run becomes, and the most that one request may ask of it."""
 
     to: Annotated[Path, click.option("--to", required=True, type=FILE, help="Folder of the served models.")]
@@ -60,8 +60,8 @@ class ExportOptions:
 
 @click.command("export")
 @click.argument("run", type=FILE)
-@options_as(ExportOptions)
-def command(*, run: Path, options: ExportOptions) -> None:
+@options_as(ModelOptions)
+def command(*, run: Path, options: ModelOptions) -> None:
     """Export RUN as a SavedModel that adapts in each request: TO/NAME/VERSION."""
     from fewshot.exported.card import Limits
     from serving.graph.export import Options, export
