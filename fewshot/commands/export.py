@@ -64,10 +64,10 @@ class ModelOptions:
 def command(*, run: Path, options: ModelOptions) -> None:
     """Export RUN as a SavedModel that adapts in each request: TO/NAME/VERSION."""
     from fewshot.exported.card import Limits
-    from serving.graph.export import Options, export
+    from serving.graph.export import ExportOptions, export
 
     limits = Limits(options.max_steps, options.max_support, options.max_queries, options.max_classes)
-    asked = Options(
+    asked = ExportOptions(
         name=options.name,
         version=options.version,
         data=options.paths,

@@ -1,8 +1,7 @@
-"""The demo: a small real run on data the program makes itself, from nothing to a table and a picture."""
+"""The demo's learning: what its recipes change, the data of its map, and a picture of what was learned."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import matplotlib
@@ -12,23 +11,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import SubFigure
-from rich.console import Console
 
-from fewshot.data.earth.files import write_earth
+from fewshot.data import prepare, write_earth
 from fewshot.data.sources.sen12ms import PREPARED
-from fewshot.data.sources.sen12ms_index import prepare
 from fewshot.meta import MetaLearner
-from fewshot.tasks.sampler import sample_tasks
-from fewshot.tasks.sources import SineTasks
-from fewshot.tasks.task import gather
-from fewshot.training import datasets
-from fewshot.training.evaluation import measure
-from fewshot.training.evaluation.evaluate import Report, evaluate
-from fewshot.training.evaluation.measure import Request
-from fewshot.training.evaluation.report import percent, print_report, write_report
-from fewshot.training.recipe import read_recipe
-from fewshot.training.run import RunFolder
-from fewshot.training.train import train
+from fewshot.progress import progress_bar
+from fewshot.tasks import SineTasks, gather, sample_tasks
+from fewshot.training import Report, RunFolder, evaluation_spec, load_run, percent, run_data
 
 SINE_SETTINGS = ("training.updates=3000", "training.validate_every=1500", "training.meta_rate=5e-3")
 
@@ -44,45 +33,16 @@ MAPPER_SETTINGS = (
     "training.validate_every=80",
     "training.validation_tasks=16",
 )
-"""What the demo changes of `synthetic-segmentation`: five bands, points in place of whole windows, a minute."""
+"""What the demo changes of `synthetic-segmentation`, for a minute: five bands, and ten labelled points of each class in
+each support window, which is what users have to map with."""
 
 
-def run_demo(out: Path) -> Path:
-    """Train and evaluate on sine waves and on simulated land cover; return the picture's path."""
-    console = Console()
-    sine, land = out / "sine", out / "land-cover"
-    for folder in (sine, land):
-        shutil.rmtree(folder, ignore_errors=True)
-
-    console.print("[bold]1. Sine waves[/bold]: learn to fit a new wave from ten points in one step")
-    train(read_recipe("sine-10shot", learner="meta-sgd", settings=SINE_SETTINGS), [], sine, verbose=2)
-    waves = evaluate(sine, [], Request(tasks=200, steps=(0, 1, 2)))
-    print_report(waves)
-
-    console.print("[bold]2. Land cover (simulated)[/bold]: two labelled patches a class in a region never seen")
-    train(read_recipe("demo"), [], land, verbose=2)
-    cover = evaluate(land, [], Request(tasks=120, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.15)
-    print_report(cover)
-
-    report = write_report(cover, out / "report")
-    picture = draw_demo(sine, land, cover, out / "demo.png")
-    console.print(f"Report: {report}\nPicture: {picture}", soft_wrap=True)
-    return picture
-
-
-def train_mapper(out: Path) -> Path:
-    """Train a segmentation model on a small simulated Earth; return its run folder.
-
-    Five bands, and ten labelled points of each class in each support window, which is what users have to map with.
-    """
-    earth, run = out / "earth", out / "mapper"
-    shutil.rmtree(run, ignore_errors=True)
-    with datasets.progress_bar("Simulating 12 regions", "files") as show:
+def write_small_earth(earth: Path) -> Path:
+    """Write a small simulated Earth, ready to train on, and return its folder."""
+    with progress_bar("Simulating 12 regions", "files") as show:
         write_earth(earth, regions=12, patches_per_region=4, progress=show)
     prepare(earth, earth / PREPARED.format(window=32), window=32, records=True)
-    recipe = read_recipe("synthetic-segmentation", learner="proto-maml", settings=MAPPER_SETTINGS)
-    train(recipe, [earth], run, verbose=2)
-    return run
+    return earth
 
 
 def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
@@ -101,7 +61,7 @@ def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
 
 def draw_wave(run: Path, axes: plt.Axes) -> None:
     """Draw one wave, its ten support points, and the network before and after one step."""
-    _, learner = measure.load_run(RunFolder(run), None)
+    _, learner = load_run(RunFolder(run), None)
     batch = SineTasks(10, 200).draw(np.random.default_rng(4), 1)
     order = np.argsort(batch.query_x[0, :, 0])
     x, truth = batch.query_x[0, order, 0], batch.query_y[0, order, 0]
@@ -137,9 +97,9 @@ def draw_methods(cover: Report, axes: plt.Axes) -> None:
 def draw_task(run: Path, figure: SubFigure) -> None:
     """Draw one task: the labelled patches, and the queries with what the adapted network says of them."""
     folder = RunFolder(run)
-    region_set = measure.run_data(folder.recipe(), folder, [], "test")
-    recipe, learner = measure.load_run(folder, region_set)
-    (task,) = sample_tasks(region_set, datasets.evaluation_spec(recipe.tasks), 1, seed=5)
+    region_set = run_data(folder.recipe(), folder, [], "test")
+    recipe, learner = load_run(folder, region_set)
+    (task,) = sample_tasks(region_set, evaluation_spec(recipe.tasks), 1, seed=5)
     batch = gather(region_set, [task])
     answers = predicted_labels(learner, batch[:3])
     shots = len(task.support) // len(task.classes)

@@ -9,16 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from rasterio import Affine
 
-from fewshot.data.earth.region import SimulatedRegion, simulate_region
+from fewshot.data import SimulatedRegion, simulate_region
 from fewshot.exported.adapted import Predictor
-from fewshot.geo.landcover import IGBP
-from fewshot.geo.rasters import Grid, RasterReader
-from fewshot.geo.writing import write_raster
-from fewshot.mapping.predict.pipeline import run_here
-from fewshot.mapping.product.report import MapReport
-from fewshot.mapping.region_map import map_region
-from fewshot.mapping.request import MapRequest
-from fewshot.mapping.support.examples import LabelPlan
+from fewshot.geo import IGBP, Grid, RasterReader, write_raster
+from fewshot.mapping import LabelPlan, MapReport, MapRequest, map_region, run_here
 
 REGION = 17
 """Number of the region in the simulated world; the demo trains on regions before it, which are other places."""

@@ -1,4 +1,4 @@
-"""The end of the demo: export what was trained, serve it in a process of its own, and adapt over gRPC and REST."""
+"""The demo's serving: a server in a process of its own that adapts over gRPC and REST."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from fewshot.exported.client import FewshotClient
-from fewshot.tasks.sampler import sample_tasks
-from fewshot.tasks.task import gather
-from fewshot.training import datasets
-from fewshot.training.evaluation import measure
-from fewshot.training.run import RunFolder
-from serving.graph.export import export
+from fewshot.exported import FewshotClient
+from fewshot.tasks import gather, sample_tasks
+from fewshot.training import RunFolder, evaluation_spec, run_data
 
 TASKS = 20
 """Tasks that are sent to the server."""
@@ -27,22 +22,23 @@ PATIENCE = 60.0
 """Seconds that the server may take to start."""
 
 
-def demo_serving(out: Path) -> None:
-    """Export the demo's land-cover run, serve it, and compare its answers with those measured in training's own room.
+def ask_server(run: Path, version: Path, log: Path) -> Iterator[str]:
+    """Serve a version, and compare its answers to a run's test tasks with those measured in training's own room.
 
     Args:
-        out: The demo's folder, which holds the run `land-cover`.
+        run: The run folder.
+        version: What was exported of it, DIR/NAME/N.
+        log: File for what the server says.
+
+    Yields:
+        A sentence for each protocol.
     """
-    console = Console()
-    console.print("[bold]3. Serving[/bold]: the support examples travel with the request, and the model adapts to them")
-    run = out / "land-cover"
-    version = export(run, out / "models")
     folder = RunFolder(run)
     recipe = folder.recipe()
-    regions = measure.run_data(recipe, folder, [], "test")
-    tasks = sample_tasks(regions, datasets.evaluation_spec(recipe.tasks), TASKS, seed=11)
+    regions = run_data(recipe, folder, [], "test")
+    tasks = sample_tasks(regions, evaluation_spec(recipe.tasks), TASKS, seed=11)
     grpc, rest = free_port(), free_port()
-    with server(out / "models", grpc, rest, out / "serve.log"):
+    with server(version.parent.parent, grpc, rest, log):
         for name, target in (("gRPC", f"localhost:{grpc}"), ("REST", f"http://localhost:{rest}")):
             with FewshotClient(target, model=version.parent.name, timeout=PATIENCE) as client:
                 right, seconds = [], []
@@ -52,12 +48,11 @@ def demo_serving(out: Path) -> None:
                     answer = client.adapt_and_predict(batch.support_x[0], batch.support_y[0], batch.query_x[0])
                     seconds.append(time.perf_counter() - start)
                     right.append(np.mean(answer.class_index == batch.query_y[0]))
-                console.print(
-                    f"{name}: {100 * np.mean(right):.1f} % of the queries of {TASKS} tasks right, "
-                    f"{1000 * np.median(seconds):.0f} ms a request (adapt to {len(task.support)}, predict "
-                    f"{len(task.query)} patches)"
-                )
-    console.print(f"Exported: {version}\nServe it yourself: fewshot serve {out / 'models'}", soft_wrap=True)
+            yield (
+                f"{name}: {100 * np.mean(right):.1f} % of the queries of {TASKS} tasks right, "
+                f"{1000 * np.median(seconds):.0f} ms a request (adapt to {len(task.support)}, predict "
+                f"{len(task.query)} patches)"
+            )
 
 
 def free_port() -> int:

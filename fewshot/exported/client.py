@@ -26,17 +26,8 @@ from PIL import Image
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError
 from fewshot.exported.card import CARD_NAME, Card, card_from_json
 from fewshot.exported.predictor import Array, Predictor, refusal
+from fewshot.exported.status import BY_HTTP, StatusError
 
-HTTP_CODES = {
-    400: "INVALID_ARGUMENT",
-    404: "NOT_FOUND",
-    413: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 REST_PICTURE_BYTES = 8 << 20
 """As `PICTURE_BYTES`: numbers in JSON are several times longer."""
 
@@ -45,15 +36,6 @@ REMEDIES = {
     "DEADLINE_EXCEEDED": "Allow more time (timeout), or ask for less in one call.",
     "RESOURCE_EXHAUSTED": "The server is busy or the request too large; try again later or ask for less.",
 }
-
-
-class StatusProblem(Exception):  # noqa: N818 (never leaves this file)
-    """What a transport was answered, or met, in place of outputs."""
-
-    def __init__(self, code: str, message: str) -> None:
-        """Keep code and message."""
-        super().__init__(message)
-        self.code, self.message = code, message
 
 
 @dataclass(frozen=True)
@@ -105,7 +87,7 @@ class Transport(ABC):
         """Return the outputs of a signature.
 
         Raises:
-            StatusProblem: in their place.
+            StatusError: in their place.
         """
 
     @abstractmethod
@@ -122,9 +104,8 @@ class GrpcTransport(Transport):
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
         from fewshot.exported import tensors
-        from serving.server.status import StatusError
 
-        self._grpc, self._tensors, self._unreadable = grpc, tensors, StatusError
+        self._grpc, self._tensors = grpc, tensors
         self._requests, self._address = predict_pb2.PredictRequest, address
         limits = [("grpc.max_send_message_length", message_bytes), ("grpc.max_receive_message_length", message_bytes)]
         self._channel = grpc.insecure_channel(address.server, options=limits)
@@ -141,11 +122,11 @@ class GrpcTransport(Transport):
         try:
             response = self._stub.Predict(request, timeout=timeout)
         except self._grpc.RpcError as error:
-            raise StatusProblem(error.code().name, error.details() or "") from None
+            raise StatusError(error.code().name, error.details() or "") from None
         try:
             return {key: self._tensors.decode(proto, key) for key, proto in response.outputs.items()}
-        except self._unreadable as error:
-            raise StatusProblem("UNKNOWN", f"the answer cannot be read: {error}") from None
+        except StatusError as error:
+            raise StatusError("UNKNOWN", f"the answer cannot be read: {error}") from None
 
     def close(self) -> None:
         """Close the channel."""
@@ -171,18 +152,18 @@ class RestTransport(Transport):
             )
         except httpx.TimeoutException as error:
             connecting = isinstance(error, httpx.ConnectTimeout)
-            raise StatusProblem("UNAVAILABLE" if connecting else "DEADLINE_EXCEEDED", str(error)) from None
+            raise StatusError("UNAVAILABLE" if connecting else "DEADLINE_EXCEEDED", str(error)) from None
         except httpx.TransportError as error:
-            raise StatusProblem("UNAVAILABLE", str(error)) from None
+            raise StatusError("UNAVAILABLE", str(error)) from None
         try:
             answer = response.json()
         except ValueError:
             answer = {}
         if response.status_code != httpx.codes.OK:
             message = answer.get("error") if isinstance(answer, dict) else None
-            raise StatusProblem(HTTP_CODES.get(response.status_code, "UNKNOWN"), str(message or response.text))
+            raise StatusError(BY_HTTP.get(response.status_code, "UNKNOWN"), str(message or response.text))
         if not isinstance(answer, dict) or "outputs" not in answer:
-            raise StatusProblem("UNKNOWN", "the answer is not that of a model server")
+            raise StatusError("UNKNOWN", "the answer is not that of a model server")
         outputs = answer["outputs"]
         return outputs if isinstance(outputs, dict) else {"": outputs}
 
@@ -267,17 +248,17 @@ class FewshotClient(Predictor):
         while True:
             try:
                 return self._transport.call(signature, inputs, max(end - time.monotonic(), 0.001))
-            except StatusProblem as problem:
+            except StatusError as problem:
                 if problem.code != "UNAVAILABLE" or not left or time.monotonic() + pause >= end:
                     raise self._error(problem) from None
             time.sleep(pause)
             pause, left = 2 * pause, left - 1
 
-    def _error(self, problem: StatusProblem) -> FewshotError:
+    def _error(self, problem: StatusError) -> FewshotError:
         """Return the error of our tree for a status."""
         if problem.code == "INVALID_ARGUMENT":
-            return refusal(problem.message)
-        message = problem.message.rstrip(". \n")
+            return refusal(str(problem))
+        message = str(problem).rstrip(". \n")
         if problem.code in ("NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"):
             return ArtifactError(
                 f"{self._where()}: {message}. Name a model that `fewshot export` made, as in localhost:8500/MODEL."

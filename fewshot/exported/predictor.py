@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.errors import ArtifactError, DataNotFoundError, DivergedError, FewshotError, ShapeError
+from fewshot.errors import ArtifactError, DivergedError, FewshotError, ShapeError
 from fewshot.exported.card import Card, read_card
+from fewshot.exported.versions import newest_version
 
 Array = npt.NDArray[Any]
 
@@ -259,23 +260,6 @@ def open_predictor(target: str | Path, *, timeout: float = 60.0) -> Predictor:
 
         return FewshotClient(text, timeout=timeout)
     return LocalPredictor(Path(text))
-
-
-def newest_version(model: Path) -> Path:
-    """Return the version folder that a path stands for.
-
-    Raises:
-        DataNotFoundError: if there is no such folder.
-        ArtifactError: if it holds no version.
-    """
-    if not model.is_dir():
-        raise DataNotFoundError(f"There is no folder {model}. `fewshot export RUN --to DIR` makes DIR/NAME/N.")
-    if (model / "saved_model.pb").exists():
-        return model
-    versions = [path for path in model.iterdir() if path.name.isascii() and path.name.isdecimal() and path.is_dir()]
-    if not versions:
-        raise ArtifactError(f"{model} is neither an exported model nor a folder of its versions 1, 2, ...")
-    return max(versions, key=lambda path: int(path.name))
 
 
 def refusal(message: str) -> FewshotError:

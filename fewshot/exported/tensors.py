@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 
-from serving.server.status import StatusError, invalid
+from fewshot.exported.status import TOO_LARGE, StatusError, invalid
 
 LARGEST_TENSOR = 1 << 30  # bytes; a short message can claim any shape, and the last value would fill it
 
@@ -42,7 +42,7 @@ TYPE_NAMES = {tf.float32: "float", tf.float64: "double", tf.half: "half"}
 
 def type_name(dtype: tf.DType) -> str:
     """Return a type's name as TensorFlow's C++ writes it."""
-    return TYPE_NAMES.get(dtype, dtype.name)
+    return str(TYPE_NAMES.get(dtype, dtype.name))
 
 
 def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
@@ -68,7 +68,7 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
         raise StatusError(
             "RESOURCE_EXHAUSTED",
             f"Tensor {alias} of shape {list(shape)} takes {nbytes} bytes; the most is {LARGEST_TENSOR}. Send less.",
-            http=413,
+            http=TOO_LARGE,
         )
     if proto.tensor_content and dtype != tf.string:
         if len(proto.tensor_content) != nbytes:

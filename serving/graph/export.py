@@ -42,6 +42,7 @@ from fewshot.exported.card import (
     Limits,
     Rates,
 )
+from fewshot.exported.versions import WARM_UP, free_version
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
 from fewshot.training.evaluation import measure
@@ -49,7 +50,7 @@ from fewshot.training.recipe import Recipe
 from fewshot.training.run import RunFolder
 from serving.graph.contract import describe_signatures
 from serving.graph.signatures import adapted_layout, make_module
-from serving.graph.warmup_records import WARM_UP, warm_up_requests, write_warm_up
+from serving.graph.warmup_records import warm_up_requests, write_warm_up
 
 LARGEST_SIDE = 256
 """Rows and columns that a network of any size takes at least."""
@@ -58,7 +59,7 @@ BASE_PICTURES = 64
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What the export is to be.
 
     Attributes:
@@ -80,7 +81,7 @@ class Options:
     settings: tuple[str, ...] = ()
 
 
-def export(run: Path, to: Path, options: Options | None = None) -> Path:
+def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
     """Export a trained run as the next version of a served model.
 
     Args:
@@ -96,13 +97,13 @@ def export(run: Path, to: Path, options: Options | None = None) -> Path:
         RecipeError: if the run does not classify, or a setting cannot be changed any more.
         DataNotFoundError: if the data of the run is not where it was, and not named.
     """
-    options = options or Options()
+    options = options or ExportOptions()
     folder = RunFolder(run)
     recipe = folder.recipe(options.settings)
     if recipe.data.source == "sine":
         raise RecipeError(f"{run} fits sine waves; only runs that classify pictures can be exported.")
     name = model_name(options.name, run)
-    target = version_folder(to, name, options.version)
+    target = free_version(to / name, options.version)
 
     # The run: its data tells the size of a picture and the classes; its weights the rest.
     regions = measure.own_parts(recipe, folder, options.data)["train"]
@@ -148,25 +149,6 @@ def model_name(name: str | None, run: Path) -> str:
             f"{name!r} cannot name a served model; use letters, digits, '_', '-' and '.', and name it with --name."
         )
     return name
-
-
-def version_folder(to: Path, name: str, version: int | None) -> Path:
-    """Return the folder of a version that is still free.
-
-    Raises:
-        ArtifactError: if the version is taken.
-    """
-    taken = {int(path.name): path for path in (to / name).glob("*") if path.name.isascii() and path.name.isdecimal()}
-    if version is None:
-        version = max(taken, default=0) + 1
-    if version < 1:
-        raise ArtifactError(f"A version is a whole number of 1 or more; received {version}.")
-    if version in taken:
-        raise ArtifactError(
-            f"{taken[version]} exists, and a served version is never changed. Leave --version out for the next free "
-            f"one ({max(taken) + 1})."
-        )
-    return to / name / str(version)
 
 
 def publish(target: Path, write: Callable[[Path], None]) -> Path:

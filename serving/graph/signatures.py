@@ -177,7 +177,9 @@ class Requests:
         checks = Checks()
         vector, classes = check.check_adapted(checks, check.unknown_shape(adapted), self.card)
         queries = self._checked_queries(checks, query_x)
-        return self.adaptation.predict(checks.after(vector), classes, self.adaptation.scaled(checks.after(queries)))
+        scaled = self.adaptation.scaled(checks.after(queries))
+        answer: Tensors = self.adaptation.predict(checks.after(vector), classes, scaled)
+        return answer
 
     def predict_base(self, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries without adapting."""

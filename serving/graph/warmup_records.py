@@ -16,9 +16,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from fewshot.exported.card import CARD_NAME, Card
 
-WARM_UP = "tf_serving_warmup_requests"
-"""The file's name in `assets.extra`."""
-
 Call = Callable[..., dict[str, tf.Tensor]]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.errors import ArtifactError, RecipeError
+from fewshot.exported.versions import version_folders
 
 logger = logging.getLogger("serving")
 
@@ -199,9 +200,9 @@ def _models(folder: Path | None, chosen: Mapping[str, Any]) -> dict[str, Path]:
         raise ArtifactError(f"There is no folder {folder}. Name the one that `fewshot export` wrote to.")
     if any((folder / file).exists() for file in ("saved_model.pb", "saved_model.pbtxt")):
         raise ArtifactError(f"{folder} is one version of a model; name the folder above it: {folder.parent}.")
-    if _has_versions(folder):
+    if version_folders(folder):
         return {name or folder.name: folder}
-    found = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir() and _has_versions(child)}
+    found = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir() and version_folders(child)}
     if name:
         found = {key: path for key, path in found.items() if key == name}
     if not found:
@@ -211,7 +212,3 @@ def _models(folder: Path | None, chosen: Mapping[str, Any]) -> dict[str, Path]:
             "writes."
         )
     return found
-
-
-def _has_versions(folder: Path) -> bool:
-    return any(child.name.isdigit() and child.is_dir() for child in folder.iterdir())

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from fewshot.exported.status import StatusError
 from serving.server.handlers import Call, Handlers, answered
 from serving.server.messages import HealthCheckRequest, HealthCheckResponse
-from serving.server.status import StatusError, grpc_code
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", HEALTH_SERVICE)
@@ -136,7 +136,7 @@ async def _answer(context: Context, work: Awaitable[Any]) -> Any:
     try:
         return await answered(work)
     except StatusError as status:
-        await context.abort(grpc_code(status.code), str(status))
+        await context.abort(grpc.StatusCode[status.code], str(status))
 
 
 async def _soon(function: Callable[[Any], Any], request: Any) -> Any:

@@ -22,12 +22,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server import inference, json_documents, json_requests, json_responses
-from serving.server.folders import ServerConfig
+from fewshot.exported.status import CODES, StatusError, invalid
+from serving.server import inference
+from serving.server.config import ServerConfig
 from serving.server.limits import Admission
 from serving.server.metrics import Metrics
 from serving.server.servables import Servable
-from serving.server.status import CODES, StatusError, as_status, invalid
+from serving.server.status import as_status
 from serving.server.versions import Versions
 
 logger = logging.getLogger("serving")
@@ -77,24 +78,12 @@ class Handlers:
     ) -> classification_pb2.ClassificationResponse:
         """Answer Classify."""
         _require_spec(request)
-
-        def work(servable: Servable) -> classification_pb2.ClassificationResponse:
-            response = inference.run_classify(servable, request, call.deadline)
-            self.metrics.record_examples(request.model_spec.name, len(response.result.classifications))
-            return response
-
-        return await self._compute(request.model_spec, call, work)
+        return await self.admit(request.model_spec.name, call, lambda: self.run_classify(request, call))
 
     async def regress(self, request: regression_pb2.RegressionRequest, call: Call) -> regression_pb2.RegressionResponse:
         """Answer Regress."""
         _require_spec(request)
-
-        def work(servable: Servable) -> regression_pb2.RegressionResponse:
-            response = inference.run_regress(servable, request, call.deadline)
-            self.metrics.record_examples(request.model_spec.name, len(response.result.regressions))
-            return response
-
-        return await self._compute(request.model_spec, call, work)
+        return await self.admit(request.model_spec.name, call, lambda: self.run_regress(request, call))
 
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, call: Call
@@ -102,26 +91,6 @@ class Handlers:
         """Answer MultiInference; the first task says which model."""
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         return await self._compute(spec, call, lambda s: inference.run_multi_inference(s, request, call.deadline))
-
-    async def rest(self, method: str, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> bytes:
-        """Answer a REST request; the document is read and the response written in the pool too.
-
-        Args:
-            method: `predict`, `classify` or `regress`.
-            spec: The model that the path names.
-            body: JSON.
-            call: What is known of the request.
-        """
-        workers = {"predict": self._rest_predict, "classify": self._rest_classify, "regress": self._rest_regress}
-        work = workers[method]
-
-        def run() -> bytes:
-            document = json_documents.read_document(body)
-            spec.signature_name = json_requests.signature_name(document)
-            return work(spec, document, call.deadline)
-
-        with self._counted(spec.name, call):
-            return await self.admission.run(run, deadline=call.deadline)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -153,7 +122,7 @@ class Handlers:
             response.model_version_status.add(
                 version=version,
                 state=get_model_status_pb2.ModelVersionStatus.State.Value(state.stage),
-                status={"error_code": CODES[state.code][0], "error_message": state.message},
+                status={"error_code": CODES[state.code].number, "error_message": state.message},
             )
         return response
 
@@ -177,21 +146,56 @@ class Handlers:
         self.admission.close()
         self._changes.shutdown(wait=False, cancel_futures=True)
 
-    async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
-        def run() -> T:
-            return self._timed(spec, call.api, work)
+    async def admit(self, model: str, call: Call, run: Callable[[], T]) -> T:
+        """Run blocking work in the pool, and count it.
 
-        with self._counted(spec.name, call):
+        Args:
+            model: The model's name.
+            call: What is known of the request.
+            run: The work.
+
+        Raises:
+            StatusError: as `Admission.run` does, and what the work raises.
+        """
+        with self._counted(model, call):
             return await self.admission.run(run, deadline=call.deadline)
 
-    def _timed(self, spec: model_pb2.ModelSpec, api: str, work: Callable[[Servable], T]) -> T:
+    def run_on(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
+        """Run work on the version that a request names, in this thread, and note how long it takes.
+
+        Args:
+            spec: Names the model, and its version if not the newest.
+            call: What is known of the request.
+            work: What to do with the version.
+
+        Raises:
+            StatusError: as `Versions.find` does, and what the work raises.
+        """
         with self.versions.find(spec).in_use() as servable:
             begun = time.monotonic()
             result = work(servable)
-            self.metrics.runtime.add(
-                spec.name, api[:1].upper() + api[1:], "TF1", sample=(time.monotonic() - begun) * 1e6
-            )
+            api = call.api[:1].upper() + call.api[1:]
+            self.metrics.runtime.add(spec.name, api, "TF1", sample=(time.monotonic() - begun) * 1e6)
             return result
+
+    def run_classify(
+        self, request: classification_pb2.ClassificationRequest, call: Call
+    ) -> classification_pb2.ClassificationResponse:
+        """Classify in this thread, and count the examples."""
+        spec = request.model_spec
+        response = self.run_on(spec, call, lambda s: inference.run_classify(s, request, call.deadline))
+        self.metrics.record_examples(spec.name, len(response.result.classifications))
+        return response
+
+    def run_regress(self, request: regression_pb2.RegressionRequest, call: Call) -> regression_pb2.RegressionResponse:
+        """Regress in this thread, and count the examples."""
+        spec = request.model_spec
+        response = self.run_on(spec, call, lambda s: inference.run_regress(s, request, call.deadline))
+        self.metrics.record_examples(spec.name, len(response.result.regressions))
+        return response
+
+    async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
+        return await self.admit(spec.name, call, lambda: self.run_on(spec, call, work))
 
     @contextmanager
     def _counted(self, model: str, call: Call) -> Iterator[None]:
@@ -203,35 +207,6 @@ class Handlers:
             raise
         self.metrics.requests.add(model, "OK")
         self.metrics.latency.add(model, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
-
-    def _rest_predict(self, spec: model_pb2.ModelSpec, document: dict[str, Any], deadline: float | None) -> bytes:
-        def work(servable: Servable) -> bytes:
-            name = spec.signature_name or inference.DEFAULT_SIGNATURE
-            if name not in servable.signatures:
-                raise invalid(f'Serving signature name: "{name}" not found in signature def')
-            infos = servable.signatures[name].inputs
-            if not infos:
-                raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
-            arrays, rows = json_requests.predict_inputs(document, infos)
-            document.clear()  # large, and read
-            outputs = inference.predict(servable, spec, arrays, deadline=deadline)
-            return json_responses.from_tensors(outputs, rows=rows)
-
-        return self._timed(spec, "predict", work)
-
-    def _rest_classify(self, spec: model_pb2.ModelSpec, document: dict[str, Any], deadline: float | None) -> bytes:
-        examples = json_requests.examples_input(document)
-        request = classification_pb2.ClassificationRequest(model_spec=spec, input=examples)
-        response = self._timed(spec, "classify", lambda s: inference.run_classify(s, request, deadline))
-        self.metrics.record_examples(spec.name, len(response.result.classifications))
-        return json_responses.from_classification(response.result)
-
-    def _rest_regress(self, spec: model_pb2.ModelSpec, document: dict[str, Any], deadline: float | None) -> bytes:
-        examples = json_requests.examples_input(document)
-        request = regression_pb2.RegressionRequest(model_spec=spec, input=examples)
-        response = self._timed(spec, "regress", lambda s: inference.run_regress(s, request, deadline))
-        self.metrics.record_examples(spec.name, len(response.result.regressions))
-        return json_responses.from_regression(response.result)
 
 
 async def answered(work: Awaitable[T]) -> T:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import Message
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
@@ -24,8 +25,8 @@ from tensorflow_serving.apis import (
 )
 
 from fewshot.exported import tensors
+from fewshot.exported.status import StatusError, invalid
 from serving.server.servables import Servable
-from serving.server.status import StatusError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
 CLASSIFY = "tensorflow/serving/classify"
@@ -158,7 +159,7 @@ def serialized_examples(source: input_pb2.Input) -> np.ndarray:
         StatusError: INVALID_ARGUMENT if there is none.
     """
     context = b""
-    examples: Iterable = source.example_list.examples
+    examples: Iterable[Message] = source.example_list.examples
     if source.WhichOneof("kind") == "example_list_with_context":
         context = source.example_list_with_context.context.SerializeToString()
         examples = source.example_list_with_context.examples
@@ -257,7 +258,10 @@ def _signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
 
 
 def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]) -> tuple[str, list[str]]:
-    checks: dict[str, Callable] = {CLASSIFY: check_classification, REGRESS: check_regression}
+    checks: dict[str, Callable[[Signature], tuple[str, list[str]]]] = {
+        CLASSIFY: check_classification,
+        REGRESS: check_regression,
+    }
     models: set[str] = set()
     seen: set[str] = set()
     feeds: set[str] = set()

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from serving.server.status import StatusError
+from fewshot.exported.status import TOO_LARGE, StatusError
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def at_once() -> int:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What the server takes on.
 
     Attributes:
@@ -53,7 +53,7 @@ class Limits:
 class Admission:
     """Lets requests in, for one event loop."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         """Start the threads' pool; its threads start as they are needed."""
         self.limits = limits
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="tensorflow")
@@ -111,7 +111,7 @@ class Admission:
                     "RESOURCE_EXHAUSTED",
                     f"The request is larger than {self.limits.request_bytes} bytes. Send less at a time, or start the "
                     "server with a larger --max_request_bytes.",
-                    http=413,
+                    http=TOO_LARGE,
                 )
             if self._bytes + count > self.limits.pending_bytes:
                 raise StatusError("RESOURCE_EXHAUSTED", "The server holds as many bytes of requests as it takes.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
@@ -28,7 +28,7 @@ class _Metric:
         self.labels = tuple(labels)
         self._lock = threading.Lock()
 
-    def _key(self, values: tuple[str, ...], known: dict) -> tuple[str, ...]:
+    def _key(self, values: tuple[str, ...], known: Collection[tuple[str, ...]]) -> tuple[str, ...]:
         full = values not in known and len(known) >= MOST_LABELS
         return (OTHER, *values[1:]) if full else values
 

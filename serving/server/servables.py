@@ -12,35 +12,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from serving.server.status import StatusError, invalid
-
-GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How versions are loaded.
-
-    Attributes:
-        tags: Of the graph in the SavedModel.
-        intra_op: Threads for one operation; 0 lets TensorFlow choose.
-        inter_op: Operations at a time; 0 lets TensorFlow choose.
-        warm_up: Whether to replay the model's warm-up records.
-        warm_up_iterations: How often to replay each.
-    """
-
-    tags: tuple[str, ...] = ("serve",)
-    intra_op: int = 0
-    inter_op: int = 0
-    warm_up: bool = True
-    warm_up_iterations: int = 1
+from fewshot.exported.status import StatusError, invalid
 
 
 @dataclass
@@ -129,54 +107,3 @@ class Servable:
             raise invalid(
                 f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
             ) from None
-
-
-def load_servable(name: str, version: int, path: Path, options: LoadOptions) -> Servable:
-    """Load one version of a model.
-
-    Args:
-        name: The model's name.
-        version: Its number.
-        path: The folder of the SavedModel.
-        options: How.
-
-    Raises:
-        StatusError: NOT_FOUND if there is no SavedModel, or none with the tags; DATA_LOSS if it is damaged.
-        tf.errors.OpError: if its variables cannot be restored.
-    """
-    if not any((path / file).exists() for file in GRAPH_FILES):
-        raise StatusError(
-            "NOT_FOUND", f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
-        )
-    graph = tf.Graph()
-    config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=options.intra_op, inter_op_parallelism_threads=options.inter_op
-    )
-    session = tf.compat.v1.Session(graph=graph, config=config)
-    try:
-        with graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.load(session, list(options.tags), str(path))
-    except RuntimeError as error:
-        session.close()
-        if "MetaGraphDef" not in str(error):
-            raise
-        raise StatusError(
-            "NOT_FOUND",
-            f"Could not find meta graph def matching supplied tags: {{ {' '.join(options.tags)} }}. To inspect "
-            "available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
-        ) from None
-    except ValueError as error:  # the folder of variables is not there, or not whole
-        session.close()
-        raise StatusError("NOT_FOUND", f"The SavedModel at {path} lacks its variables: {error}") from None
-    except OSError as error:
-        session.close()
-        raise StatusError("DATA_LOSS", f"Can't parse the SavedModel at {path}: {error}") from None
-    except BaseException:
-        session.close()
-        raise
-    # The graph's own description is often the largest part of a small model, and nobody asks for it again.
-    signatures = {
-        key: meta_graph_pb2.SignatureDef.FromString(value.SerializeToString())
-        for key, value in meta_graph.signature_def.items()
-    }
-    return Servable(name, version, signatures, session)

@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,17 @@ import tensorflow as tf
 import uvicorn
 
 from fewshot.errors import ArtifactError
+from fewshot.exported.status import StatusError
+from serving.server.config import ServerConfig, read_text_proto, single_model_config
 from serving.server.flags import ServeOptions, channel_arguments
-from serving.server.folders import ServerConfig, read_text_proto, single_model_config
 from serving.server.grpc_api import build_server
 from serving.server.handlers import Handlers
-from serving.server.limits import Admission, Limits, at_once
+from serving.server.limits import Admission, ServerLimits, at_once
+from serving.server.loading import LoadOptions, load_version
 from serving.server.messages import MonitoringConfig
 from serving.server.metrics import Metrics
-from serving.server.rest_api import METRICS_PATH, RestApi, RestOptions
-from serving.server.servables import LoadOptions
-from serving.server.status import StatusError, describe
+from serving.server.rest.api import METRICS_PATH, RestApi, RestOptions
+from serving.server.status import describe
 from serving.server.versions import VersionOptions, Versions
 
 logger = logging.getLogger("serving")
@@ -49,13 +51,14 @@ class ModelServer:
         """Nothing is loaded or listened to yet."""
         self.options = options
         self.metrics = Metrics()
-        self.versions = Versions(_version_options(options), on_warm_up=self.metrics.record_warm_up)
+        load = partial(load_version, options=_load_options(options), on_warm_up=self.metrics.record_warm_up)
+        self.versions = Versions(_version_options(options), load)
         self._admission = Admission(_limits(options))
         self._handlers = Handlers(self.versions, self._admission, self.metrics)
         self._draining = False
         self._grpc: Any = None
         self._rest: _Rest | None = None
-        self._rest_task: asyncio.Task | None = None
+        self._rest_task: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
 
     async def start(self) -> None:
@@ -152,7 +155,7 @@ class ModelServer:
         self._rest_task = asyncio.create_task(self._rest.serve(sockets=[listener]))
         while not self._rest.started and not self._rest_task.done():
             await asyncio.sleep(0.01)
-        name = "localhost" if options.host in ("127.0.0.1", "0.0.0.0") else options.host  # noqa: S104 (compared)
+        name = "localhost" if options.host in ("127.0.0.1", "0.0.0.0") else options.host
         logger.info("Exporting HTTP/REST API at:%s:%d ...", name, options.rest_api_port)
 
 
@@ -211,9 +214,9 @@ async def _serve(options: ServeOptions) -> None:
         logger.warning("Some requests did not finish in time; they end with the process.")
 
 
-def _limits(options: ServeOptions) -> Limits:
+def _limits(options: ServeOptions) -> ServerLimits:
     largest = options.max_request_bytes or sys.maxsize
-    return Limits(
+    return ServerLimits(
         workers=options.max_concurrent or at_once(),
         queue=options.max_queue,
         request_bytes=largest,
@@ -221,16 +224,19 @@ def _limits(options: ServeOptions) -> Limits:
     )
 
 
-def _version_options(options: ServeOptions) -> VersionOptions:
+def _load_options(options: ServeOptions) -> LoadOptions:
     both = options.tensorflow_session_parallelism
+    return LoadOptions(
+        tags=tuple(options.saved_model_tags.split(",")),
+        intra_op=options.tensorflow_intra_op_parallelism or both,
+        inter_op=options.tensorflow_inter_op_parallelism or both,
+        warm_up=options.enable_model_warmup,
+        warm_up_iterations=max(options.num_request_iterations_for_warmup, 1),
+    )
+
+
+def _version_options(options: ServeOptions) -> VersionOptions:
     return VersionOptions(
-        LoadOptions(
-            tags=tuple(options.saved_model_tags.split(",")),
-            intra_op=options.tensorflow_intra_op_parallelism or both,
-            inter_op=options.tensorflow_inter_op_parallelism or both,
-            warm_up=options.enable_model_warmup,
-            warm_up_iterations=max(options.num_request_iterations_for_warmup, 1),
-        ),
         poll_seconds=options.file_system_poll_wait_seconds,
         retries=options.max_num_load_retries,
         retry_seconds=max(options.load_retry_interval_micros, 0) / 1e6,

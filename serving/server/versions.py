@@ -10,27 +10,28 @@ import contextlib
 import gc
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from tensorflow_serving.apis import model_pb2
 
-from serving.server.folders import (
+from fewshot.exported.status import StatusError, invalid
+from fewshot.exported.versions import version_folders
+from serving.server.config import (
     ModelConfig,
     Policy,
     ServerConfig,
     check_config,
     chosen_versions,
-    fingerprint,
-    version_folders,
 )
-from serving.server.servables import LoadOptions, Servable, load_servable
-from serving.server.status import StatusError, as_status, describe, invalid
-from serving.server.warmup import warm_up
+from serving.server.servables import Servable
+from serving.server.status import as_status, describe
 
 logger = logging.getLogger("serving")
+
+Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,12 @@ class VersionOptions:
     """How versions come and go.
 
     Attributes:
-        load: How one is loaded.
         poll_seconds: Between two looks at the base paths; 0 to look once.
         retries: Loads tried again before a version is given up.
         retry_seconds: Between two tries.
         labels_before_load: Whether a label may be given to a version that is not there yet.
     """
 
-    load: LoadOptions = field(default_factory=LoadOptions)
     poll_seconds: float = 1.0
     retries: int = 0
     retry_seconds: float = 60.0
@@ -53,7 +52,7 @@ class VersionOptions:
 
 
 @dataclass(frozen=True)
-class State:
+class VersionState:
     """Where a version stands.
 
     Attributes:
@@ -72,23 +71,23 @@ class _Model:
     base: Path
     policy: Policy
     serving: dict[int, Servable] = field(default_factory=dict)
-    failed: dict[int, tuple] = field(default_factory=dict)  # version: fingerprint of the files that failed
+    failed: dict[int, Fingerprint] = field(default_factory=dict)  # version: fingerprint of the files that failed
 
 
 class Versions:
     """Every model that is served, and its versions. Safe to ask from many threads."""
 
-    def __init__(self, options: VersionOptions, *, on_warm_up: Callable[[str, float, str], None] | None = None) -> None:
+    def __init__(self, options: VersionOptions, load: Callable[[str, int, Path], Servable]) -> None:
         """Serve nothing yet.
 
         Args:
             options: How versions come and go.
-            on_warm_up: Told the path, the seconds and the status of every warm-up.
+            load: Makes a version of a model from its name, number and folder.
         """
         self.options = options
-        self._on_warm_up = on_warm_up
+        self._load_version = load
         self._models: dict[str, _Model] = {}
-        self._states: dict[str, dict[int, State]] = {}
+        self._states: dict[str, dict[int, VersionState]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._lock = threading.Lock()  # guards the three above, for moments only
         self._changing = threading.Lock()  # one change of models at a time, as long as loading takes
@@ -117,7 +116,7 @@ class Versions:
         asked = f"Specific({spec.name}, {wanted})" if choice else f"Latest({spec.name})"
         raise StatusError("NOT_FOUND", f"Servable not found for request: {asked}")
 
-    def states(self, spec: model_pb2.ModelSpec) -> dict[int, State]:
+    def states(self, spec: model_pb2.ModelSpec) -> dict[int, VersionState]:
         """Return the state of one version, or of all that there ever were, newest first; labels are not looked at.
 
         Raises:
@@ -232,8 +231,13 @@ class Versions:
         for name, model in list(self._models.items()):
             try:
                 wanted = chosen_versions(model.policy, version_folders(model.base))
-            except StatusError as error:
-                logger.error("FileSystemStoragePathSource encountered a filesystem access error: %s", error)
+            except OSError:
+                logger.error(
+                    "FileSystemStoragePathSource encountered a filesystem access error: Could not find base path %s "
+                    "with error NOT_FOUND: %s not found",
+                    model.base,
+                    model.base,
+                )
                 continue
             for version, folder in wanted.items():
                 if version not in model.serving and not self._stopping.is_set():
@@ -244,16 +248,16 @@ class Versions:
                 self._unload(name, model, unwanted)
 
     def _load(self, name: str, model: _Model, version: int, folder: Path) -> None:
-        seen = fingerprint(folder)
+        seen = _fingerprint(folder)
         if model.failed.get(version) == seen:
             return  # it would fail again
-        self._note(name, version, State("LOADING"))
+        self._note(name, version, VersionState("LOADING"))
         logger.info("Loading servable version {name: %s version: %d}", name, version)
         for attempt in range(self.options.retries + 1):
             if attempt and self._stopping.wait(self.options.retry_seconds):
                 return
             try:
-                servable = self._load_once(name, version, folder)
+                servable = self._load_version(name, version, folder)
             except Exception as error:
                 status = as_status(error)
                 logger.error("Loading servable: {name: %s version: %d} failed: %s", name, version, describe(error))
@@ -261,44 +265,27 @@ class Versions:
             with self._lock:
                 model.failed.pop(version, None)
                 model.serving = {**model.serving, version: servable}
-            self._note(name, version, State("AVAILABLE"))
+            self._note(name, version, VersionState("AVAILABLE"))
             logger.info("Successfully loaded servable version {name: %s version: %d}", name, version)
             return
         model.failed[version] = seen
-        self._note(name, version, State("END", status.code, str(status)))
-
-    def _load_once(self, name: str, version: int, folder: Path) -> Servable:
-        servable = load_servable(name, version, folder, self.options.load)
-        if not self.options.load.warm_up:
-            return servable
-        begun, outcome = time.monotonic(), "OK"
-        try:
-            count = warm_up(servable, folder, iterations=self.options.load.warm_up_iterations)
-        except Exception as error:
-            outcome = describe(error)
-            servable.retire()
-            raise
-        finally:
-            if self._on_warm_up is not None:
-                self._on_warm_up(str(folder), time.monotonic() - begun, outcome)
-        logger.info("Number of warmup records read from %s: %d", folder, count)
-        return servable
+        self._note(name, version, VersionState("END", status.code, str(status)))
 
     def _unload(self, name: str, model: _Model, versions: list[int]) -> None:
         with self._lock:
             retired = [model.serving[version] for version in versions]
             model.serving = {key: value for key, value in model.serving.items() if key not in versions}
         for servable in retired:
-            self._note(name, servable.version, State("UNLOADING"))
+            self._note(name, servable.version, VersionState("UNLOADING"))
             with contextlib.suppress(RuntimeError):
                 servable.retire()
-            self._note(name, servable.version, State("END"))
+            self._note(name, servable.version, VersionState("END"))
             logger.info("Done unloading servable version {name: %s version: %d}", name, servable.version)
         del retired
         if versions:
             gc.collect()  # graph and operations hold each other
 
-    def _note(self, name: str, version: int, state: State) -> None:
+    def _note(self, name: str, version: int, state: VersionState) -> None:
         with self._lock:
             self._states.setdefault(name, {})[version] = replace(state)
 
@@ -331,10 +318,19 @@ class Versions:
             raise StatusError("UNKNOWN", f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}")
 
 
+def _fingerprint(folder: Path) -> Fingerprint:
+    """Return what changes when the files of a version change: names, sizes and times."""
+    try:
+        files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    except OSError:  # a file went away between the two looks
+        return ()
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in files)
+
+
 def _require_base(name: str, model: ModelConfig) -> None:
     try:
         version_folders(Path(model.base_path))
-    except StatusError:
+    except OSError:
         raise invalid(
             f"Could not find base path {model.base_path} for servable {name} with error NOT_FOUND: {model.base_path} "
             "not found"

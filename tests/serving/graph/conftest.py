@@ -23,7 +23,7 @@ from fewshot.training.evaluation import measure
 from fewshot.training.recipe import read_recipe
 from fewshot.training.run import RunFolder
 from fewshot.training.train import read_parts, record_run, train
-from serving.graph.export import Options, export
+from serving.graph.export import ExportOptions, export
 
 VIEWS = ("views.count=8", "views.turns=true", "views.flips=true", "views.shift=0.1")
 SMALL = ["network.filters=6", "network.blocks=2", "training.validation_tasks=4"]
@@ -72,7 +72,7 @@ class Exported:
         return np.array([band.offset for band in self.card.bands], np.float32)
 
 
-def exported(run: Path, to: Path, options: Options | None = None) -> Exported:
+def exported(run: Path, to: Path, options: ExportOptions | None = None) -> Exported:
     folder = export(run, to, options)
     paths = [Path(path) for path in RunFolder(run).read_json("run.json")["data"]]
     regions = read_parts(RunFolder(run).recipe(), paths)["train"]
@@ -171,7 +171,7 @@ def local_pictures(pictures: Exported) -> LocalPredictor:
 def transductive(make_pictures_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Batch normalisation, exported with leave; five steps by default, limits below that."""
     run = make_pictures_run('network.normalization="batch"', "learner.evaluation_steps=5")
-    options = Options(transductive=True, limits=Limits(steps=3, examples=9))
+    options = ExportOptions(transductive=True, limits=Limits(steps=3, examples=9))
     return exported(run, tmp_path_factory.mktemp("models"), options)
 
 

@@ -18,23 +18,24 @@ import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
 from fewshot.exported.card import read_card
 from fewshot.exported.predictor import LocalPredictor
+from fewshot.exported.versions import free_version
 from fewshot.training.evaluation.measure import own_parts
 from fewshot.training.run import RunFolder
 from serving.graph import export as module
-from serving.graph.export import Options, export, find_accuracy, publish, version_folder
+from serving.graph.export import ExportOptions, export, find_accuracy, publish
 
 
 def test_versions_count_up_and_are_never_overwritten(trained_run: Path, tmp_path: Path) -> None:
     (tmp_path / "land" / "007").mkdir(parents=True)
     (tmp_path / "land" / "12").mkdir()
-    assert version_folder(tmp_path, "land", None) == tmp_path / "land" / "13"
-    assert version_folder(tmp_path, "land", 3) == tmp_path / "land" / "3"
-    assert version_folder(tmp_path, "sea", None) == tmp_path / "sea" / "1"
+    assert free_version(tmp_path / "land", None) == tmp_path / "land" / "13"
+    assert free_version(tmp_path / "land", 3) == tmp_path / "land" / "3"
+    assert free_version(tmp_path / "sea", None) == tmp_path / "sea" / "1"
     for taken in (7, 12):
         with pytest.raises(ArtifactError, match=r"never changed.*next free one \(13\)"):
-            export(trained_run, tmp_path, Options(name="land", version=taken))
+            export(trained_run, tmp_path, ExportOptions(name="land", version=taken))
     with pytest.raises(ArtifactError, match="1 or more; received 0"):
-        version_folder(tmp_path, "land", 0)
+        free_version(tmp_path / "land", 0)
     assert sorted(path.name for path in (tmp_path / "land").iterdir()) == ["007", "12"]
 
 
@@ -218,6 +219,6 @@ def test_data_that_moved_is_named(
 def test_a_name_that_is_no_part_of_a_url_is_refused(name: str, trained_run: Path, tmp_path: Path) -> None:
     if name:
         with pytest.raises(ArtifactError, match="cannot name a served model"):
-            export(trained_run, tmp_path, Options(name=name))
+            export(trained_run, tmp_path, ExportOptions(name=name))
     else:
         assert module.model_name(name, trained_run) == "trained"

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fewshot.exported.predictor import LocalPredictor
 from fewshot.meta import Views
-from serving.graph.export import Options
+from serving.graph.export import ExportOptions
 from tests.serving.graph.conftest import VIEWS, exported
 from tests.serving.graph.test_export_graph import request, run
 
@@ -36,7 +36,7 @@ def test_views_of_examples_are_the_learners(seeing: Any) -> None:
 def test_a_run_without_views_is_exported_with_them(
     make_pictures_run: Callable[..., Path], seeing: Any, tmp_path: Path
 ) -> None:
-    plain = exported(make_pictures_run(), tmp_path, Options(settings=VIEWS))
+    plain = exported(make_pictures_run(), tmp_path, ExportOptions(settings=VIEWS))
     assert plain.card.recipe["views"]["count"] == 8
     task = seeing.task((1, 2, 3))
     answers = [

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, DivergedError, ShapeError
 from fewshot.exported.card import Card
-from fewshot.exported.predictor import LocalPredictor, Predictor, newest_version, open_predictor, refusal
+from fewshot.exported.predictor import LocalPredictor, Predictor, open_predictor, refusal
+from fewshot.exported.versions import newest_version
 
 
 class Counting(Predictor):

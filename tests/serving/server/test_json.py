@@ -14,11 +14,12 @@ from hypothesis.extra import numpy as arrays
 from tensorflow.core.framework import tensor_pb2
 
 from fewshot.exported.client import json_text
+from fewshot.exported.status import StatusError
 from fewshot.exported.tensors import FEW, decode, encode, write_content
-from serving.server.json_documents import read_document
-from serving.server.json_requests import to_array
-from serving.server.json_responses import decimal, decimals, from_tensors
-from serving.server.status import StatusError
+from serving.server.rest.documents import read_document
+from serving.server.rest.numbers import decimal, decimals
+from serving.server.rest.requests import to_array
+from serving.server.rest.responses import from_tensors
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -20,11 +21,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from serving.server.folders import single_model_config
-from serving.server.limits import Admission, Limits
+from fewshot.exported.status import StatusError
+from serving.server.config import single_model_config
+from serving.server.limits import Admission, ServerLimits
+from serving.server.loading import LoadOptions, load_version
 from serving.server.metrics import MOST_LABELS, OTHER, Sampler
 from serving.server.metrics import Counter as Counted
-from serving.server.status import StatusError
 from serving.server.versions import VersionOptions, Versions
 
 
@@ -46,7 +48,7 @@ def slow_request(steps: int) -> predict_pb2.PredictRequest:
 
 def test_as_many_run_and_wait_as_may_and_the_next_is_refused() -> None:
     async def scene() -> None:
-        admission = Admission(Limits(workers=2, queue=1))
+        admission = Admission(ServerLimits(workers=2, queue=1))
         gate = threading.Event()
         running = [asyncio.create_task(admission.run(gate.wait, deadline=None)) for _ in range(3)]
         await asyncio.sleep(0.05)
@@ -65,7 +67,7 @@ def test_as_many_run_and_wait_as_may_and_the_next_is_refused() -> None:
 
 def test_a_deadline_ends_the_waiting_but_the_place_is_free_only_when_the_work_is_done() -> None:
     async def scene() -> None:
-        admission = Admission(Limits(workers=1, queue=1))
+        admission = Admission(ServerLimits(workers=1, queue=1))
         gate = threading.Event()
         ran: list[int] = []
         soon = time.monotonic() + 0.05
@@ -86,7 +88,7 @@ def test_a_deadline_ends_the_waiting_but_the_place_is_free_only_when_the_work_is
 
 
 def test_bytes_are_counted_and_given_back() -> None:
-    admission = Admission(Limits(workers=1, queue=1, request_bytes=10, pending_bytes=15))
+    admission = Admission(ServerLimits(workers=1, queue=1, request_bytes=10, pending_bytes=15))
     with admission.holding() as first:
         first(10)
         with pytest.raises(StatusError) as caught:
@@ -247,7 +249,7 @@ def test_versions_that_come_and_go_leave_nothing_behind(tf_models: Path, tmp_pat
     source = tf_models / "saved_model_half_plus_two_tf2_cpu" / "00000123"
     base = tmp_path / "m"
     shutil.copytree(source, base / "1")
-    versions = Versions(VersionOptions(poll_seconds=0))
+    versions = Versions(VersionOptions(poll_seconds=0), partial(load_version, options=LoadOptions()))
     versions.start(single_model_config({"m": base}))
     before = 0
     for number in range(2, 62):

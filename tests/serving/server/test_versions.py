@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf import text_format  # type: ignore[import-untyped]
+from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2, model_pb2, predict_pb2, prediction_log_pb2
 
-from serving.server.folders import ServerConfig, chosen_versions, read_text_proto, single_model_config, version_folders
+from fewshot.exported.status import StatusError
+from fewshot.exported.versions import version_folders
+from serving.server.config import ServerConfig, chosen_versions, read_text_proto, single_model_config
 from serving.server.inference import run_predict
-from serving.server.servables import LoadOptions, Servable
-from serving.server.status import StatusError
+from serving.server.loading import RECORDS, LoadOptions, load_version
+from serving.server.servables import Servable
 from serving.server.versions import VersionOptions, Versions
-from serving.server.warmup import RECORDS
 
 PLATFORM = 'model_platform: "tensorflow"'
 
@@ -45,13 +47,17 @@ def copy_version(tf_models: Path, base: Path, name: str) -> Path:
     return half.rename(base / name)
 
 
+def make_versions(load: LoadOptions | None = None, **options: Any) -> Versions:
+    return Versions(VersionOptions(**options), partial(load_version, options=load or LoadOptions()))
+
+
 @pytest.fixture
 def start() -> Any:
     """Starts to serve one model without a server; stopped at the end."""
     made: list[Versions] = []
 
-    def run(base: Path, **options: Any) -> Versions:
-        versions = Versions(VersionOptions(**{"poll_seconds": 0, **options}))
+    def run(base: Path, load: LoadOptions | None = None, **options: Any) -> Versions:
+        versions = make_versions(load, **{"poll_seconds": 0, **options})
         made.append(versions)
         versions.start(single_model_config({"m": base}))
         return versions
@@ -201,7 +207,7 @@ def test_polling_finds_a_new_version_by_itself(base: Path, tf_models: Path, star
 
 def test_a_model_without_versions_is_waited_for(base: Path, tf_models: Path) -> None:
     shutil.rmtree(base / "00000123")
-    versions = Versions(VersionOptions(poll_seconds=0.05))
+    versions = make_versions(poll_seconds=0.05)
     thread = threading.Thread(target=versions.start, args=(single_model_config({"m": base}),))
     thread.start()
     copy_version(tf_models, base, "1")
@@ -212,7 +218,7 @@ def test_a_model_without_versions_is_waited_for(base: Path, tf_models: Path) -> 
 
 def test_a_start_that_cannot_work_says_why(base: Path, tf_models: Path, tmp_path: Path) -> None:
     def failure(models: Any) -> StatusError:
-        versions = Versions(VersionOptions(poll_seconds=0))
+        versions = make_versions(poll_seconds=0)
         with pytest.raises(StatusError) as caught:
             versions.start(models)
         versions.stop()
@@ -254,7 +260,7 @@ def test_labels_need_a_version_that_serves(base: Path, tf_models: Path) -> None:
             f'model_version_policy {{ all {{}} }} version_labels {{ key: "stable" value: {version} }} }} }}'
         )
 
-    versions = Versions(VersionOptions(poll_seconds=0))
+    versions = make_versions(poll_seconds=0)
     versions.start(labelled(123))
     by_label = model_pb2.ModelSpec(name="m", version_label="stable")
     assert versions.find(by_label).version == 123
@@ -269,7 +275,7 @@ def test_labels_need_a_version_that_serves(base: Path, tf_models: Path) -> None:
     assert versions.find(by_label).version == 200
     versions.stop()
 
-    early = Versions(VersionOptions(poll_seconds=0, labels_before_load=True))
+    early = make_versions(poll_seconds=0, labels_before_load=True)
     early.start(labelled(7))
     with pytest.raises(StatusError, match=r"Servable not found for request: Specific\(m, 7\)"):
         early.find(by_label)

@@ -17,9 +17,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
-from serving.server import json_responses
+from fewshot.exported.status import StatusError, invalid
 from serving.server.handlers import METADATA, Call, Handlers, answered
-from serving.server.status import StatusError, invalid
+from serving.server.rest import responses
+from serving.server.rest.methods import METHODS, compute
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 COMPUTE = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
@@ -85,30 +86,30 @@ class RestApi:
         try:
             content, code = await answered(self._answer(request, path)), 200
         except StatusError as status:
-            content, code = json_responses.from_error(status), status.http
+            content, code = responses.from_error(status), status.http
         return Response(content, code, headers=CORS if self._options.cors else None, media_type="application/json")
 
     async def _answer(self, request: Request, path: str) -> bytes:
         deadline = time.monotonic() + self._options.timeout if self._options.timeout > 0 else None
         if request.method == "POST" and (match := COMPUTE.fullmatch(path)):
             name, version, label, method = match.groups()
-            if method in ("classify", "regress", "predict"):
+            if method in METHODS:
                 spec = _model_spec(name, version, label)
                 with self._handlers.admission.holding() as hold:
                     body = await _in_time(_read_body(request, hold), deadline)
-                    return await self._handlers.rest(method, spec, body, Call(method, "REST", deadline))
+                    return await compute(self._handlers, spec, body, Call(method, "REST", deadline))
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if not name:
                 raise invalid("Missing model name in request.")
             spec = _model_spec(name, version, label)
             if metadata == "metadata":
-                return json_responses.from_metadata(
+                return responses.from_metadata(
                     self._handlers.metadata(
                         get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA])
                     )
                 )
-            return json_responses.from_status(
+            return responses.from_status(
                 self._handlers.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
             )
         raise invalid(f"Malformed request: {request.method} {path}")
@@ -123,7 +124,7 @@ class RestApi:
 class _Endpoint:
     """An ASGI application of one function; as a bare function Starlette would answer some methods itself."""
 
-    def __init__(self, respond: Callable) -> None:
+    def __init__(self, respond: Callable[[Request], Awaitable[Response]]) -> None:
         self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,8 +134,8 @@ class _Endpoint:
 
 
 def _raw_path(scope: Scope) -> str:
-    path = scope.get("raw_path") or scope["path"].encode()
-    query = scope.get("query_string", b"")
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope.get("query_string", b"")
     path = path.partition(b"?")[0]
     return (path + (b"?" + query if query else b"")).decode("latin-1")
 

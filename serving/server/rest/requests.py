@@ -18,9 +18,10 @@ from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2
 
+from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.tensors import type_name
-from serving.server.json_documents import quote
-from serving.server.status import StatusError, describe, invalid
+from serving.server.rest.documents import quote
+from serving.server.status import describe
 
 TensorInfos = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -294,7 +295,7 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not _is_b64(value)
 
 
-def _text(value: str | dict) -> bytes:
+def _text(value: str | dict[str, Any]) -> bytes:
     if isinstance(value, dict):
         if not _is_b64(value):
             raise invalid(f"JSON Value: {quote(value)} not formatted correctly for base64 data")

@@ -1,4 +1,4 @@
-"""Version folders on disk, and the configuration that says which of them to serve."""
+"""The configuration that says which models and which of their versions to serve."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from google.protobuf import text_format  # type: ignore[import-untyped]
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf import text_format
+from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 from tensorflow_serving.config.file_system_storage_path_source_pb2 import FileSystemStoragePathSourceConfig
 
-from serving.server.status import StatusError, invalid
+from fewshot.exported.status import StatusError, invalid
 
 PLATFORM = "tensorflow"
 ServerConfig: TypeAlias = model_server_config_pb2.ModelServerConfig
@@ -23,17 +23,18 @@ M = TypeVar("M", bound=Message)
 
 
 def read_text_proto(path: Path, message: M) -> M:
-    """Fill a message from a text file.
+    """Fill a message from a text file, and return it.
 
     Raises:
         StatusError: NOT_FOUND if the file is not there, INVALID_ARGUMENT if it is not such a message.
     """
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), message)
+        text_format.Parse(path.read_text(encoding="utf-8"), message)
     except FileNotFoundError:
         raise StatusError("NOT_FOUND", f"{path}; No such file or directory") from None
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise invalid(f"Invalid protobuf file: '{path}' ({error})") from None
+    return message
 
 
 def single_model_config(models: Mapping[str, Path]) -> ServerConfig:
@@ -84,24 +85,6 @@ def _check_platform(model: ModelConfig) -> None:
         raise invalid(f"Model {model.name} requests unsupported platform {platform}")
 
 
-def version_folders(base: Path) -> dict[int, Path]:
-    """Return the folders of a base path whose names are whole numbers, by number: `00000123` is 123.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if the base path does not exist.
-    """
-    found: dict[int, Path] = {}
-    try:
-        children = sorted(base.iterdir())
-    except OSError:
-        raise invalid(f"Could not find base path {base} with error NOT_FOUND: {base} not found") from None
-    for child in children:
-        name = child.name.removeprefix("-")
-        if name.isascii() and name.isdigit() and len(name) < 19 and child.is_dir():
-            found[int(child.name)] = child
-    return found
-
-
 def chosen_versions(policy: Policy, folders: Mapping[int, Path]) -> dict[int, Path]:
     """Return the versions that a policy wants served, newest first.
 
@@ -118,12 +101,3 @@ def chosen_versions(policy: Policy, folders: Mapping[int, Path]) -> dict[int, Pa
     else:
         chosen = newest[: max(policy.latest.num_versions, 1)]
     return {version: folders[version] for version in chosen}
-
-
-def fingerprint(folder: Path) -> tuple:
-    """Return what changes when the files of a version change: names, sizes and times."""
-    try:
-        files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
-    except OSError:  # a file went away between the two looks
-        return ()
-    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in files)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf import json_format  # type: ignore[import-untyped]
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf import json_format
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -17,43 +17,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.tensors import to_bytes, type_name
-from serving.server.status import StatusError, invalid
+from serving.server.rest.numbers import decimals
 
 INDENT = "    "
 NEXT_LINE = ",\n"
-DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 WHOLE = (tf.int32, tf.int16, tf.int8, tf.uint8, tf.int64, tf.uint32, tf.uint64)
-
-
-def decimals(array: np.ndarray) -> list[str]:
-    """Write numbers as TF Serving does: six digits where they say it all, else as many as are needed to read them back.
-
-    Args:
-        array: float32 or float64, any shape.
-
-    Returns:
-        One text a value, in order; infinities and not-a-number as bare words.
-    """
-    flat = array.ravel()
-    values = flat.tolist()
-    texts = [f"{value:.6g}" for value in values]
-    with np.errstate(over="ignore"):
-        again = np.array(texts, dtype=np.float64).astype(flat.dtype)
-    longer = np.flatnonzero((again != flat) & np.isfinite(flat)).tolist()
-    form = f"%.{DIGITS[flat.dtype]}g "
-    written = (form * len(longer) % tuple(values[i] for i in longer)).split()
-    for i, text in zip(longer, written, strict=True):
-        texts[i] = text
-    texts = [text if "." in text or "e" in text else text + ".0" for text in texts]
-    for i in np.flatnonzero(~np.isfinite(flat)).tolist():
-        texts[i] = "NaN" if np.isnan(flat[i]) else "-Infinity" if flat[i] < 0 else "Infinity"
-    return texts
-
-
-def decimal(value: np.ndarray) -> str:
-    """Write one number."""
-    return decimals(np.asarray(value))[0]
 
 
 def from_tensors(outputs: Mapping[str, np.ndarray], *, rows: bool) -> bytes:
@@ -120,9 +90,8 @@ def from_error(error: StatusError) -> bytes:
 
 
 def _message(message: Message) -> str:
-    return json_format.MessageToJson(
-        message, indent=1, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+    options = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return str(json_format.MessageToJson(message, indent=1, **options))
 
 
 def _rows(named: Mapping[str, np.ndarray]) -> str:

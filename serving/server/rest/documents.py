@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.server.json_responses import decimal
-from serving.server.status import invalid
+from fewshot.exported.status import invalid
+from serving.server.rest.numbers import decimal
 
 # Python's sentence: RapidJSON's, which clients of TF Serving know.
 SENTENCES = {

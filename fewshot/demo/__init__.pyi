@@ -1,0 +1,1 @@
+from fewshot.demo.run import run_demo as run_demo

@@ -1,0 +1,13 @@
+from fewshot.exported.adapted import AdaptedModel as AdaptedModel
+from fewshot.exported.card import Card as Card
+from fewshot.exported.card import read_card as read_card
+from fewshot.exported.client import FewshotClient as FewshotClient
+from fewshot.exported.predictor import LocalPredictor as LocalPredictor
+from fewshot.exported.predictor import Prediction as Prediction
+from fewshot.exported.predictor import Predictor as Predictor
+from fewshot.exported.predictor import SupportLoss as SupportLoss
+from fewshot.exported.predictor import open_predictor as open_predictor
+from fewshot.exported.status import StatusError as StatusError
+from fewshot.exported.versions import free_version as free_version
+from fewshot.exported.versions import newest_version as newest_version
+from fewshot.exported.versions import version_folders as version_folders

@@ -1,0 +1,12 @@
+from fewshot.mapping.classify import PictureReport as PictureReport
+from fewshot.mapping.classify import PictureRequest as PictureRequest
+from fewshot.mapping.classify import classify_pictures as classify_pictures
+from fewshot.mapping.many import map_many as map_many
+from fewshot.mapping.many import read_regions as read_regions
+from fewshot.mapping.predict.engine import open_engine as open_engine
+from fewshot.mapping.predict.layout import WindowPlan as WindowPlan
+from fewshot.mapping.predict.pipeline import run_here as run_here
+from fewshot.mapping.product.report import MapReport as MapReport
+from fewshot.mapping.region_map import map_region as map_region
+from fewshot.mapping.request import MapRequest as MapRequest
+from fewshot.mapping.support.examples import LabelPlan as LabelPlan

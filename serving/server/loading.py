@@ -1,0 +1,184 @@
+"""A version from its folder: the graph is loaded, then warmed up with the requests that a model brings along.
+
+The first client of a warm model does not wait for TensorFlow to prepare. The records are those of TF Serving:
+`assets.extra/tf_serving_warmup_requests`, a TFRecord file of `PredictionLog`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from fewshot.exported.card import EXTRA
+from fewshot.exported.status import StatusError, invalid
+from fewshot.exported.versions import WARM_UP
+from serving.server.inference import run_classify, run_multi_inference, run_predict, run_regress
+from serving.server.servables import Servable
+from serving.server.status import describe
+
+logger = logging.getLogger("serving")
+
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
+RECORDS = Path(EXTRA) / WARM_UP
+MOST_RECORDS = 1000
+
+RUNNERS = {
+    "predict_log": run_predict,
+    "classify_log": run_classify,
+    "regress_log": run_regress,
+    "multi_inference_log": run_multi_inference,
+}
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How versions are loaded.
+
+    Attributes:
+        tags: Of the graph in the SavedModel.
+        intra_op: Threads for one operation; 0 lets TensorFlow choose.
+        inter_op: Operations at a time; 0 lets TensorFlow choose.
+        warm_up: Whether to replay the model's warm-up records.
+        warm_up_iterations: How often to replay each.
+    """
+
+    tags: tuple[str, ...] = ("serve",)
+    intra_op: int = 0
+    inter_op: int = 0
+    warm_up: bool = True
+    warm_up_iterations: int = 1
+
+
+def load_servable(name: str, version: int, path: Path, options: LoadOptions) -> Servable:
+    """Load one version of a model.
+
+    Args:
+        name: The model's name.
+        version: Its number.
+        path: The folder of the SavedModel.
+        options: How.
+
+    Raises:
+        StatusError: NOT_FOUND if there is no SavedModel, or none with the tags; DATA_LOSS if it is damaged.
+        tf.errors.OpError: if its variables cannot be restored.
+    """
+    if not any((path / file).exists() for file in GRAPH_FILES):
+        raise StatusError(
+            "NOT_FOUND", f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
+        )
+    graph = tf.Graph()
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=options.intra_op, inter_op_parallelism_threads=options.inter_op
+    )
+    session = tf.compat.v1.Session(graph=graph, config=config)
+    try:
+        with graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(session, list(options.tags), str(path))
+    except RuntimeError as error:
+        session.close()
+        if "MetaGraphDef" not in str(error):
+            raise
+        raise StatusError(
+            "NOT_FOUND",
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(options.tags)} }}. To inspect "
+            "available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+        ) from None
+    except ValueError as error:  # the folder of variables is not there, or not whole
+        session.close()
+        raise StatusError("NOT_FOUND", f"The SavedModel at {path} lacks its variables: {error}") from None
+    except OSError as error:
+        session.close()
+        raise StatusError("DATA_LOSS", f"Can't parse the SavedModel at {path}: {error}") from None
+    except BaseException:
+        session.close()
+        raise
+    # The graph's own description is often the largest part of a small model, and nobody asks for it again.
+    signatures = {
+        key: meta_graph_pb2.SignatureDef.FromString(value.SerializeToString())
+        for key, value in meta_graph.signature_def.items()
+    }
+    return Servable(name, version, signatures, session)
+
+
+def load_version(
+    name: str,
+    version: int,
+    folder: Path,
+    options: LoadOptions,
+    on_warm_up: Callable[[str, float, str], None] | None = None,
+) -> Servable:
+    """Load one version of a model and warm it up.
+
+    Args:
+        name: The model's name.
+        version: Its number.
+        folder: Of the SavedModel.
+        options: How.
+        on_warm_up: Told the folder, the seconds and the status of the warm-up.
+
+    Raises:
+        StatusError: as `load_servable` and `warm_up` do.
+        tf.errors.OpError: if its variables cannot be restored, or a warm-up request fails.
+    """
+    servable = load_servable(name, version, folder, options)
+    if not options.warm_up:
+        return servable
+    begun, outcome = time.monotonic(), "OK"
+    try:
+        count = warm_up(servable, folder, iterations=options.warm_up_iterations)
+    except Exception as error:
+        outcome = describe(error)
+        servable.retire()
+        raise
+    finally:
+        if on_warm_up is not None:
+            on_warm_up(str(folder), time.monotonic() - begun, outcome)
+    logger.info("Number of warmup records read from %s: %d", folder, count)
+    return servable
+
+
+def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
+    """Replay a model's warm-up records.
+
+    Args:
+        servable: The loaded version.
+        path: The folder of its SavedModel.
+        iterations: How often to replay each record.
+
+    Returns:
+        The records replayed; 0 where the model has none.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for more than a thousand records or one that is not a request, UNIMPLEMENTED for
+            one of a kind that is not served, DATA_LOSS for a file that is not a TFRecord.
+        tf.errors.OpError: what the model raises.
+    """
+    records = path / RECORDS
+    if not records.exists():
+        return 0
+    count = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(records)).as_numpy_iterator():
+            count += 1
+            if count > MOST_RECORDS:
+                raise invalid(f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {records}")
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            kind = log.WhichOneof("log_type")
+            if kind is None:
+                continue
+            if kind not in RUNNERS:
+                raise StatusError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
+            for _ in range(iterations):
+                RUNNERS[kind](servable, getattr(log, kind).request)
+    except tf.errors.DataLossError as error:
+        raise StatusError(
+            "DATA_LOSS", f"{error.message}. Please verify your warmup data is in TFRecord format."
+        ) from None
+    return count
