@@ -31,7 +31,14 @@ class Network(Protocol):
         x: tf.Tensor,
         training: bool,  # noqa: FBT001 (Keras's signature)
     ) -> tuple[tf.Tensor, Parameters]:
-        """Return outputs `[n, ...]` and the non-trainable values the call leaves behind."""
+        """Return outputs `[n, ...]` and the non-trainable values the call leaves behind.
+
+        Args:
+            trainable_variables: Values to use in place of the variables, in their order.
+            non_trainable_variables: The same for statistics that a call may change.
+            x: [n, ...] float.
+            training: Whether the call takes statistics, rather than uses those it is given.
+        """
         ...
 
 

@@ -134,7 +134,16 @@ class PrototypeHead(Head):
         self.built = True
 
     def start(self, features: tf.Tensor | None, labels: tf.Tensor, classes: int | tf.Tensor) -> list[tf.Tensor]:
-        """Return the prototypes as a linear layer; a class without examples is ruled out."""
+        """Return the prototypes as a linear layer; a class without examples is ruled out.
+
+        Args:
+            features: [n, features] or [n, H, W, features] float, the support set's.
+            labels: [n] or [n, H, W] int32, class 0..classes-1; negative labels are ignored.
+            classes: How many classes the task has.
+
+        Raises:
+            ShapeError: if there are no features.
+        """
         if features is None:
             raise ShapeError("A prototype head starts from the support set's features; none were given.")
         # [n, H, W, features] -> [n*H*W, features]: where pixels are labelled, each is an example.
