@@ -6,5 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 
 from fewshot.commands import main
 
+__all__ = ["main"]
+
 if __name__ == "__main__":
     main()

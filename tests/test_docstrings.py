@@ -1,4 +1,4 @@
-"""What public functions say of themselves: `Args:` where there are three parameters or more, `Raises:` where one raises."""
+"""What public functions say: `Args:` where there are three parameters or more, `Raises:` where one raises."""
 
 from __future__ import annotations
 

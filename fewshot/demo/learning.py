@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from fewshot.data import prepare, write_earth
@@ -59,7 +60,7 @@ def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
     return path
 
 
-def draw_wave(run: Path, axes: plt.Axes) -> None:
+def draw_wave(run: Path, axes: Axes) -> None:
     """Draw one wave, its ten support points, and the network before and after one step."""
     _, learner = load_run(RunFolder(run), None)
     batch = SineTasks(10, 200).draw(np.random.default_rng(4), 1)
@@ -76,7 +77,7 @@ def draw_wave(run: Path, axes: plt.Axes) -> None:
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
 
 
-def draw_methods(cover: Report, axes: plt.Axes) -> None:
+def draw_methods(cover: Report, axes: Axes) -> None:
     """Draw the accuracy of the run and its baselines with their intervals."""
     rows = [("this run", cover["accuracy"])]
     rows += [(name, row["accuracy"]) for name, row in cover["baselines"].items()]
@@ -126,7 +127,7 @@ def predicted_labels(learner: MetaLearner, inputs: tuple[np.ndarray, ...]) -> np
     return tf.argmax(logits[0, 0], axis=-1).numpy()
 
 
-def show_patch(axes: plt.Axes, image: np.ndarray, title: str, colour: str) -> None:
+def show_patch(axes: Axes, image: np.ndarray, title: str, colour: str) -> None:
     """Draw a patch, bands blue, green, red and near infrared, in natural colours."""
     axes.imshow(np.clip(image[..., [2, 1, 0]], 0, 1), interpolation="nearest")
     axes.set_title(title, fontsize=7, color=colour, pad=2)

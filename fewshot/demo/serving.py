@@ -75,7 +75,7 @@ def server(models: Path, grpc: int, rest: int, log: Path) -> Iterator[None]:
             process.terminate()
 
 
-def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until something listens on a port.
 
     Raises:

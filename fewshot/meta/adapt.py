@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -165,7 +165,7 @@ def _while_steps(step: Step, parameters: list[tf.Tensor], steps: tf.Tensor) -> A
     """Take a number of steps that only the running graph knows."""
     dtype = tf.float64 if parameters[0].dtype == tf.float64 else tf.float32
 
-    def body(index: tf.Tensor, current: list[tf.Tensor], losses: tf.TensorArray) -> tuple:
+    def body(index: tf.Tensor, current: list[tf.Tensor], losses: tf.TensorArray) -> tuple[Any, ...]:
         moved, loss = step(index, current)
         return index + 1, moved, losses.write(index, loss)
 

@@ -1,6 +1,6 @@
 from fewshot.training.datasets import evaluation_spec as evaluation_spec
-from fewshot.training.evaluation.evaluate import Report as Report
 from fewshot.training.evaluation.evaluate import evaluate as evaluate
+from fewshot.training.evaluation.figures import Report as Report
 from fewshot.training.evaluation.measure import Request as Request
 from fewshot.training.evaluation.measure import load_run as load_run
 from fewshot.training.evaluation.measure import run_data as run_data

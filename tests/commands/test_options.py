@@ -65,7 +65,7 @@ def option_tables() -> list[type]:
     """The dataclasses of options in the modules of the commands."""
     modules = [importlib.import_module(module) for module in (*COMMANDS.values(), "fewshot.commands.options")]
     found = [value for module in modules for value in vars(module).values() if dataclasses.is_dataclass(value)]
-    return [value for value in dict.fromkeys(found) if value.__module__.startswith("fewshot.commands")]  # type: ignore[union-attr, misc]
+    return [value for value in dict.fromkeys(found) if value.__module__.startswith("fewshot.commands")]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("table", option_tables(), ids=lambda table: table.__name__)
