@@ -7,7 +7,9 @@ too, so a forbidden one fails here whether or not anything runs it.
 from __future__ import annotations
 
 import ast
+import itertools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -215,3 +217,23 @@ def test_every_folder_of_modules_is_a_package() -> None:
     bare = {Path(place).parent.as_posix() for place in source_files() if "/" in place}
     bare = {folder for folder in bare if not (ROOT / folder / "__init__.py").exists()}
     assert bare == set(), "These lack an __init__.py with a line on what the room is for."
+
+
+def drawn_imports() -> set[tuple[str, str]]:
+    """Rooms and what they are drawn to import, as modules' names: the arrows of the plan's first drawing."""
+    drawing = PLAN.read_text(encoding="utf-8").split("```mermaid\n")[1].split("```")[0]
+    named = dict(re.findall(r'(\w+)\["([^"]+)"\]', drawing))
+    chains = [re.findall(r"\w+", re.sub(r'\["[^"]+"\]', "", line)) for line in drawing.splitlines() if "-->" in line]
+    arrows = {(below, above) for chain in chains for below, above in itertools.pairwise(chain)}
+    return {
+        (full_name(named.get(above, above)), full_name(room))
+        for below, above in arrows
+        for room in named.get(below, below).split(", ")
+    }
+
+
+def test_the_drawing_shows_only_imports_that_the_table_allows() -> None:
+    allowed = {full_name(row.place): {*row.rooms, *GROUND} for row in ROWS}
+    drawn = drawn_imports()
+    assert len(drawn) > 12
+    assert {(above, below) for above, below in drawn if below not in allowed[above]} == set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,18 @@ def test_a_network(new_module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     recipe.write_text(RECIPE.format(source="synthetic", prefix="simulated_0", network="averages"), encoding="utf-8")
     invoke("train", recipe, "--out", tmp_path / "run", *LOCAL)
     assert "accuracy" in invoke("evaluate", tmp_path / "run", "--tasks", 4, "--steps", 1)
+
+
+def test_the_citation_is_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {project['version']}" in cited
+    assert f"license: {project['license']}" in cited
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()] == []
