@@ -2,7 +2,7 @@
 #
 #   make demo        a small real run on data that the program makes itself
 #   make test        the tests, without those marked slow
-#   make test-slow   the slow ones: long trainings, the wheel
+#   make test-slow   the slow ones: long trainings, the notebooks, the wheel
 #   make check       ruff, ruff format --check, mypy
 #   make format      let ruff mend what it can
 #   make install     .venv alone, with every package as pinned in requirements.lock

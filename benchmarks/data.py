@@ -32,8 +32,8 @@ from rasterio.windows import Window
 
 from fewshot.data.earth.files import write_earth
 from fewshot.data.sources.prepared import Prepared, RegionIndex
-from fewshot.data.sources.sen12ms import PREPARED, THREADS, Cut, read_sen12ms
-from fewshot.data.sources.sen12ms_index import IMAGE, prepare
+from fewshot.data.sources.sen12ms import PREPARED, Cut, read_sen12ms
+from fewshot.data.sources.sen12ms_index import IMAGE, THREADS, prepare
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head
 from fewshot.tasks.sources import RegionTasks

@@ -7,7 +7,9 @@ too, so a forbidden one fails here whether or not anything runs it.
 from __future__ import annotations
 
 import ast
+import itertools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -184,6 +186,8 @@ def test_nothing_but_the_lightest_files_is_read_to_import_the_earth_wing() -> No
         ("fewshot/errors.py", "import numpy", "numpy"),
         ("fewshot/exported/client.py", "from fewshot.training import build", "fewshot.training.build"),
         ("fewshot/training/train.py", "from serving.graph import export", "serving.graph.export"),
+        ("cli.py", "from fewshot.training import train", "fewshot.training.train"),
+        ("fewshot/commands/train.py", "def f():\n    import tensorflow", "tensorflow"),
         ("fewshot/new_room/file.py", "import os", "no row"),
     ],
 )
@@ -201,7 +205,8 @@ def test_a_forbidden_import_is_caught_and_explained(place: str, source: str, nam
         ("fewshot/geo/rasters.py", "import rasterio.windows\nfrom fewshot.geo import bands"),
         ("fewshot/tasks/stream.py", "import tensorflow as tf"),
         ("serving/graph/export.py", "from fewshot.training import build"),
-        ("cli.py", "import click\nfrom fewshot.training import train\nimport serving.graph.export"),
+        ("fewshot/commands/train.py", "import click\nfrom fewshot.training import train\nimport serving.graph.export"),
+        ("cli.py", "from fewshot.commands import main"),
     ],
 )
 def test_what_the_plan_allows_passes(place: str, source: str) -> None:
@@ -212,3 +217,24 @@ def test_every_folder_of_modules_is_a_package() -> None:
     bare = {Path(place).parent.as_posix() for place in source_files() if "/" in place}
     bare = {folder for folder in bare if not (ROOT / folder / "__init__.py").exists()}
     assert bare == set(), "These lack an __init__.py with a line on what the room is for."
+
+
+def drawn_imports() -> set[tuple[str, str]]:
+    """Rooms and what they are drawn to import, as modules' names: the arrows of the plan's first drawing."""
+    drawing = PLAN.read_text(encoding="utf-8").split("```mermaid\n")[1].split("```")[0]
+    named = dict(re.findall(r'(\w+)\["([^"]+)"\]', drawing))
+    chains = [re.findall(r"\w+", re.sub(r'\["[^"]+"\]', "", line)) for line in drawing.splitlines() if "-->" in line]
+    arrows = {(below, above) for chain in chains for below, above in itertools.pairwise(chain)}
+    return {
+        (full_name(named.get(above, above)), full_name(room))
+        for below, above in arrows
+        for room in named.get(below, below).split(", ")
+    }
+
+
+def test_the_drawing_shows_only_imports_that_the_table_allows() -> None:
+    allowed = {full_name(row.place): {*row.rooms, *GROUND} for row in ROWS}
+    drawn = drawn_imports()
+    assert len(drawn) > 12
+    wrong = {pair for pair in drawn if not any(lies_in(pair[1], room) for room in allowed[pair[0]])}
+    assert wrong == set()

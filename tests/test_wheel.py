@@ -72,6 +72,7 @@ def test_the_metadata_agrees_with_the_project_file(wheel: Path) -> None:
     lines = archive.read(metadata).decode().splitlines()
     assert f"Version: {project['version']}" in lines
     assert "License-Expression: Apache-2.0" in lines
+    assert {f"Project-URL: {name}, {url}" for name, url in project["urls"].items()} <= set(lines)
 
 
 def test_the_installed_program_lists_and_shows_its_recipes_from_an_empty_folder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,7 @@ class JaxContender:
         self.moments, self.squares, self.count = zeros, jax.tree.map(jnp.zeros_like, zeros), jnp.zeros(())
         self.gradient = jax.jit(jax.value_and_grad(loss))
 
-        def step(parameters: Tree, m: Tree, v: Tree, count: jax.Array, *tasks: jax.Array) -> tuple:
+        def step(parameters: Tree, m: Tree, v: Tree, count: jax.Array, *tasks: jax.Array) -> tuple[Any, ...]:
             gradients = jax.grad(loss)(parameters, *tasks)
             count = count + 1
             m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, gradients)

@@ -24,7 +24,7 @@ INNER_RATE, META_RATE = 0.4, 1e-3
 NORM_EPSILON, ADAM_EPSILON = 1e-3, 1e-7
 WARM_UP = 3
 
-Arrays = dict[str, NDArray]
+Arrays = dict[str, NDArray[Any]]
 
 
 class Contender(Protocol):

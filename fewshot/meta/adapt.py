@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -31,7 +31,14 @@ class Network(Protocol):
         x: tf.Tensor,
         training: bool,  # noqa: FBT001 (Keras's signature)
     ) -> tuple[tf.Tensor, Parameters]:
-        """Return outputs `[n, ...]` and the non-trainable values the call leaves behind."""
+        """Return outputs `[n, ...]` and the non-trainable values the call leaves behind.
+
+        Args:
+            trainable_variables: Values to use in place of the variables, in their order.
+            non_trainable_variables: The same for statistics that a call may change.
+            x: [n, ...] float.
+            training: Whether the call takes statistics, rather than uses those it is given.
+        """
         ...
 
 
@@ -158,7 +165,7 @@ def _while_steps(step: Step, parameters: list[tf.Tensor], steps: tf.Tensor) -> A
     """Take a number of steps that only the running graph knows."""
     dtype = tf.float64 if parameters[0].dtype == tf.float64 else tf.float32
 
-    def body(index: tf.Tensor, current: list[tf.Tensor], losses: tf.TensorArray) -> tuple:
+    def body(index: tf.Tensor, current: list[tf.Tensor], losses: tf.TensorArray) -> tuple[Any, ...]:
         moved, loss = step(index, current)
         return index + 1, moved, losses.write(index, loss)
 

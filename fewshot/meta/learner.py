@@ -49,7 +49,14 @@ class HeadedNetwork:
         x: tf.Tensor,
         training: bool,  # noqa: FBT001 (Keras's signature)
     ) -> tuple[tf.Tensor, Parameters]:
-        """Return logits `[n, ..., classes]` and the state the call leaves behind."""
+        """Return logits `[n, ..., classes]` and the state the call leaves behind.
+
+        Args:
+            parameters: Of the body, then the head's kernel and bias.
+            state: The body's non-trainable values.
+            x: [n, ...] float, as the body takes it.
+            training: Whether the body takes statistics of `x`, rather than uses those of `state`.
+        """
         *body, kernel, bias = parameters
         features, state = self.body.stateless_call(body, state, x, training=training)
         return tf.einsum("...f,fc->...c", tf.cast(features, kernel.dtype), kernel) + bias, state
@@ -174,7 +181,13 @@ class MetaLearner(keras.Model):
         )
 
     def start_parameters(self, start: Start, support: Support, classes: int | tf.Tensor) -> list[tf.Tensor]:
-        """Return the parameters that one task's adaptation starts from, the head's kernel and bias last."""
+        """Return the parameters that one task's adaptation starts from, the head's kernel and bias last.
+
+        Args:
+            start: What is meta-learned.
+            support: The task's labelled examples.
+            classes: How many classes the task has.
+        """
         if self.head is None:
             return list(start.body)
         features = None
@@ -204,6 +217,12 @@ class MetaLearner(keras.Model):
         """Return logits `[m, ..., classes]` of queries under adapted parameters.
 
         Where the network keeps statistics, they are first taken from the support set under these parameters.
+
+        Args:
+            parameters: Adapted ones, the head's kernel and bias last.
+            state: The network's non-trainable values.
+            support: The task's labelled examples.
+            query_x: [m, ...] float.
         """
         if state:
             _, state = self.network.stateless_call(parameters, state, support.x, training=True)

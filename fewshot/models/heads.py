@@ -170,7 +170,17 @@ class PrototypeHead(Head):
         classes: int | tf.Tensor,
         weight: tf.Tensor | None = None,
     ) -> list[tf.Tensor]:
-        """Return the prototypes as a linear layer; a class without examples is ruled out."""
+        """Return the prototypes as a linear layer; a class without examples that count is ruled out.
+
+        Args:
+            features: [n, features] or [n, H, W, features] float, the support set's.
+            labels: [n] or [n, H, W] int32, class 0..classes-1; negative labels are ignored.
+            classes: How many classes the task has.
+            weight: As in `Head.start`.
+
+        Raises:
+            ShapeError: if there are no features.
+        """
         if features is None:
             raise ShapeError("A prototype head starts from the support set's features; none were given.")
         labels = counted(labels, weight)

@@ -1,6 +1,6 @@
 from fewshot.training.datasets import evaluation_spec as evaluation_spec
-from fewshot.training.evaluation.evaluate import Report as Report
 from fewshot.training.evaluation.evaluate import evaluate as evaluate
+from fewshot.training.evaluation.figures import Report as Report
 from fewshot.training.evaluation.measure import Request as Request
 from fewshot.training.evaluation.measure import load_run as load_run
 from fewshot.training.evaluation.measure import run_data as run_data
@@ -9,5 +9,5 @@ from fewshot.training.evaluation.report import print_report as print_report
 from fewshot.training.evaluation.report import write_report as write_report
 from fewshot.training.recipe import Recipe as Recipe
 from fewshot.training.recipe import read_recipe as read_recipe
-from fewshot.training.recipe import recipe_names as recipe_names
 from fewshot.training.run import RunFolder as RunFolder
+from fewshot.training.shipped import recipe_names as recipe_names

@@ -11,7 +11,6 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from fewshot.errors import RecipeError
 from fewshot.meta import Views
 from fewshot.tables import make_table, nearest
 from fewshot.tasks.augment import Augmentation
+from fewshot.training.shipped import recipe_text
 
 Table = dict[str, Any]
 
@@ -207,28 +207,6 @@ class Recipe:
 
 
 TABLES = {f.name: f for f in fields(Recipe) if f.name not in ("name", "description", "learner_name")}
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that ship with the program."""
-    folder = resources.files("fewshot.training") / "recipes"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def recipe_text(name: str) -> str:
-    """Return a recipe's TOML: one that ships with the program, or a file.
-
-    Raises:
-        RecipeError: if there is none of that name.
-    """
-    if name.endswith(".toml"):
-        if not Path(name).is_file():
-            raise RecipeError(f"There is no recipe file {name}.")
-        return Path(name).read_text(encoding="utf-8")
-    known = recipe_names()
-    if name not in known:
-        raise RecipeError(f"Unknown recipe {name!r}.{nearest(name, known)} `fewshot recipes` lists them all.")
-    return (resources.files("fewshot.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read_recipe(name: str, *, learner: str | None = None, settings: Sequence[str] = ()) -> Recipe:

@@ -16,9 +16,9 @@ from fewshot.training import datasets
 from fewshot.training.checks import require_consistent, require_fitting
 from fewshot.training.evaluation.evaluate import evaluate
 from fewshot.training.evaluation.measure import Request
-from fewshot.training.evaluation.report import learner_names
-from fewshot.training.recipe import read_recipe, recipe_names
+from fewshot.training.recipe import read_recipe
 from fewshot.training.run import RunFolder
+from fewshot.training.shipped import learner_names, recipe_names
 from fewshot.training.train import train
 
 

@@ -11,8 +11,9 @@ import pytest
 from fewshot.data.source import keys_of
 from fewshot.data.sources import SOURCES
 from fewshot.errors import ArtifactError, RecipeError
-from fewshot.training.recipe import differences, make_recipe, read_recipe, recipe_names
+from fewshot.training.recipe import differences, make_recipe, read_recipe
 from fewshot.training.run import RunFolder
+from fewshot.training.shipped import recipe_names
 
 UNSET: dict[str, Any] = {
     **{"size": 0, "window": 0, "bands": [], "purity": 0.0, "scale": 0.0, "simulate": 0, "rotations": False},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fewshot.errors import RecipeError
-from fewshot.training.evaluation.report import learner_names
-from fewshot.training.recipe import differences, make_recipe, read_recipe, recipe_names, recipe_text
+from fewshot.training.recipe import differences, make_recipe, read_recipe
+from fewshot.training.shipped import learner_names, recipe_names, recipe_text
 
 WANTED = {
     "sine-5shot",
@@ -32,7 +33,10 @@ def test_the_promised_recipes_ship() -> None:
 
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_every_learner_of_every_recipe_is_valid_and_documented(name: str) -> None:
-    assert f"fewshot train {name}" in recipe_text(name)
+    head = recipe_text(name).partition("description = ")[0]
+    assert f"# fewshot train {name}" in head
+    assert re.search(r"\b(minutes?|hours?)\b", head, re.IGNORECASE), "its head says how long it takes"
+    assert all(len(line) > 4 for line in head.splitlines()), "its head is a stub"
     learners = learner_names(name)
     assert {"maml", "meta-sgd"} <= set(learners)
     assert name.startswith("sine") or "proto-maml" in learners

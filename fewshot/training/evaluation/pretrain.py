@@ -40,11 +40,11 @@ class StopAfter(keras.callbacks.Callback):
         super().__init__()
         self.seconds = 60 * minutes
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Start the clock."""
         self.end = tf.timestamp().numpy() + self.seconds
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Stop when the time is up."""
         if tf.timestamp().numpy() > self.end:
             self.model.stop_training = True

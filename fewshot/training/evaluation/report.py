@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-
-from fewshot.training.recipe import read_recipe, recipe_names, recipe_text
 
 Report = dict[str, Any]
 REGION_COLUMNS = ("region", "tasks", "accuracy %")
@@ -232,18 +229,3 @@ def draw_confusion(report: Report, path: Path) -> None:
     axes.set_title("share of each true class, %", fontsize=9, loc="left")
     figure_.savefig(path, dpi=130)
     plt.close(figure_)
-
-
-def print_recipes() -> None:
-    """Print the shipped recipes with their learners."""
-    table = Table()
-    for column in ("recipe", "learners", "what it does"):
-        table.add_column(column, no_wrap=column == "recipe")
-    for name in recipe_names():
-        table.add_row(name, ", ".join(learner_names(name)), read_recipe(name).description)
-    Console().print(table)
-
-
-def learner_names(name: str) -> list[str]:
-    """Return the learners a recipe offers, its default first."""
-    return list(tomllib.loads(recipe_text(name)).get("learners", {}))

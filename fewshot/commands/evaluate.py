@@ -1,0 +1,128 @@
+"""`fewshot evaluate`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import click
+
+from fewshot.commands.options import FILE, after_training_option, data_option, options_as
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """The tasks of an evaluation."""
+
+    split: Annotated[
+        str,
+        click.option(
+            "--split", default="test", show_default=True, help="Part of the recipe's own split to draw tasks from."
+        ),
+    ]
+    tasks: Annotated[
+        int, click.option("--tasks", default=600, show_default=True, type=click.IntRange(1), help="Tasks to draw.")
+    ]
+    ways: Annotated[
+        int | None,
+        click.option("--ways", type=click.IntRange(2), help="Classes a task; the recipe's if not given."),
+    ]
+    shots: Annotated[
+        str | None,
+        click.option(
+            "--shots", help="Support examples a class, such as 1 or 1,5,10 for a table; the recipe's if not given."
+        ),
+    ]
+    steps: Annotated[
+        str, click.option("--steps", default="0,1,2,5,10", show_default=True, help="Inner steps of the curve.")
+    ]
+    seed: Annotated[
+        int,
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the drawn tasks."),
+    ]
+    bands: Annotated[
+        str | None,
+        click.option("--bands", help="Bands the test regions have, such as B2,B3,B4,B8; the others are missing there."),
+    ]
+    settings: Annotated[tuple[str, ...], after_training_option]
+    task_list: Annotated[
+        Path | None, click.option("--task-list", type=FILE, help="Evaluate on a frozen task list (JSON).")
+    ]
+    save_tasks: Annotated[
+        Path | None,
+        click.option("--save-tasks", type=FILE, help="Write the tasks as a frozen list, to use again."),
+    ]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What is put beside the run, and what is written."""
+
+    baselines: Annotated[
+        bool,
+        click.option("--baselines", is_flag=True, help="Put the plain baselines beside the run, on the same tasks."),
+    ]
+    baseline_minutes: Annotated[
+        float,
+        click.option(
+            "--baseline-minutes", default=5.0, show_default=True, help="Most training time for each baseline."
+        ),
+    ]
+    json_file: Annotated[
+        Path | None, click.option("--json", "json_file", type=FILE, help="Write every figure to this file.")
+    ]
+    report_folder: Annotated[
+        Path | None, click.option("--report", "report_folder", type=FILE, help="Write report.md and plots there.")
+    ]
+
+
+@click.command("evaluate")
+@click.argument("run", type=FILE)
+@data_option
+@options_as(TestOptions, "test")
+@options_as(ReportOptions, "wanted")
+def command(*, run: Path, paths: tuple[Path, ...], test: TestOptions, wanted: ReportOptions) -> None:
+    """Evaluate RUN on tasks of regions it has not seen."""
+    from fewshot.training.evaluation.evaluate import evaluate
+    from fewshot.training.evaluation.measure import Request
+    from fewshot.training.evaluation.report import print_report, write_report
+
+    request = Request(
+        split=test.split,
+        tasks=test.tasks,
+        ways=test.ways,
+        shots=numbers(test.shots, "--shots"),
+        steps=numbers(test.steps, "--steps"),
+        seed=test.seed,
+        bands=tuple(name.strip() for name in (test.bands or "").split(",") if name.strip()),
+        task_list=test.task_list,
+        save_tasks=test.save_tasks,
+        settings=test.settings,
+    )
+    report = evaluate(run, paths, request, baselines=wanted.baselines, baseline_minutes=wanted.baseline_minutes)
+    print_report(report)
+    if wanted.json_file is not None:
+        wanted.json_file.parent.mkdir(parents=True, exist_ok=True)
+        wanted.json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        click.echo(f"Figures: {wanted.json_file}")
+    if wanted.report_folder is not None:
+        click.echo(f"Report: {write_report(report, wanted.report_folder)}")
+
+
+def numbers(text: str | None, option: str) -> tuple[int, ...]:
+    """Read whole numbers separated by commas.
+
+    Raises:
+        click.BadParameter: if one is not a whole number of 0 or more.
+    """
+    if text is None:
+        return ()
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        found = (-1,)
+    if min(found) < 0 or (option == "--shots" and min(found) < 1):
+        raise click.BadParameter(f"expected whole numbers separated by commas, such as 1,5,10; received {text!r}.")
+    return found

@@ -1,0 +1,115 @@
+"""`fewshot map`, and what it shares with `fewshot map-many`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+
+from fewshot.commands.options import FILE, MapOptions, one_target, options_as, save_adapted_option
+
+if TYPE_CHECKING:
+    from fewshot.exported.predictor import Predictor
+    from fewshot.mapping.predict.groups import Engine
+    from fewshot.mapping.request import MapRequest
+    from fewshot.mapping.support.examples import LabelPlan
+
+
+@dataclass(frozen=True)
+class RegionOptions:
+    """What is mapped, from which labels or from which adapted model."""
+
+    scenes: Annotated[
+        tuple[str, ...],
+        click.option(
+            "--scene", "scenes", multiple=True, required=True, help="Raster; repeatable: neighbours, or a band each."
+        ),
+    ]
+    labels: Annotated[
+        Path | None, click.option("--labels", type=FILE, help="Points, lines or polygons, or a class raster.")
+    ]
+    to: Annotated[Path, click.option("--to", required=True, type=FILE, help="The map to write, .tif.")]
+    validation: Annotated[Path | None, click.option("--validation", type=FILE, help="Labels to report accuracy on.")]
+    save_adapted: Annotated[Path | None, save_adapted_option]
+    adapted: Annotated[
+        Path | None,
+        click.option("--adapted", type=FILE, help="Use a model adapted before, in place of labels."),
+    ]
+
+
+@click.command("map")
+@options_as(RegionOptions, "region")
+@options_as(MapOptions)
+def command(*, region: RegionOptions, options: MapOptions) -> None:
+    """Map a region that no model has seen: adapt to its labels, then predict all of it."""
+    from fewshot.mapping.region_map import map_region
+    from fewshot.progress import progress_bar
+
+    request = map_request(region, options)
+    with opened_model(options) as (predictor, engine), progress_bar("Mapping", "blocks") as show:
+        report = map_region(predictor, engine, request, progress=show)
+    for line in report.lines():
+        click.echo(line)
+    click.echo(f"Map: {report.files[-1]}, and {', '.join(path.name for path in report.files[:-1])} beside it.")
+
+
+def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
+    """Return what the options of a map ask for.
+
+    Raises:
+        click.UsageError: if labels are to be kept back and there are none.
+    """
+    from fewshot.mapping.many import split_bands
+    from fewshot.mapping.predict.layout import WindowPlan
+    from fewshot.mapping.request import MapRequest
+    from fewshot.mapping.support.examples import LabelPlan
+
+    labels: LabelPlan | None = None
+    check: LabelPlan | None = None
+    if region.labels is not None:
+        labels = LabelPlan(
+            region.labels,
+            options.label_field,
+            radius=options.radius,
+            holdout=options.holdout,
+            validation=region.validation,
+            apart=options.apart,
+            seed=options.seed,
+        )
+    elif options.holdout:
+        raise click.UsageError("--holdout keeps back some of --labels; with --adapted name others with --validation.")
+    elif region.validation is not None:
+        check = LabelPlan(region.validation, options.label_field, validation=region.validation)
+    return MapRequest(
+        region.scenes,
+        region.to,
+        labels,
+        region.adapted,
+        check,
+        classes=options.classes,
+        bands=split_bands(options.bands),
+        scale=options.scale,
+        windows=WindowPlan(options.stride, options.size, options.overlap),
+        steps=options.steps,
+        probabilities=options.probabilities,
+        save_adapted=region.save_adapted,
+        resume=options.resume,
+        title=options.title,
+    )
+
+
+@contextmanager
+def opened_model(options: MapOptions) -> Iterator[tuple[Predictor, Engine]]:
+    """Open the model that a map is asked of, and where it is predicted."""
+    from fewshot.exported.client import open_predictor
+    from fewshot.mapping.predict.engine import open_engine
+
+    target = one_target(options.model, options.server)
+    workers, scheduler = options.workers, options.scheduler
+    with open_predictor(target) as predictor:
+        with open_engine(predictor, workers=workers, scheduler=scheduler) as engine:
+            yield predictor, engine

@@ -1,0 +1,38 @@
+"""`fewshot map-many`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from fewshot.commands.map import RegionOptions, map_request, opened_model
+from fewshot.commands.options import FILE, MapOptions, options_as
+
+
+@click.command("map-many")
+@click.argument("regions", type=FILE)
+@click.option("--to", required=True, type=FILE, help="Folder: TO/NAME/map.tif for each region.")
+@options_as(MapOptions)
+def command(*, regions: Path, to: Path, options: MapOptions) -> None:
+    """Map the regions listed in REGIONS, each with its own labels; one that fails does not stop the others.
+
+    REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, label_field, validation, classes.
+    """
+    from fewshot.mapping.many import map_many, read_regions, table_lines, write_table
+    from fewshot.mapping.region_map import map_region
+    from fewshot.progress import progress_bar
+
+    # What the regions share; each has a scene, labels and a map of its own.
+    shared = RegionOptions((), regions, Path("map.tif"), validation=None, save_adapted=None, adapted=None)
+    listed, results = read_regions(regions, to, map_request(shared, options)), []
+    with opened_model(options) as (predictor, engine), progress_bar("Mapping", "regions") as show:
+        for result in map_many(listed, lambda request: map_region(predictor, engine, request)):
+            results.append(result)
+            show(len(results), len(listed))
+    write_table(to / "summary.csv", results)
+    for line in table_lines(results):
+        click.echo(line)
+    if any(result.state == "failed" for result in results):
+        sys.exit(1)

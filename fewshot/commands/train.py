@@ -1,0 +1,55 @@
+"""`fewshot train`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import click
+
+from fewshot.commands.options import FILE, data_option, options_as
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """On what a recipe is trained, how long, and what is changed of it."""
+
+    paths: Annotated[tuple[Path, ...], data_option]
+    learner: Annotated[
+        str | None,
+        click.option(
+            "--learner", help="One of the recipe's learners, such as maml or meta-sgd; the first one if not given."
+        ),
+    ]
+    out: Annotated[Path | None, click.option("--out", type=FILE, help="Run folder; runs/RECIPE-LEARNER if not given.")]
+    settings: Annotated[
+        tuple[str, ...],
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="TABLE.KEY=VALUE",
+            help="Change one setting of the recipe; repeatable.",
+        ),
+    ]
+    minutes: Annotated[float | None, click.option("--minutes", type=float, help="Stop after this much training time.")]
+    resume: Annotated[bool, click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")]
+
+
+@click.command("train")
+@click.argument("recipe")
+@options_as(TrainOptions)
+def command(*, recipe: str, options: TrainOptions) -> None:
+    """Meta-train RECIPE (a name from `fewshot recipes`, or a TOML file)."""
+    from fewshot.training.recipe import read_recipe
+    from fewshot.training.train import train
+
+    chosen = read_recipe(recipe, learner=options.learner, settings=options.settings)
+    out = options.out or Path("runs") / f"{chosen.name}-{chosen.learner_name}"
+    verbose = 1 if sys.stdout.isatty() else 2
+    state = train(chosen, options.paths, out, minutes=options.minutes, resume=options.resume, verbose=verbose)
+    best = "" if state.best is None else f", best validation {state.best:.4g} after {state.best_updates}"
+    click.echo(f"{out}: {state.updates} updates in {state.seconds / 60:.1f} minutes{best}.")
+    click.echo(f"Next: fewshot evaluate {out}")

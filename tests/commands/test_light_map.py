@@ -1,0 +1,107 @@
+"""`fewshot map --server http://...` maps a whole scene without loading TensorFlow or Keras."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+from rasterio import Affine
+
+from fewshot.geo.rasters import Grid
+from fewshot.geo.writing import write_raster
+from tests.commands.test_light import run_light
+
+BANDS = ("B4", "B8")
+NOTE = {"dtype": "float32", "shape": "[]", "meaning": ""}
+OUTPUTS = {
+    "adapt": ("adapted", "classes", "support_loss"),
+    "predict": ("probabilities", "class_index"),
+}
+CARD: dict[str, Any] = {
+    "format": "fewshot-card",
+    "format_version": 1,
+    "title": "two classes by the second band",
+    "bands": [{"name": name, "scale": 1.0, "unit": ""} for name in BANDS],
+    "value_type": "float32",
+    "size": {"rows": 8, "columns": 8, "free": True, "smallest": 4, "largest": 32, "multiple_of": 4},
+    "output": "pixel",
+    "label_space": "task",
+    "classes": [],
+    "head": "prototype",
+    "outputs": None,
+    "steps": 1,
+    "limits": {"steps": 5, "examples": 64, "queries": 64, "classes": 8},
+    "rates": {"kind": "constant", "initial": 0.1, "smallest": 0.1, "mean": 0.1, "largest": 0.1},
+    "transductive": False,
+    "data": {"name": "made up"},
+    "recipe": {},
+    "adapted": {"fixed": 1, "per_class": 1, "fingerprint": 7},
+    "signatures": {
+        name: {
+            "purpose": "",
+            "inputs": {},
+            "outputs": {key: NOTE | ({"dtype": "int32"} if key.startswith("class") else {}) for key in keys},
+        }
+        for name, keys in OUTPUTS.items()
+    },
+}
+
+
+def answer(signature: str, inputs: dict[str, Any]) -> Any:
+    """Answer as a model of two classes: a pixel is of the second if its second band is over 1,000."""
+    if signature == "card":
+        return json.dumps(CARD)
+    if signature == "adapt":
+        return {"adapted": [7.0, 0.0, 1.0], "classes": 2, "support_loss": [0.7, 0.1]}
+    second = np.array(inputs["query_x"])[..., 1] > 1000
+    return {
+        "probabilities": np.where(second[..., np.newaxis], [0.1, 0.9], [0.9, 0.1]).tolist(),
+        "class_index": second.astype(int).tolist(),
+    }
+
+
+class Handler(BaseHTTPRequestHandler):
+    """TF Serving's REST API, as far as a map asks for it."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = json.dumps({"outputs": answer(body["signature_name"], body["inputs"])}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{made.server_address[1]}/land"
+        made.shutdown()
+
+
+def test_a_map_over_rest(server: str, tmp_path: Path) -> None:
+    grid = Grid(24, 24, Affine(20.0, 0.0, 500000.0, 0.0, -20.0, 5000000.0), "EPSG:32633")
+    pixels = np.full((24, 24, 2), 500, np.uint16)
+    pixels[:, 12:, 1] = 3000
+    write_raster(tmp_path / "scene.tif", pixels, grid, names=BANDS)
+    x, y = grid.to_map(np.array([6.5, 6.5]), np.array([6.5, 17.5]))
+    points = geopandas.GeoDataFrame({"class": ["left", "right"]}, geometry=shapely.points(x, y), crs=grid.crs)
+    points.to_file(tmp_path / "points.gpkg")
+    shown = run_light(
+        ["map", "--server", server, "--scene", "scene.tif", "--labels", "points.gpkg", "--to", "map.tif"],
+        folder=tmp_path,
+    )
+    assert "Map: map.tif" in shown
+    assert json.loads((tmp_path / "map.json").read_text(encoding="utf-8"))

@@ -1,0 +1,85 @@
+"""Options as the fields of a dataclass: what is declared once is what the command is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from fewshot.commands import COMMANDS
+from fewshot.commands.options import options_as
+
+TYPES = {"integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
+"""The Python type of what click's types read."""
+
+
+@dataclass(frozen=True)
+class Both:
+    """Two options."""
+
+    first: Annotated[int, click.option("--first", default=1, help="x")]
+    others: Annotated[tuple[str, ...], click.option("--other", "others", multiple=True, help="x")]
+
+
+def test_a_command_is_given_the_dataclass_and_its_own_parameters() -> None:
+    given: list[Any] = []
+
+    @click.command()
+    @click.argument("name")
+    @options_as(Both, "both")
+    @click.option("--flag", is_flag=True)
+    def command(*, name: str, both: Both, flag: bool) -> None:
+        given.extend((name, both, flag))
+
+    result = CliRunner().invoke(command, ["x", "--first", "3", "--other", "a", "--other", "b"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert given == ["x", Both(3, ("a", "b")), False]
+    assert [parameter.name for parameter in command.params] == ["name", "first", "others", "flag"]
+
+
+def test_a_field_without_its_option_is_an_error_at_once() -> None:
+    @dataclass(frozen=True)
+    class Renamed:
+        first: Annotated[int, click.option("--second")]
+
+    @dataclass(frozen=True)
+    class Bare:
+        first: int
+
+    def command(**_: Any) -> None: ...
+
+    for kind in (Renamed, Bare):
+        kind.__annotations__ = {"first": Annotated[int, click.option("--second")] if kind is Renamed else int}
+        with pytest.raises(TypeError, match=f"{kind.__name__}.first"):
+            options_as(kind)(command)
+
+
+def option_tables() -> list[type]:
+    """The dataclasses of options in the modules of the commands."""
+    modules = [importlib.import_module(module) for module in (*COMMANDS.values(), "fewshot.commands.options")]
+    found = [value for module in modules for value in vars(module).values() if dataclasses.is_dataclass(value)]
+    return [value for value in dict.fromkeys(found) if value.__module__.startswith("fewshot.commands")]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("table", option_tables(), ids=lambda table: table.__name__)
+def test_each_field_is_of_the_type_that_its_option_reads(table: type) -> None:
+    for name, hint in typing.get_type_hints(table, include_extras=True).items():
+        kind, decorate = typing.get_args(hint)
+
+        def probe(**_: Any) -> None: ...
+
+        (option,) = decorate(probe).__click_params__
+        read = TYPES[option.type.name.removesuffix(" range")]
+        if option.multiple:
+            assert kind == tuple[read, ...], f"{table.__name__}.{name}"  # type: ignore[valid-type]
+        else:
+            given = {} if option.required else click.Command("x", params=[option]).make_context("x", []).params
+            empty = not option.required and given[name] is None
+            assert kind == (read | None if empty else read), f"{table.__name__}.{name}"
