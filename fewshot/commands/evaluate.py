@@ -5,77 +5,46 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import click
 
-from fewshot.commands.options import FILE, after_training_option, data_option, options_as
+from fewshot.commands.options import FILE, after_training_option, data_option, given, option, options_as
 
 
 @dataclass(frozen=True)
 class TestOptions:
     """The tasks of an evaluation."""
 
-    split: Annotated[
-        str,
-        click.option(
-            "--split", default="test", show_default=True, help="Part of the recipe's own split to draw tasks from."
-        ),
-    ]
-    tasks: Annotated[
-        int, click.option("--tasks", default=600, show_default=True, type=click.IntRange(1), help="Tasks to draw.")
-    ]
-    ways: Annotated[
-        int | None,
-        click.option("--ways", type=click.IntRange(2), help="Classes a task; the recipe's if not given."),
-    ]
-    shots: Annotated[
-        str | None,
-        click.option(
-            "--shots", help="Support examples a class, such as 1 or 1,5,10 for a table; the recipe's if not given."
-        ),
-    ]
-    steps: Annotated[
-        str, click.option("--steps", default="0,1,2,5,10", show_default=True, help="Inner steps of the curve.")
-    ]
-    seed: Annotated[
-        int,
-        click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the drawn tasks."),
-    ]
-    bands: Annotated[
-        str | None,
-        click.option("--bands", help="Bands the test regions have, such as B2,B3,B4,B8; the others are missing there."),
-    ]
-    settings: Annotated[tuple[str, ...], after_training_option]
-    task_list: Annotated[
-        Path | None, click.option("--task-list", type=FILE, help="Evaluate on a frozen task list (JSON).")
-    ]
-    save_tasks: Annotated[
-        Path | None,
-        click.option("--save-tasks", type=FILE, help="Write the tasks as a frozen list, to use again."),
-    ]
+    split: str = option(
+        "--split", default="test", show_default=True, help="Part of the recipe's own split to draw tasks from."
+    )
+    tasks: int = option("--tasks", default=600, show_default=True, type=click.IntRange(1), help="Tasks to draw.")
+    ways: int | None = option("--ways", type=click.IntRange(2), help="Classes a task; the recipe's if not given.")
+    shots: str | None = option(
+        "--shots", help="Support examples a class, such as 1 or 1,5,10 for a table; the recipe's if not given."
+    )
+    steps: str = option("--steps", default="0,1,2,5,10", show_default=True, help="Inner steps of the curve.")
+    seed: int = option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the drawn tasks.")
+    bands: str | None = option(
+        "--bands", help="Bands the test regions have, such as B2,B3,B4,B8; the others are missing there."
+    )
+    settings: tuple[str, ...] = given(after_training_option)
+    task_list: Path | None = option("--task-list", type=FILE, help="Evaluate on a frozen task list (JSON).")
+    save_tasks: Path | None = option("--save-tasks", type=FILE, help="Write the tasks as a frozen list, to use again.")
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """What is put beside the run, and what is written."""
 
-    baselines: Annotated[
-        bool,
-        click.option("--baselines", is_flag=True, help="Put the plain baselines beside the run, on the same tasks."),
-    ]
-    baseline_minutes: Annotated[
-        float,
-        click.option(
-            "--baseline-minutes", default=5.0, show_default=True, help="Most training time for each baseline."
-        ),
-    ]
-    json_file: Annotated[
-        Path | None, click.option("--json", "json_file", type=FILE, help="Write every figure to this file.")
-    ]
-    report_folder: Annotated[
-        Path | None, click.option("--report", "report_folder", type=FILE, help="Write report.md and plots there.")
-    ]
+    baselines: bool = option(
+        "--baselines", is_flag=True, help="Put the plain baselines beside the run, on the same tasks."
+    )
+    baseline_minutes: float = option(
+        "--baseline-minutes", default=5.0, show_default=True, help="Most training time for each baseline."
+    )
+    json_file: Path | None = option("--json", "json_file", type=FILE, help="Write every figure to this file.")
+    report_folder: Path | None = option("--report", "report_folder", type=FILE, help="Write report.md and plots there.")
 
 
 @click.command("evaluate")

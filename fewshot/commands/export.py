@@ -4,58 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import click
 
-from fewshot.commands.options import FILE, after_training_option, data_option, options_as
+from fewshot.commands.options import FILE, after_training_option, data_option, given, option, options_as
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Which model a run becomes, and the most that one request may ask of it."""
 
-    to: Annotated[Path, click.option("--to", required=True, type=FILE, help="Folder of the served models.")]
-    name: Annotated[str | None, click.option("--name", help="Of the model; that of the run folder if not given.")]
-    version: Annotated[
-        int | None,
-        click.option("--version", type=click.IntRange(1), help="A whole number; the next free one if not given."),
-    ]
-    paths: Annotated[tuple[Path, ...], data_option]
-    settings: Annotated[tuple[str, ...], after_training_option]
-    evaluation: Annotated[
-        Path | None, click.option("--evaluation", type=FILE, help="What `evaluate --json` wrote, for the card.")
-    ]
-    max_steps: Annotated[
-        int,
-        click.option(
-            "--max-steps", default=50, show_default=True, type=click.IntRange(0), help="Inner steps of a request."
-        ),
-    ]
-    max_support: Annotated[
-        int,
-        click.option(
-            "--max-support", default=512, show_default=True, type=click.IntRange(2), help="Its support pictures."
-        ),
-    ]
-    max_queries: Annotated[
-        int,
-        click.option(
-            "--max-queries", default=4096, show_default=True, type=click.IntRange(1), help="Its query pictures."
-        ),
-    ]
-    max_classes: Annotated[
-        int,
-        click.option("--max-classes", default=100, show_default=True, type=click.IntRange(2), help="Its classes."),
-    ]
-    transductive: Annotated[
-        bool,
-        click.option(
-            "--transductive",
-            is_flag=True,
-            help="Export a run whose answers depend on the request's other queries.",
-        ),
-    ]
+    to: Path = option("--to", required=True, type=FILE, help="Folder of the served models.")
+    name: str | None = option("--name", help="Of the model; that of the run folder if not given.")
+    version: int | None = option(
+        "--version", type=click.IntRange(1), help="A whole number; the next free one if not given."
+    )
+    paths: tuple[Path, ...] = given(data_option)
+    settings: tuple[str, ...] = given(after_training_option)
+    evaluation: Path | None = option("--evaluation", type=FILE, help="What `evaluate --json` wrote, for the card.")
+    max_steps: int = option(
+        "--max-steps", default=50, show_default=True, type=click.IntRange(0), help="Inner steps of a request."
+    )
+    max_support: int = option(
+        "--max-support", default=512, show_default=True, type=click.IntRange(2), help="Its support pictures."
+    )
+    max_queries: int = option(
+        "--max-queries", default=4096, show_default=True, type=click.IntRange(1), help="Its query pictures."
+    )
+    max_classes: int = option(
+        "--max-classes", default=100, show_default=True, type=click.IntRange(2), help="Its classes."
+    )
+    transductive: bool = option(
+        "--transductive", is_flag=True, help="Export a run whose answers depend on the request's other queries."
+    )
 
 
 @click.command("export")

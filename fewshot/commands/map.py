@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import click
 
-from fewshot.commands.options import FILE, MapOptions, one_target, options_as, save_adapted_option
+from fewshot.commands.options import FILE, MapOptions, given, one_target, option, options_as, save_adapted_option
 
 if TYPE_CHECKING:
     from fewshot.exported.predictor import Predictor
@@ -23,22 +23,14 @@ if TYPE_CHECKING:
 class RegionOptions:
     """What is mapped, from which labels or from which adapted model."""
 
-    scenes: Annotated[
-        tuple[str, ...],
-        click.option(
-            "--scene", "scenes", multiple=True, required=True, help="Raster; repeatable: neighbours, or a band each."
-        ),
-    ]
-    labels: Annotated[
-        Path | None, click.option("--labels", type=FILE, help="Points, lines or polygons, or a class raster.")
-    ]
-    to: Annotated[Path, click.option("--to", required=True, type=FILE, help="The map to write, .tif.")]
-    validation: Annotated[Path | None, click.option("--validation", type=FILE, help="Labels to report accuracy on.")]
-    save_adapted: Annotated[Path | None, save_adapted_option]
-    adapted: Annotated[
-        Path | None,
-        click.option("--adapted", type=FILE, help="Use a model adapted before, in place of labels."),
-    ]
+    scenes: tuple[str, ...] = option(
+        "--scene", "scenes", multiple=True, required=True, help="Raster; repeatable: neighbours, or a band each."
+    )
+    labels: Path | None = option("--labels", type=FILE, help="Points, lines or polygons, or a class raster.")
+    to: Path = option("--to", required=True, type=FILE, help="The map to write, .tif.")
+    validation: Path | None = option("--validation", type=FILE, help="Labels to report accuracy on.")
+    save_adapted: Path | None = given(save_adapted_option)
+    adapted: Path | None = option("--adapted", type=FILE, help="Use a model adapted before, in place of labels.")
 
 
 @click.command("map")

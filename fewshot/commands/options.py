@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import typing
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import click
 
@@ -37,28 +36,36 @@ server_option = click.option(
 Command = Callable[..., None]
 
 
+def given(by: Callable[[Command], Command]) -> Any:
+    """Return a field of a dataclass that an option of click gives its value."""
+    return field(metadata={"option": by})
+
+
+def option(*names: str, **settings: Any) -> Any:
+    """Return a field of a dataclass that is an option of its own: `given(click.option(...))`."""
+    return given(click.option(*names, **settings))
+
+
 def options_as(kind: type[Any], name: str = "options") -> Callable[[Command], Command]:
-    """Give a command the options that the fields of a dataclass are annotated with; it is called with one of these.
+    """Give a command the options that the fields of a dataclass are; it is called with one of these.
 
     Args:
-        kind: A dataclass whose every field is `Annotated[its type, click.option(...)]`, in the order of the help.
+        kind: A dataclass whose every field is an `option` of the field's name, in the order of the help.
         name: The command's parameter that takes it.
 
     Raises:
-        TypeError: if a field has no option, or one of another name.
+        TypeError: if a field is no option, or one of another name.
     """
-    hints = typing.get_type_hints(kind, include_extras=True)
-    own = [field.name for field in fields(kind)]
+    own = {entry.name: entry.metadata.get("option") for entry in fields(kind)}
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def called(**given: object) -> None:
-            command(**{name: kind(**{key: given.pop(key) for key in own})}, **given)
+        def called(**values: object) -> None:
+            command(**{name: kind(**{key: values.pop(key) for key in own})}, **values)
 
-        for key in reversed(own):
-            (option,) = getattr(hints[key], "__metadata__", ()) or (None,)
-            if option is None or option(called).__click_params__[-1].name != key:
-                raise TypeError(f"{kind.__name__}.{key} is not annotated with a click option of its name.")
+        for key, by in reversed(own.items()):
+            if by is None or by(called).__click_params__[-1].name != key:
+                raise TypeError(f"{kind.__name__}.{key} is not a click option of its name.")
         return called
 
     return decorate
@@ -68,68 +75,43 @@ def options_as(kind: type[Any], name: str = "options") -> Callable[[Command], Co
 class MapOptions:
     """What `map` and `map-many` share: the model, the labels' meaning, the windows, where it is predicted."""
 
-    model: Annotated[
-        Path | None,
-        click.option("--model", type=FILE, help="Folder of an exported model: DIR/NAME, or DIR/NAME/VERSION."),
-    ]
-    server: Annotated[str | None, server_option]
-    label_field: Annotated[
-        str | None,
-        click.option("--label-field", help="Field of the labels that holds the class; a usual one if not given."),
-    ]
-    classes: Annotated[
-        Path | None,
-        click.option("--classes", type=FILE, help="Class table (CSV: id, name, colour, ignored) for the labels."),
-    ]
-    bands: Annotated[
-        str,
-        click.option("--bands", default="", help="Names of the scene's bands, or their numbers in the model's order."),
-    ]
-    scale: Annotated[
-        float | None,
-        click.option("--scale", type=float, help="What one unit of the scene is worth, where its file does not say."),
-    ]
-    radius: Annotated[
-        int,
-        click.option("--radius", default=1, show_default=True, help="Segmentation: pixels that a point labels too."),
-    ]
-    holdout: Annotated[
-        float, click.option("--holdout", default=0.0, help="Share of the labels to keep back and report accuracy on.")
-    ]
-    apart: Annotated[
-        int | None,
-        click.option("--apart", type=int, help="Least pixels between support and validation; a picture if not given."),
-    ]
-    seed: Annotated[
-        int, click.option("--seed", default=0, show_default=True, help="Decides which labels are kept back.")
-    ]
-    steps: Annotated[int | None, steps_option]
-    stride: Annotated[
-        int | None,
-        click.option(
-            "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."
-        ),
-    ]
-    size: Annotated[
-        int | None,
-        click.option("--window", "size", type=click.IntRange(1), help="Segmentation: pixels of a window's side."),
-    ]
-    overlap: Annotated[
-        int | None,
-        click.option("--overlap", type=int, help="Segmentation: pixels that windows share; an eighth if not given."),
-    ]
-    probabilities: Annotated[
-        bool, click.option("--probabilities", is_flag=True, help="Write the probabilities of all classes too.")
-    ]
-    title: Annotated[str, click.option("--title", default="", help="Above the picture.")]
-    resume: Annotated[bool, click.option("--resume", is_flag=True, help="Go on with an interrupted map.")]
-    workers: Annotated[
-        int,
-        click.option("--workers", default=1, show_default=True, help="Processes that predict on this machine."),
-    ]
-    scheduler: Annotated[
-        str | None, click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
-    ]
+    model: Path | None = option(
+        "--model", type=FILE, help="Folder of an exported model: DIR/NAME, or DIR/NAME/VERSION."
+    )
+    server: str | None = given(server_option)
+    label_field: str | None = option(
+        "--label-field", help="Field of the labels that holds the class; a usual one if not given."
+    )
+    classes: Path | None = option(
+        "--classes", type=FILE, help="Class table (CSV: id, name, colour, ignored) for the labels."
+    )
+    bands: str = option(
+        "--bands", default="", help="Names of the scene's bands, or their numbers in the model's order."
+    )
+    scale: float | None = option(
+        "--scale", type=float, help="What one unit of the scene is worth, where its file does not say."
+    )
+    radius: int = option("--radius", default=1, show_default=True, help="Segmentation: pixels that a point labels too.")
+    holdout: float = option("--holdout", default=0.0, help="Share of the labels to keep back and report accuracy on.")
+    apart: int | None = option(
+        "--apart", type=int, help="Least pixels between support and validation; a picture if not given."
+    )
+    seed: int = option("--seed", default=0, show_default=True, help="Decides which labels are kept back.")
+    steps: int | None = given(steps_option)
+    stride: int | None = option(
+        "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."
+    )
+    size: int | None = option(
+        "--window", "size", type=click.IntRange(1), help="Segmentation: pixels of a window's side."
+    )
+    overlap: int | None = option(
+        "--overlap", type=int, help="Segmentation: pixels that windows share; an eighth if not given."
+    )
+    probabilities: bool = option("--probabilities", is_flag=True, help="Write the probabilities of all classes too.")
+    title: str = option("--title", default="", help="Above the picture.")
+    resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
+    workers: int = option("--workers", default=1, show_default=True, help="Processes that predict on this machine.")
+    scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
 
 
 def one_target(model: Path | None, server: str | None) -> str:

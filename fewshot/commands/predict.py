@@ -5,28 +5,30 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import click
 
-from fewshot.commands.options import FILE, one_target, options_as, save_adapted_option, server_option, steps_option
+from fewshot.commands.options import (
+    FILE,
+    given,
+    one_target,
+    option,
+    options_as,
+    save_adapted_option,
+    server_option,
+    steps_option,
+)
 
 
 @dataclass(frozen=True)
 class PictureOptions:
     """Which pictures are classified, and from which."""
 
-    support: Annotated[
-        Path | None,
-        click.option("--support", type=FILE, help="Folder with a folder of pictures for each class."),
-    ]
-    query: Annotated[Path, click.option("--query", required=True, type=FILE, help="Pictures to classify, or one.")]
-    steps: Annotated[int | None, steps_option]
-    save_adapted: Annotated[Path | None, save_adapted_option]
-    adapted: Annotated[
-        Path | None,
-        click.option("--adapted", type=FILE, help="Use a model adapted before, in place of --support."),
-    ]
+    support: Path | None = option("--support", type=FILE, help="Folder with a folder of pictures for each class.")
+    query: Path = option("--query", required=True, type=FILE, help="Pictures to classify, or one.")
+    steps: int | None = given(steps_option)
+    save_adapted: Path | None = given(save_adapted_option)
+    adapted: Path | None = option("--adapted", type=FILE, help="Use a model adapted before, in place of --support.")
 
 
 @click.command("predict")

@@ -5,37 +5,30 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import click
 
-from fewshot.commands.options import FILE, data_option, options_as
+from fewshot.commands.options import FILE, data_option, given, option, options_as
 
 
 @dataclass(frozen=True)
 class TrainOptions:
     """On what a recipe is trained, how long, and what is changed of it."""
 
-    paths: Annotated[tuple[Path, ...], data_option]
-    learner: Annotated[
-        str | None,
-        click.option(
-            "--learner", help="One of the recipe's learners, such as maml or meta-sgd; the first one if not given."
-        ),
-    ]
-    out: Annotated[Path | None, click.option("--out", type=FILE, help="Run folder; runs/RECIPE-LEARNER if not given.")]
-    settings: Annotated[
-        tuple[str, ...],
-        click.option(
-            "--set",
-            "settings",
-            multiple=True,
-            metavar="TABLE.KEY=VALUE",
-            help="Change one setting of the recipe; repeatable.",
-        ),
-    ]
-    minutes: Annotated[float | None, click.option("--minutes", type=float, help="Stop after this much training time.")]
-    resume: Annotated[bool, click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")]
+    paths: tuple[Path, ...] = given(data_option)
+    learner: str | None = option(
+        "--learner", help="One of the recipe's learners, such as maml or meta-sgd; the first one if not given."
+    )
+    out: Path | None = option("--out", type=FILE, help="Run folder; runs/RECIPE-LEARNER if not given.")
+    settings: tuple[str, ...] = option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="TABLE.KEY=VALUE",
+        help="Change one setting of the recipe; repeatable.",
+    )
+    minutes: float | None = option("--minutes", type=float, help="Stop after this much training time.")
+    resume: bool = option("--resume", is_flag=True, help="Go on with the run in the run folder.")
 
 
 @click.command("train")

@@ -7,14 +7,14 @@ import importlib
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from fewshot.commands import COMMANDS
-from fewshot.commands.options import options_as
+from fewshot.commands.options import option, options_as
 
 TYPES = {"integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
 """The Python type of what click's types read."""
@@ -24,8 +24,8 @@ TYPES = {"integer": int, "float": float, "text": str, "boolean": bool, "path": P
 class Both:
     """Two options."""
 
-    first: Annotated[int, click.option("--first", default=1, help="x")]
-    others: Annotated[tuple[str, ...], click.option("--other", "others", multiple=True, help="x")]
+    first: int = option("--first", default=1, help="x")
+    others: tuple[str, ...] = option("--other", "others", multiple=True, help="x")
 
 
 def test_a_command_is_given_the_dataclass_and_its_own_parameters() -> None:
@@ -47,7 +47,7 @@ def test_a_command_is_given_the_dataclass_and_its_own_parameters() -> None:
 def test_a_field_without_its_option_is_an_error_at_once() -> None:
     @dataclass(frozen=True)
     class Renamed:
-        first: Annotated[int, click.option("--second")]
+        first: int = option("--second")
 
     @dataclass(frozen=True)
     class Bare:
@@ -56,7 +56,6 @@ def test_a_field_without_its_option_is_an_error_at_once() -> None:
     def command(**_: Any) -> None: ...
 
     for kind in (Renamed, Bare):
-        kind.__annotations__ = {"first": Annotated[int, click.option("--second")] if kind is Renamed else int}
         with pytest.raises(TypeError, match=f"{kind.__name__}.first"):
             options_as(kind)(command)
 
@@ -70,16 +69,15 @@ def option_tables() -> list[type]:
 
 @pytest.mark.parametrize("table", option_tables(), ids=lambda table: table.__name__)
 def test_each_field_is_of_the_type_that_its_option_reads(table: type) -> None:
-    for name, hint in typing.get_type_hints(table, include_extras=True).items():
-        kind, decorate = typing.get_args(hint)
+    for name, kind in typing.get_type_hints(table).items():
 
         def probe(**_: Any) -> None: ...
 
-        (option,) = decorate(probe).__click_params__
-        read = TYPES[option.type.name.removesuffix(" range")]
-        if option.multiple:
+        (given,) = table.__dataclass_fields__[name].metadata["option"](probe).__click_params__  # type: ignore[attr-defined]
+        read = TYPES[given.type.name.removesuffix(" range")]
+        if given.multiple:
             assert kind == tuple[read, ...], f"{table.__name__}.{name}"  # type: ignore[valid-type]
         else:
-            given = {} if option.required else click.Command("x", params=[option]).make_context("x", []).params
-            empty = not option.required and given[name] is None
+            values = {} if given.required else click.Command("x", params=[given]).make_context("x", []).params
+            empty = not given.required and values[name] is None
             assert kind == (read | None if empty else read), f"{table.__name__}.{name}"
