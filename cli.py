@@ -116,10 +116,15 @@ def evaluate(
     baseline_minutes: float,
     **asked: Any,
 ) -> None:
-    """Evaluate RUN on tasks of regions it has not seen."""
+    """Evaluate RUN on tasks of regions it has not seen.
+
+    The last evaluation on the recipe's own ways, shots and bands is kept in RUN/evaluation.json, and goes on the card
+    of an export. One of another --split than test does not replace one of test; --split train and --task-list are
+    never kept.
+    """
     from fewshot.training.evaluation.evaluate import evaluate as run_evaluation
-    from fewshot.training.evaluation.measure import Request
     from fewshot.training.evaluation.report import print_report, write_report
+    from fewshot.training.kinds.under_test import Request
 
     asked["shots"], asked["steps"] = numbers(asked["shots"], "--shots"), numbers(asked["steps"], "--steps")
     asked["bands"] = tuple(name.strip() for name in (asked["bands"] or "").split(",") if name.strip())
@@ -127,7 +132,7 @@ def evaluate(
     print_report(report)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        json_file.write_text(json.dumps(report.plain(), indent=1) + "\n", encoding="utf-8")
         click.echo(f"Figures: {json_file}")
     if report_folder is not None:
         click.echo(f"Report: {write_report(report, report_folder)}")
@@ -140,7 +145,11 @@ def evaluate(
 @click.option("--version", type=click.IntRange(1), help="A whole number; the next free one if not given.")
 @data_option
 @after_training_option
-@click.option("--evaluation", type=click.Path(path_type=Path), help="What `evaluate --json` wrote, for the card.")
+@click.option(
+    "--evaluation",
+    type=click.Path(path_type=Path),
+    help="What `evaluate --json` wrote, for the card; RUN/evaluation.json if not given.",
+)
 @click.option("--max-steps", default=50, show_default=True, type=click.IntRange(0), help="Inner steps of a request.")
 @click.option("--max-support", default=512, show_default=True, type=click.IntRange(2), help="Its support pictures.")
 @click.option("--max-queries", default=4096, show_default=True, type=click.IntRange(1), help="Its query pictures.")

@@ -21,13 +21,14 @@ from fewshot.meta import MetaLearner
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.sources import SineTasks
 from fewshot.tasks.task import gather
-from fewshot.training import datasets
-from fewshot.training.evaluation import measure
-from fewshot.training.evaluation.evaluate import Report, evaluate
-from fewshot.training.evaluation.measure import Request
-from fewshot.training.evaluation.report import percent, print_report, write_report
+from fewshot.training.datasets import progress_bar
+from fewshot.training.evaluation.evaluate import evaluate
+from fewshot.training.evaluation.report import print_report, write_report
+from fewshot.training.kinds.figures import ACCURACY, Report
+from fewshot.training.kinds.images import Images
+from fewshot.training.kinds.under_test import Request
 from fewshot.training.recipe import read_recipe
-from fewshot.training.run import RunFolder
+from fewshot.training.run import Run
 from fewshot.training.train import train
 
 SINE_SETTINGS = ("training.updates=3000", "training.validate_every=1500", "training.meta_rate=5e-3")
@@ -77,7 +78,7 @@ def train_mapper(out: Path) -> Path:
     """
     earth, run = out / "earth", out / "mapper"
     shutil.rmtree(run, ignore_errors=True)
-    with datasets.progress_bar("Simulating 12 regions", "files") as show:
+    with progress_bar("Simulating 12 regions", "files") as show:
         write_earth(earth, regions=12, patches_per_region=4, progress=show)
     prepare(earth, earth / PREPARED.format(window=32), window=32, records=True)
     recipe = read_recipe("synthetic-segmentation", learner="proto-maml", settings=MAPPER_SETTINGS)
@@ -101,7 +102,7 @@ def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
 
 def draw_wave(run: Path, axes: plt.Axes) -> None:
     """Draw one wave, its ten support points, and the network before and after one step."""
-    _, learner = measure.load_run(RunFolder(run), None)
+    learner = Run.open(run).learner()
     batch = SineTasks(10, 200).draw(np.random.default_rng(4), 1)
     order = np.argsort(batch.query_x[0, :, 0])
     x, truth = batch.query_x[0, order, 0], batch.query_y[0, order, 0]
@@ -118,28 +119,27 @@ def draw_wave(run: Path, axes: plt.Axes) -> None:
 
 def draw_methods(cover: Report, axes: plt.Axes) -> None:
     """Draw the accuracy of the run and its baselines with their intervals."""
-    rows = [("this run", cover["accuracy"])]
-    rows += [(name, row["accuracy"]) for name, row in cover["baselines"].items()]
-    names = [name for name, _ in rows]
-    means = [100 * row["mean"] for _, row in rows]
-    axes.barh(
-        names, means, xerr=[100 * row["ci95"] for _, row in rows], color=["C0"] + ["0.75"] * (len(rows) - 1), capsize=3
-    )
-    for position, (_, row) in enumerate(rows):
-        axes.text(2, position, percent(row), va="center", fontsize=8, color="white" if position == 0 else "black")
+    rows = {"this run": cover.figures["accuracy"]}
+    rows |= {name: row.figures["accuracy"] for name, row in cover.baselines.items()}
+    means, half = ([100 * getattr(row, part) for row in rows.values()] for part in ("mean", "ci95"))
+    axes.barh(list(rows), means, xerr=half, color=["C0"] + ["0.75"] * (len(rows) - 1), capsize=3)
+    for position, row in enumerate(rows.values()):
+        axes.text(
+            2, position, ACCURACY.write(row), va="center", fontsize=8, color="white" if position == 0 else "black"
+        )
     axes.invert_yaxis()
-    axes.axvline(100 / cover["ways"], color="black", linestyle=":", linewidth=1)
+    axes.axvline(100 / (cover.ways or 1), color="black", linestyle=":", linewidth=1)
     axes.set_xlim(0, 100)
-    axes.set_xlabel(f"accuracy %, {cover['tasks']} tasks; dotted: chance")
+    axes.set_xlabel(f"accuracy %, {cover.tasks} tasks; dotted: chance")
     axes.set_title("Simulated regions never seen", loc="left")
 
 
 def draw_task(run: Path, figure: SubFigure) -> None:
     """Draw one task: the labelled patches, and the queries with what the adapted network says of them."""
-    folder = RunFolder(run)
-    region_set = measure.run_data(folder.recipe(), folder, [], "test")
-    recipe, learner = measure.load_run(folder, region_set)
-    (task,) = sample_tasks(region_set, datasets.evaluation_spec(recipe.tasks), 1, seed=5)
+    opened = Run.open(run)
+    region_set = opened.regions("test")
+    learner = opened.learner(region_set)
+    (task,) = sample_tasks(region_set, Images(opened.recipe.tasks).evaluation_spec(), 1, seed=5)
     batch = gather(region_set, [task])
     answers = predicted_labels(learner, batch[:3])
     shots = len(task.support) // len(task.classes)

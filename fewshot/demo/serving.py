@@ -16,9 +16,8 @@ from rich.console import Console
 from fewshot.exported.client import FewshotClient
 from fewshot.tasks.sampler import sample_tasks
 from fewshot.tasks.task import gather
-from fewshot.training import datasets
-from fewshot.training.evaluation import measure
-from fewshot.training.run import RunFolder
+from fewshot.training.kinds.images import Images
+from fewshot.training.run import Run
 from serving.graph.export import export
 
 TASKS = 20
@@ -37,10 +36,9 @@ def demo_serving(out: Path) -> None:
     console.print("[bold]3. Serving[/bold]: the support examples travel with the request, and the model adapts to them")
     run = out / "land-cover"
     version = export(run, out / "models")
-    folder = RunFolder(run)
-    recipe = folder.recipe()
-    regions = measure.run_data(recipe, folder, [], "test")
-    tasks = sample_tasks(regions, datasets.evaluation_spec(recipe.tasks), TASKS, seed=11)
+    opened = Run.open(run)
+    regions = opened.regions("test")
+    tasks = sample_tasks(regions, Images(opened.recipe.tasks).evaluation_spec(), TASKS, seed=11)
     grpc, rest = free_port(), free_port()
     with server(out / "models", grpc, rest, out / "serve.log"):
         for name, target in (("gRPC", f"localhost:{grpc}"), ("REST", f"http://localhost:{rest}")):

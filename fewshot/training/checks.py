@@ -33,7 +33,7 @@ def require_consistent(recipe: Recipe) -> None:
     Raises:
         RecipeError: if some do not.
     """
-    data, tasks = recipe.data, recipe.tasks
+    data = recipe.data
     for key, sources in USED.items():
         value = getattr(data, key)
         if value != getattr(DataTable(), key) and data.source not in sources:
@@ -47,17 +47,6 @@ def require_consistent(recipe: Recipe) -> None:
             f"data.split = 'published' needs a data set with a published split; {data.source} has none. Use "
             "--set data.split=random with numbers in data.train, data.validation and data.test."
         )
-    if tasks.target == "pixels":
-        if data.split == "classes":
-            raise RecipeError(
-                "data.split = 'classes' keeps classes apart, which pixels of one picture cannot be; use "
-                "--set data.split=random or regions."
-            )
-        if recipe.learner.head == "fixed" and tasks.labels == "task":
-            raise RecipeError(
-                "learner.head = 'fixed' has one output a class, but with tasks.labels = 'task' regions have as many "
-                "classes as they have. Use --set learner.head=prototype or shared, or tasks.labels=global."
-            )
 
 
 def require_fitting(recipe: Recipe, parts: Mapping[str, RegionSet]) -> None:

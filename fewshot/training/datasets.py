@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,9 @@ from fewshot.data.sources.sen12ms_index import prepare
 from fewshot.data.sources.synthetic import simulate_patches
 from fewshot.data.splits import split_characters, split_places, split_published, split_regions
 from fewshot.errors import DataNotFoundError, RecipeError
-from fewshot.tasks.sampler import AnySpec
-from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks, SineTasks, TaskSource
-from fewshot.tasks.task import PixelTaskSpec, TaskSpec
 from fewshot.training.clusters import split_clusters
-from fewshot.training.recipe import DataTable, TasksTable
+from fewshot.training.recipe import DataTable
+from fewshot.training.recipe_tables import TasksTable
 
 SPLITS = ("train", "validation", "test")
 Reader = Callable[[DataTable, Sequence[Path]], RegionSet]
@@ -127,6 +124,11 @@ READERS: Mapping[str, Reader] = {
 ONE_FOLDER = ("class_folders", "sen12ms", "deepglobe", "scenes")
 
 
+def read_parts(data: DataTable, paths: Sequence[Path]) -> dict[str, RegionSet]:
+    """Read a recipe's data and split it, as `read_data` and `split_data` say."""
+    return split_data(read_data(data, paths), data)
+
+
 def split_data(region_set: RegionSet, data: DataTable) -> dict[str, RegionSet]:
     """Split into train, validation and test as the recipe says; parts it leaves empty are left out.
 
@@ -155,50 +157,6 @@ BY_NUMBER: Mapping[str, Callable[..., tuple[RegionSet, ...]]] = {
     "random": split_places,
     "clusters": split_clusters,
 }
-
-
-def evaluation_spec(tasks: TasksTable) -> AnySpec:
-    """Return the specification of validation and test tasks.
-
-    Raises:
-        RecipeError: if tasks of pixels ask for what only tasks of images have.
-    """
-    if tasks.target == "pixels":
-        if not isinstance(tasks.shots, int) or tasks.fixed_share:
-            raise RecipeError("Tasks of pixels have one number of shots, and no fixed tasks (tasks.fixed_share = 0).")
-        return PixelTaskSpec(
-            tasks.shots,
-            tasks.validation_queries,
-            labels=tasks.labels,
-            points=tasks.points,
-            disjoint_sources=tasks.disjoint_sources,
-        )
-    return TaskSpec(
-        tasks.ways,
-        tasks.shots,
-        tasks.validation_queries,
-        labels=tasks.labels,
-        disjoint_sources=tasks.disjoint_sources,
-        within_region=tasks.evaluation_within_region,
-    )
-
-
-def training_source(tasks: TasksTable, data: DataTable, train: RegionSet | None) -> TaskSource:
-    """Return what training draws its tasks from."""
-    if data.source == "sine" or train is None:
-        if not isinstance(tasks.shots, int):
-            raise RecipeError("Sine tasks have one number of shots.")
-        return SineTasks(tasks.shots, tasks.queries)
-    spec = replace(evaluation_spec(tasks), queries=tasks.queries)
-    if isinstance(spec, PixelTaskSpec):
-        return RegionTasks(train, spec)
-    spec = replace(spec, within_region=tasks.within_region)
-    if tasks.fixed_share == 0:
-        return RegionTasks(train, spec)
-    fixed = FixedTasks(train, swap=tasks.swap, labels=tasks.labels)
-    if tasks.fixed_share >= 1:
-        return fixed
-    return Mixture([(fixed, tasks.fixed_share), (RegionTasks(train, spec), 1 - tasks.fixed_share)])
 
 
 def describe_images(region_set: RegionSet, tasks: TasksTable) -> dict[str, list[Any]]:
