@@ -229,21 +229,9 @@ class Report:
     holds the same, and under `evaluated` what was asked for: `split`, `data`, `seed` and `settings`.
 
     Attributes:
-        subject: What was evaluated.
-        yardstick: What it was measured by.
-        data: Name of the regions.
         asked: The tasks in words.
-        tasks: How many.
-        ways: Classes of the first; None for waves.
-        shots: Of the first.
-        steps: The learner's own.
-        figures: By key.
-        per_task: The score of each task.
-        curve_steps: Inner steps of the curve.
         curve: For each key of `yardstick.compared`, the figure after each of `curve_steps`.
-        regions: What tasks of regions have beside; None for waves.
-        baselines: By name.
-        by_shots: By number of shots.
+        regions: What tasks of regions have beside; None for waves. The other attributes are the keys above.
     """
 
     subject: Subject

@@ -79,7 +79,8 @@ def test_data_that_was_divided_anew_trains_none(run: Path, tmp_path: Path, train
     assert trained_on == []
     report = evaluate(run, [tmp_path / "data"], TWO)  # the run itself has seen none of the new ones
     assert report.regions is not None
-    assert set(report.regions.by_region) <= {*new, *Run.open(run).folder.read_json("run.json")["parts"]["test"]["places"]}
+    parts = Run.open(run).folder.read_json("run.json")["parts"]
+    assert set(report.regions.by_region) <= {*new, *parts["test"]["places"]}
 
 
 def test_what_they_would_train_on_is_not_tested(run: Path, trained_on: list[tuple[str, ...]]) -> None:
@@ -92,7 +93,8 @@ def test_what_they_would_train_on_is_not_tested(run: Path, trained_on: list[tupl
 def test_where_classes_were_split_classes_are_told_apart() -> None:
     def region(*classes: str) -> RegionSet:
         none = np.zeros(0, np.int64)
-        return RegionSet("x", ArrayStore([], np.zeros([0, 4, 4, 1])), (Region("x", classes, none, none, none),), classes)
+        one = Region("x", classes, none, none, none)
+        return RegionSet("x", ArrayStore([], np.zeros([0, 4, 4, 1])), (one,), classes)
 
     baselines.require_unseen(region("a", "b"), region("c"), split="classes")
     with pytest.raises(DataNotFoundError, match=r"1 of its classes \(b\)"):

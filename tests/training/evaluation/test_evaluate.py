@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +79,34 @@ def test_a_finished_run_takes_views_and_steps_but_nothing_else(demo_run: Path) -
         evaluate(demo_run, [], Request(tasks=4, settings=("network.filters=9",)))
     with pytest.raises(RecipeError, match="counts"):
         evaluate(demo_run, [], Request(tasks=4, settings=("views.counts=8",)))
+
+
+def test_the_last_evaluation_on_the_recipes_own_tasks_is_kept(demo_run: Path, tmp_path: Path) -> None:
+    kept = demo_run / "evaluation.json"
+
+    def evaluate_and_read(request: Request) -> dict[str, Any]:
+        report = evaluate(demo_run, [], replace(request, steps=(0,))).plain()
+        found = json.loads(kept.read_text())
+        evaluated = found.pop("evaluated")
+        return evaluated if found == json.loads(json.dumps(report)) else {}
+
+    kept.unlink(missing_ok=True)
+    evaluate(demo_run, [], Request(tasks=3, split="train"))
+    assert not kept.exists()
+    own = {"split": "validation", "data": [], "seed": 0, "settings": []}
+    assert evaluate_and_read(Request(tasks=3, split="validation")) == own
+    assert evaluate_and_read(Request(tasks=3, seed=2)) == own | {"split": "test", "seed": 2}
+    several = Request(
+        tasks=4, shots=(2, 1), settings=("learner.evaluation_steps=1",), save_tasks=tmp_path / "list.json"
+    )
+    last = own | {"split": "test", "settings": ["learner.evaluation_steps=1"]}
+    assert evaluate_and_read(several) == last
+    for other in (
+        *(Request(tasks=3, split="validation"), Request(tasks=3, ways=3), Request(tasks=3, shots=(1, 2))),
+        *(Request(task_list=tmp_path / "list.json"), Request(tasks=3, split="train")),
+    ):
+        assert evaluate_and_read(other) == {}
+        assert json.loads(kept.read_text())["evaluated"] == last
 
 
 def test_same_seed_same_figures_other_seed_others(demo_run: Path) -> None:
