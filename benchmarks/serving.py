@@ -39,10 +39,9 @@ from fewshot.exported.card import read_card  # noqa: E402
 from fewshot.exported.client import FewshotClient  # noqa: E402
 from fewshot.tasks.sampler import sample_tasks  # noqa: E402 (the root must be on the path first)
 from fewshot.tasks.task import gather  # noqa: E402
-from fewshot.training import datasets  # noqa: E402
-from fewshot.training.evaluation import measure  # noqa: E402
+from fewshot.training.kinds.images import Images  # noqa: E402
 from fewshot.training.recipe import read_recipe  # noqa: E402
-from fewshot.training.run import RunFolder  # noqa: E402
+from fewshot.training.run import Run  # noqa: E402
 from fewshot.training.train import train  # noqa: E402
 from serving.graph.export import export  # noqa: E402
 from serving.graph.signatures import make_module  # noqa: E402
@@ -99,10 +98,10 @@ def quick_run(out: Path) -> Path:
 def prepare(run: Path, models: Path) -> Subject:
     """Export a run and return the ways to call it in this process."""
     version = export(run, models)
-    folder, card = RunFolder(run), read_card(version)
-    regions = measure.run_data(folder.recipe(), folder, [], "train")
-    _, learner = measure.load_run(folder, regions)
-    spec = datasets.evaluation_spec(folder.recipe().tasks)
+    opened, card = Run.open(run), read_card(version)
+    regions = opened.regions("train")
+    learner = opened.learner(regions)
+    spec = Images(opened.recipe.tasks).evaluation_spec()
     batch = gather(regions, sample_tasks(regions, spec, 1, seed=0))
     scale, offset = (np.array([getattr(band, key) for band in card.bands], np.float32) for key in ("scale", "offset"))
     support_x, query_x = (((x[0] - offset) / scale).astype(np.float32) for x in (batch.support_x, batch.query_x))

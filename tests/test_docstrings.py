@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,18 +75,32 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def public_functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
     """Functions and methods whose names do not begin with `_`, and `__init__`.
 
-    A method that overrides one of a class in the same file is left out: what the other says holds for it.
+    A method that overrides one of a class of ours is left out: what the other says holds for it.
     """
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    classes = ours() | {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     for node in tree.body:
         if isinstance(node, Function) and not node.name.startswith("_"):
             yield node.name, node
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            bases = [classes[name] for name in map(ast.unparse, node.bases) if name in classes]
-            before = {method.name for base in bases for method in methods(base)}
+            before = {method.name for base in bases_of(node, classes) for method in methods(base)} - {"__init__"}
             for method in methods(node):
                 if method.name not in before and (not method.name.startswith("_") or method.name == "__init__"):
                     yield f"{node.name}.{method.name}", method
+
+
+@cache
+def ours() -> dict[str, ast.ClassDef]:
+    """Every class of ours by its name, which no other has."""
+    trees = [ast.parse((ROOT / place).read_text(encoding="utf-8")) for place in PLACES]
+    return {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def bases_of(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
+    """The classes of ours that a class inherits from."""
+    for name in map(ast.unparse, node.bases):
+        if name in classes and classes[name] is not node:
+            yield classes[name]
+            yield from bases_of(classes[name], classes)
 
 
 def methods(node: ast.ClassDef) -> list[Function]:

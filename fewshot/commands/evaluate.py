@@ -53,10 +53,15 @@ class ReportOptions:
 @options_as(TestOptions, "test")
 @options_as(ReportOptions, "wanted")
 def command(*, run: Path, paths: tuple[Path, ...], test: TestOptions, wanted: ReportOptions) -> None:
-    """Evaluate RUN on tasks of regions it has not seen."""
+    """Evaluate RUN on tasks of regions it has not seen.
+
+    The last evaluation on the recipe's own ways, shots and bands is kept in RUN/evaluation.json, and goes on the card
+    of an export. One of another --split than test does not replace one of test; --split train and --task-list are
+    never kept.
+    """
     from fewshot.training.evaluation.evaluate import evaluate
-    from fewshot.training.evaluation.measure import Request
     from fewshot.training.evaluation.report import print_report, write_report
+    from fewshot.training.kinds.under_test import Request
 
     request = Request(
         split=test.split,
@@ -74,7 +79,7 @@ def command(*, run: Path, paths: tuple[Path, ...], test: TestOptions, wanted: Re
     print_report(report)
     if wanted.json_file is not None:
         wanted.json_file.parent.mkdir(parents=True, exist_ok=True)
-        wanted.json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        wanted.json_file.write_text(json.dumps(report.plain(), indent=1) + "\n", encoding="utf-8")
         click.echo(f"Figures: {wanted.json_file}")
     if wanted.report_folder is not None:
         click.echo(f"Report: {write_report(report, wanted.report_folder)}")

@@ -21,7 +21,11 @@ class ModelOptions:
     )
     paths: tuple[Path, ...] = given(data_option)
     settings: tuple[str, ...] = given(after_training_option)
-    evaluation: Path | None = option("--evaluation", type=FILE, help="What `evaluate --json` wrote, for the card.")
+    evaluation: Path | None = option(
+        "--evaluation",
+        type=FILE,
+        help="What `evaluate --json` wrote, for the card; RUN/evaluation.json if not given.",
+    )
     max_steps: int = option(
         "--max-steps", default=50, show_default=True, type=click.IntRange(0), help="Inner steps of a request."
     )

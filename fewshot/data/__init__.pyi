@@ -12,6 +12,7 @@ from fewshot.data.region import PixelLabels as PixelLabels
 from fewshot.data.region import Region as Region
 from fewshot.data.region import RegionSet as RegionSet
 from fewshot.data.region import Task as Task
+from fewshot.data.source import Source as Source
 from fewshot.data.sources.class_folders import read_class_folders as read_class_folders
 from fewshot.data.sources.deepglobe import read_deepglobe as read_deepglobe
 from fewshot.data.sources.omniglot import read_omniglot as read_omniglot

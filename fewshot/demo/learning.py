@@ -18,7 +18,8 @@ from fewshot.data.sources.sen12ms import PREPARED
 from fewshot.meta import MetaLearner
 from fewshot.progress import progress_bar
 from fewshot.tasks import SineTasks, gather, sample_tasks
-from fewshot.training import Report, RunFolder, evaluation_spec, load_run, percent, run_data
+from fewshot.training import Images, Report, Run
+from fewshot.training.kinds.figures import ACCURACY
 
 SINE_SETTINGS = ("training.updates=3000", "training.validate_every=1500", "training.meta_rate=5e-3")
 
@@ -69,7 +70,7 @@ def draw_demo(sine: Path, land: Path, cover: Report, path: Path) -> Path:
 
 def draw_wave(run: Path, axes: Axes) -> None:
     """Draw one wave, its ten support points, and the network before and after one step."""
-    _, learner = load_run(RunFolder(run), None)
+    learner = Run.open(run).learner()
     batch = SineTasks(10, 200).draw(np.random.default_rng(4), 1)
     order = np.argsort(batch.query_x[0, :, 0])
     x, truth = batch.query_x[0, order, 0], batch.query_y[0, order, 0]
@@ -86,28 +87,27 @@ def draw_wave(run: Path, axes: Axes) -> None:
 
 def draw_methods(cover: Report, axes: Axes) -> None:
     """Draw the accuracy of the run and its baselines with their intervals."""
-    rows = [("this run", cover["accuracy"])]
-    rows += [(name, row["accuracy"]) for name, row in cover["baselines"].items()]
-    names = [name for name, _ in rows]
-    means = [100 * row["mean"] for _, row in rows]
-    axes.barh(
-        names, means, xerr=[100 * row["ci95"] for _, row in rows], color=["C0"] + ["0.75"] * (len(rows) - 1), capsize=3
-    )
-    for position, (_, row) in enumerate(rows):
-        axes.text(2, position, percent(row), va="center", fontsize=8, color="white" if position == 0 else "black")
+    rows = {"this run": cover.figures["accuracy"]}
+    rows |= {name: row.figures["accuracy"] for name, row in cover.baselines.items()}
+    means, half = ([100 * getattr(row, part) for row in rows.values()] for part in ("mean", "ci95"))
+    axes.barh(list(rows), means, xerr=half, color=["C0"] + ["0.75"] * (len(rows) - 1), capsize=3)
+    for position, row in enumerate(rows.values()):
+        axes.text(
+            2, position, ACCURACY.write(row), va="center", fontsize=8, color="white" if position == 0 else "black"
+        )
     axes.invert_yaxis()
-    axes.axvline(100 / cover["ways"], color="black", linestyle=":", linewidth=1)
+    axes.axvline(100 / (cover.ways or 1), color="black", linestyle=":", linewidth=1)
     axes.set_xlim(0, 100)
-    axes.set_xlabel(f"accuracy %, {cover['tasks']} tasks; dotted: chance")
+    axes.set_xlabel(f"accuracy %, {cover.tasks} tasks; dotted: chance")
     axes.set_title("Simulated regions never seen", loc="left")
 
 
 def draw_task(run: Path, figure: SubFigure) -> None:
     """Draw one task: the labelled patches, and the queries with what the adapted network says of them."""
-    folder = RunFolder(run)
-    region_set = run_data(folder.recipe(), folder, [], "test")
-    recipe, learner = load_run(folder, region_set)
-    (task,) = sample_tasks(region_set, evaluation_spec(recipe.tasks), 1, seed=5)
+    opened = Run.open(run)
+    region_set = opened.regions("test")
+    learner = opened.learner(region_set)
+    (task,) = sample_tasks(region_set, Images(opened.recipe.tasks).evaluation_spec(), 1, seed=5)
     batch = gather(region_set, [task])
     answers = predicted_labels(learner, batch[:3])
     shots = len(task.support) // len(task.classes)

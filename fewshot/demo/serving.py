@@ -14,7 +14,7 @@ import numpy as np
 
 from fewshot.exported import FewshotClient
 from fewshot.tasks import gather, sample_tasks
-from fewshot.training import RunFolder, evaluation_spec, run_data
+from fewshot.training import Images, Run
 
 TASKS = 20
 """Tasks that are sent to the server."""
@@ -33,10 +33,9 @@ def ask_server(run: Path, version: Path, log: Path) -> Iterator[str]:
     Yields:
         A sentence for each protocol.
     """
-    folder = RunFolder(run)
-    recipe = folder.recipe()
-    regions = run_data(recipe, folder, [], "test")
-    tasks = sample_tasks(regions, evaluation_spec(recipe.tasks), TASKS, seed=11)
+    opened = Run.open(run)
+    regions = opened.regions("test")
+    tasks = sample_tasks(regions, Images(opened.recipe.tasks).evaluation_spec(), TASKS, seed=11)
     grpc, rest = free_port(), free_port()
     with server(version.parent.parent, grpc, rest, log):
         for name, target in (("gRPC", f"localhost:{grpc}"), ("REST", f"http://localhost:{rest}")):

@@ -14,7 +14,7 @@ from fewshot.meta.adapt import InnerLoop
 from fewshot.meta.learner import MetaLearner
 from fewshot.meta.rates import InnerRates
 from fewshot.meta.views import Views
-from fewshot.models import FixedHead, Head, SharedHead
+from fewshot.models.heads import FixedHead, Head, SharedHead
 
 FINE_TUNING_STEPS = 20
 FINE_TUNING_RATES = (0.3, 0.1, 0.03, 0.01, 0.003)

@@ -18,8 +18,8 @@ from fewshot.errors import RecipeError, ShapeError
 from fewshot.meta.adapt import InnerLoop, Parameters, Support, adapt, divergence_as_error, require_finite
 from fewshot.meta.rates import ADAPTS, InnerRates
 from fewshot.meta.views import Views
-from fewshot.models import Head, Normalization
-from fewshot.models.normalization import is_transductive
+from fewshot.models.heads import Head
+from fewshot.models.normalization import Normalization, is_transductive
 
 LONGEST_UNROLLED = 10
 """More inner steps than this run in a loop of the graph, so that the graph stays small."""

@@ -3,9 +3,9 @@ from fewshot.tasks.sampler import sample_task as sample_task
 from fewshot.tasks.sampler import sample_tasks as sample_tasks
 from fewshot.tasks.sources import RegionTasks as RegionTasks
 from fewshot.tasks.sources import SineTasks as SineTasks
-from fewshot.tasks.sources import TaskSource as TaskSource
 from fewshot.tasks.task import PixelTaskSpec as PixelTaskSpec
 from fewshot.tasks.task import TaskBatch as TaskBatch
+from fewshot.tasks.task import TaskSource as TaskSource
 from fewshot.tasks.task import TaskSpec as TaskSpec
 from fewshot.tasks.task import gather as gather
 from fewshot.tasks.task import read_tasks as read_tasks

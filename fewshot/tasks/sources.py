@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
@@ -10,15 +9,7 @@ from fewshot.data.region import RegionSet, Task
 from fewshot.data.waves import SineSpec, draw_sines
 from fewshot.errors import ShapeError, TaskError
 from fewshot.tasks.sampler import AnySpec, make_sampler
-from fewshot.tasks.task import Labels, TaskBatch, gather
-
-
-class TaskSource(Protocol):
-    """Anything that can draw tasks of one shape from a generator."""
-
-    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
-        """Draw `tasks` tasks; the same state of `rng` gives the same tasks."""
-        ...
+from fewshot.tasks.task import Labels, TaskBatch, TaskSource, gather
 
 
 class RegionTasks:

@@ -15,8 +15,7 @@ import tensorflow as tf
 
 from fewshot.data.region import RegionSet, Task
 from fewshot.errors import ShapeError, TaskError
-from fewshot.tasks.sources import TaskSource
-from fewshot.tasks.task import Labels, TaskBatch, gather
+from fewshot.tasks.task import Labels, TaskBatch, TaskSource, gather
 
 Augment = Callable[[TaskBatch, Any], TaskBatch]
 """From a batch of tensors and a seed [2] int64 to a batch of the same shapes."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,17 @@ from fewshot.data.region import PixelLabels, RegionSet, Task
 from fewshot.errors import DamagedDataError, DataNotFoundError, ShapeError, TaskError
 from fewshot.tables import nearest
 
-__all__ = ["Labels", "PixelTaskSpec", "Task", "TaskBatch", "TaskSpec", "gather", "read_tasks", "write_tasks"]
+__all__ = [
+    "Labels",
+    "PixelTaskSpec",
+    "Task",
+    "TaskBatch",
+    "TaskSource",
+    "TaskSpec",
+    "gather",
+    "read_tasks",
+    "write_tasks",
+]
 
 Labels = Literal["task", "global"]
 
@@ -115,6 +125,14 @@ class TaskBatch(NamedTuple):
     support_y: Any
     query_x: Any
     query_y: Any
+
+
+class TaskSource(Protocol):
+    """Anything that can draw tasks of one shape from a generator."""
+
+    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
+        """Draw `tasks` tasks; the same state of `rng` gives the same tasks."""
+        ...
 
 
 def gather(region_set: RegionSet, tasks: Sequence[Task], *, labels: Labels = "task") -> TaskBatch:

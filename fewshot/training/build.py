@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Literal
 
 import keras
 import tensorflow as tf
 
-from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
 from fewshot.models import conv4, make_head, mlp, resnet12, unet
-from fewshot.training.kinds.losses import LabelledAccuracy, TaskCrossEntropy, TaskMeanIoU
-from fewshot.training.recipe import LearnerTable, NetworkTable, TasksTable, TrainingTable
+from fewshot.tables import nearest
+from fewshot.training.kinds.kind import Kind, Problem
+from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TrainingTable
+
+Network = Callable[[NetworkTable, Problem], keras.Model]
 
 
-def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
-    """Build the network, from one example to its features, or to those of each of its pixels.
-
-    Raises:
-        RecipeError: if the network has no features of pixels but these are needed, or the other way round.
-    """
-    input_shape = problem.input_shape
-    if problem.pixels != (network.kind == "unet") and network.kind != "resnet12":
-        wanted = "tasks of pixels need network.kind 'unet' or 'resnet12'"
-        raise RecipeError(f"{wanted if problem.pixels else 'unet serves tasks of pixels'}; received {network.kind!r}.")
-    if network.kind == "unet":
-        return unet(input_shape, filters=network.widths, normalization=network.normalization)
-    if network.kind == "mlp":
-        return mlp(input_shape, units=network.units, normalization=network.normalization)
-    if network.kind == "resnet12":
-        readout = "pixels" if problem.pixels else "average"
-        return resnet12(input_shape, filters=network.widths, normalization=network.normalization, readout=readout)
+def _conv4(network: NetworkTable, problem: Problem) -> keras.Model:
     return conv4(
-        input_shape,
+        problem.input_shape,
         filters=network.filters,
         blocks=network.blocks,
         normalization=network.normalization,
@@ -42,42 +29,73 @@ def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
     )
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What a learner has to fit: the shape of an example and what is predicted of it.
+def _mlp(network: NetworkTable, problem: Problem) -> keras.Model:
+    return mlp(problem.input_shape, units=network.units, normalization=network.normalization)
 
-    Attributes:
-        input_shape: Of one example, (H, W, bands) or (1,).
-        outputs: Global classes, regression targets, or the task's ways: the outputs of a fixed head.
-        regression: Whether targets are numbers.
-        pixels: Whether each pixel has a class of its own.
+
+def _resnet12(network: NetworkTable, problem: Problem) -> keras.Model:
+    readout: Literal["pixels", "average"] = "pixels" if problem.per_pixel else "average"
+    return resnet12(problem.input_shape, filters=network.widths, normalization=network.normalization, readout=readout)
+
+
+def _unet(network: NetworkTable, problem: Problem) -> keras.Model:
+    return unet(problem.input_shape, filters=network.widths, normalization=network.normalization)
+
+
+NETWORKS: dict[str, Network] = {"conv4": _conv4, "mlp": _mlp, "resnet12": _resnet12, "unet": _unet}
+"""What `network.kind` may be: from one example to its features, or to those of each of its pixels."""
+
+
+def require_network(kind: str) -> None:
+    """Refuse a network that there is none of.
+
+    Raises:
+        RecipeError: if it is not one of `NETWORKS`.
     """
+    if kind not in NETWORKS:
+        raise RecipeError(
+            f"network.kind = {kind!r}: expected one of {', '.join(NETWORKS)}.{nearest(kind, list(NETWORKS))}"
+        )
 
-    input_shape: tuple[int, ...]
-    outputs: int
-    regression: bool = False
-    pixels: bool = False
 
+def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
+    """Build the network, from one example to its features, or to those of each of its pixels.
 
-def describe_problem(tasks: TasksTable, region_set: RegionSet | None) -> Problem:
-    """Return what there is to fit in these tasks of these regions; sine waves where there are no regions."""
-    if region_set is None:
-        return Problem((1,), 1, regression=True)
-    outputs = len(region_set.classes) if tasks.labels == "global" else tasks.ways
-    return Problem(region_set.store.shape, outputs, pixels=tasks.target == "pixels")
+    Raises:
+        RecipeError: if there is no such network, or it has no features of pixels but these are needed, or the other
+            way round.
+    """
+    require_network(network.kind)
+    body = NETWORKS[network.kind](network, problem)
+    if problem.per_pixel != (len(body.output_shape) == 4):
+        wanted = "tasks of pixels need network.kind 'unet' or 'resnet12'"
+        raise RecipeError(
+            f"{wanted if problem.per_pixel else f'{network.kind} serves tasks of pixels'}; received {network.kind!r}."
+        )
+    return body
 
 
 def build_learner(
     network: NetworkTable, learner: LearnerTable, problem: Problem, views: Views | None = None
 ) -> MetaLearner:
-    """Build the meta-learner, its weights freshly initialised."""
+    """Build the meta-learner, its weights freshly initialised.
+
+    Args:
+        network: That is adapted.
+        learner: How it adapts.
+        problem: What it has to fit.
+        views: In which it sees each example.
+
+    Raises:
+        RecipeError: if the network does not fit the problem.
+    """
     return MetaLearner(
         build_body(network, problem),
         make_head(learner.head, outputs=problem.outputs, restrict=learner.restrict),
         InnerRates(learner.rates, initial=learner.rate, steps=learner.steps),
         InnerLoop(
             steps=learner.steps,
-            loss="squared_error" if problem.regression else "cross_entropy",
+            loss=problem.loss,
             balanced=learner.balanced,
             first_order=learner.first_order,
             clip_value=learner.clip_value or None,
@@ -107,26 +125,16 @@ def build_optimizer(training: TrainingTable) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def outer_loss(training: TrainingTable, problem: Problem) -> keras.losses.Loss:
-    """Return the loss of the queries."""
-    if problem.regression:
-        return keras.losses.MeanSquaredError()
-    return TaskCrossEntropy(label_smoothing=training.label_smoothing, balanced=training.balanced)
+def compile_learner(learner: MetaLearner, training: TrainingTable, kind: Kind) -> None:
+    """Give the learner its optimizer, loss and metrics, and make the optimizer's slots so that they can be restored.
 
-
-def fit_metrics(problem: Problem) -> list[keras.metrics.Metric]:
-    """Return what `fit` shows beside the loss; `monitored` names the one that chooses the best weights."""
-    if problem.regression:
-        return []
-    metrics: list[keras.metrics.Metric] = [LabelledAccuracy(name="accuracy")]
-    if problem.pixels:
-        metrics.append(TaskMeanIoU(name="mean_iou"))
-    return metrics
-
-
-def monitored(problem: Problem) -> str:
-    """Return the figure of validation that chooses the best weights."""
-    return "val_loss" if problem.regression else "val_mean_iou" if problem.pixels else "val_accuracy"
+    Args:
+        learner: To be trained.
+        training: How.
+        kind: Of its tasks.
+    """
+    learner.compile(optimizer=build_optimizer(training), loss=kind.outer_loss(training), metrics=kind.fit_metrics())
+    learner.optimizer.build(learner.trainable_variables)
 
 
 def seed_everything(training: TrainingTable) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ from fewshot.data.catalogue.manifest import read_manifest
 from fewshot.data.region import RegionSet
 from fewshot.data.splits import split_characters, split_places, split_published, split_regions
 from fewshot.errors import RecipeError
-from fewshot.tasks.sampler import AnySpec
-from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks, SineTasks, TaskSource
-from fewshot.tasks.task import PixelTaskSpec, TaskSpec
 from fewshot.training.clusters import split_clusters
-from fewshot.training.recipe import DataTable, TasksTable
+from fewshot.training.recipe import DataTable
+from fewshot.training.recipe_tables import TasksTable
 
 SPLITS = ("train", "validation", "test")
 
@@ -27,6 +24,11 @@ def read_data(data: DataTable, paths: Sequence[Path]) -> RegionSet:
         DataNotFoundError: if a path is missing, or none was given to a source that needs one.
     """
     return data.source.open(paths)
+
+
+def read_parts(data: DataTable, paths: Sequence[Path]) -> dict[str, RegionSet]:
+    """Read a recipe's data and split it, as `read_data` and `split_data` say."""
+    return split_data(read_data(data, paths), data)
 
 
 def split_data(region_set: RegionSet, data: DataTable) -> dict[str, RegionSet]:
@@ -57,50 +59,6 @@ BY_NUMBER: Mapping[str, Callable[..., tuple[RegionSet, ...]]] = {
     "random": split_places,
     "clusters": split_clusters,
 }
-
-
-def evaluation_spec(tasks: TasksTable) -> AnySpec:
-    """Return the specification of validation and test tasks.
-
-    Raises:
-        RecipeError: if tasks of pixels ask for what only tasks of images have.
-    """
-    if tasks.target == "pixels":
-        if not isinstance(tasks.shots, int) or tasks.fixed_share:
-            raise RecipeError("Tasks of pixels have one number of shots, and no fixed tasks (tasks.fixed_share = 0).")
-        return PixelTaskSpec(
-            tasks.shots,
-            tasks.validation_queries,
-            labels=tasks.labels,
-            points=tasks.points,
-            disjoint_sources=tasks.disjoint_sources,
-        )
-    return TaskSpec(
-        tasks.ways,
-        tasks.shots,
-        tasks.validation_queries,
-        labels=tasks.labels,
-        disjoint_sources=tasks.disjoint_sources,
-        within_region=tasks.evaluation_within_region,
-    )
-
-
-def training_source(tasks: TasksTable, data: DataTable, train: RegionSet | None) -> TaskSource:
-    """Return what training draws its tasks from."""
-    if data.source.draws_waves or train is None:
-        if not isinstance(tasks.shots, int):
-            raise RecipeError("Sine tasks have one number of shots.")
-        return SineTasks(tasks.shots, tasks.queries)
-    spec = replace(evaluation_spec(tasks), queries=tasks.queries)
-    if isinstance(spec, PixelTaskSpec):
-        return RegionTasks(train, spec)
-    spec = replace(spec, within_region=tasks.within_region)
-    if tasks.fixed_share == 0:
-        return RegionTasks(train, spec)
-    fixed = FixedTasks(train, swap=tasks.swap, labels=tasks.labels)
-    if tasks.fixed_share >= 1:
-        return fixed
-    return Mixture([(fixed, tasks.fixed_share), (RegionTasks(train, spec), 1 - tasks.fixed_share)])
 
 
 def describe_images(region_set: RegionSet, tasks: TasksTable) -> dict[str, list[Any]]:

@@ -13,7 +13,7 @@ import keras
 
 from fewshot.errors import DivergedError
 from fewshot.files import write_whole
-from fewshot.training.run import RunFolder, State
+from fewshot.training.folder import RunFolder, TrainingState
 
 SAVE_EVERY = 30.0
 """Seconds between checkpoints within an epoch."""
@@ -26,7 +26,7 @@ class SaveRun(keras.callbacks.Callback):
     at the very update, and a kill during a save leaves the save before.
     """
 
-    def __init__(self, folder: RunFolder, state: State, *, monitor: str, minutes: float = 0.0) -> None:
+    def __init__(self, folder: RunFolder, state: TrainingState, *, monitor: str, minutes: float = 0.0) -> None:
         """Make the callback.
 
         Args:
@@ -75,7 +75,7 @@ class SaveRun(keras.callbacks.Callback):
         self.state = self.folder.save(self.state, self.model.save_weights)
         self.saved = time.monotonic()
 
-    def finish(self) -> State:
+    def finish(self) -> TrainingState:
         """Mark the run as finished."""
         self.state = replace(self.state, finished=True)
         self.save()

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from fewshot.data.source import Source, make_source
 from fewshot.errors import RecipeError
-from fewshot.meta import Views
+from fewshot.meta.views import Views
 from fewshot.tables import make_table, nearest
 from fewshot.tasks.augment import Augmentation
+from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TasksTable, TrainingTable
 from fewshot.training.shipped import recipe_text
 
 Table = dict[str, Any]
@@ -47,134 +48,6 @@ class DataTable:
     validation: tuple[str, ...] | int = ()
     test: tuple[str, ...] | int = ()
     split_seed: int = 0
-
-
-@dataclass(frozen=True)
-class TasksTable:
-    """The tasks that training draws.
-
-    Attributes:
-        target: `images`, each of one class; or `pixels`, each of a class of its own (segmentation).
-        points: With pixels: labelled pixels of each class to keep in each support window; 0 for all.
-        ways: Classes of a task; with pixels, a region has as many as it has.
-        shots: Support examples a class, a list gives each class its own; with pixels, support windows.
-        queries: Query examples a class; with pixels, query windows.
-        labels: `task` numbers a task's classes 0..ways-1 at random; `global` is the class itself.
-        disjoint_sources: Draw support and query from different patches or drawers.
-        within_region: Probability that a task's classes come from one region.
-        fixed_share: Share of the tasks that are the source's own fixed tasks.
-        swap: Swap support and query of fixed tasks at random.
-        validation_queries: Queries a class in validation and evaluation.
-        evaluation_within_region: As `within_region`, for validation and evaluation.
-    """
-
-    target: Literal["images", "pixels"] = "images"
-    points: int = 0
-    ways: int = 5
-    shots: tuple[int, ...] | int = 1
-    queries: int = 1
-    labels: Literal["task", "global"] = "task"
-    disjoint_sources: bool = False
-    within_region: float = 1.0
-    fixed_share: float = 0.0
-    swap: bool = False
-    validation_queries: int = 1
-    evaluation_within_region: float = 1.0
-
-
-@dataclass(frozen=True)
-class NetworkTable:
-    """The network that is adapted.
-
-    Attributes:
-        kind: `conv4`, `mlp`, `resnet12` or `unet`.
-        normalization: A kind of `fewshot.models.normalization`.
-        filters: Of conv4.
-        blocks: Of conv4.
-        downsample: `pool` or `stride`, of conv4.
-        readout: `flatten` or `average`, of conv4. (resnet12 averages, or keeps its pixels where these are labelled.)
-        units: Of mlp's layers.
-        widths: Filters of resnet12's blocks or unet's levels.
-    """
-
-    kind: Literal["conv4", "mlp", "resnet12", "unet"] = "conv4"
-    normalization: str = "support"
-    filters: int = 64
-    blocks: int = 4
-    downsample: Literal["pool", "stride"] = "pool"
-    readout: Literal["flatten", "average"] = "flatten"
-    units: tuple[int, ...] = (256, 128, 64, 64)
-    widths: tuple[int, ...] = (64, 128, 256, 512)
-
-
-@dataclass(frozen=True)
-class LearnerTable:
-    """How the learner adapts.
-
-    Attributes:
-        head: `fixed`, `shared` or `prototype`.
-        restrict: A fixed head rules out classes that the support set does not show; the others always do.
-        balanced: Each class of the support counts equally in the inner loss.
-        rates: `constant` (MAML), `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
-        rate: The inner rate, or where learned rates start.
-        steps: Inner steps in training; 0 with prototypes is a prototypical network.
-        evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
-        first_order: Treat inner gradients as constants (FOMAML).
-        adapts: `all`, `head` (ANIL) or `no_normalization`.
-        clip_value: Clip inner gradients elementwise; 0 for no clipping.
-        clip_norm: Clip the norm of inner gradients; 0 for no clipping.
-    """
-
-    head: Literal["fixed", "shared", "prototype"] = "fixed"
-    restrict: bool = False
-    balanced: bool = False
-    rates: Literal["constant", "per_tensor", "per_parameter"] = "constant"
-    rate: float = 0.01
-    steps: int = 1
-    evaluation_steps: int = 0
-    first_order: bool = False
-    adapts: Literal["all", "head", "no_normalization"] = "all"
-    clip_value: float = 0.0
-    clip_norm: float = 0.0
-
-
-@dataclass(frozen=True)
-class TrainingTable:
-    """The outer loop.
-
-    Attributes:
-        updates: Meta-updates.
-        meta_batch_size: Tasks in an update.
-        meta_rate: Learning rate of the outer optimizer.
-        schedule: `constant`, or `cosine` down to zero at the last update.
-        warmup: Updates over which the rate rises from zero.
-        weight_decay: Of AdamW, on kernels alone; 0 for plain Adam.
-        clip_norm: Clip the norm of the meta-gradient; 0 for no clipping.
-        label_smoothing: Share of the target spread over the task's classes.
-        balanced: Each class of a task's queries counts equally in the loss.
-        validate_every: Updates between validations.
-        validation_tasks: Tasks in a validation.
-        minutes: Stop after this time; 0 for no limit.
-        seed: Of initial weights, tasks and augmentation.
-        deterministic: Ask TensorFlow for deterministic operations.
-        precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
-    """
-
-    updates: int = 1000
-    meta_batch_size: int = 4
-    meta_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup: int = 0
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-    label_smoothing: float = 0.0
-    balanced: bool = False
-    validate_every: int = 250
-    validation_tasks: int = 100
-    minutes: float = 0.0
-    seed: int = 0
-    deterministic: bool = False
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
 
 @dataclass(frozen=True)

@@ -1,171 +1,184 @@
-"""The run folder: everything a training run leaves, and how it is written so that a kill at any moment loses little.
-
-    RUN/
-    ├── recipe.json          the recipe, resolved
-    ├── run.json             data paths, what was trained and validated on, versions
-    ├── state.json           where training stands; names the checkpoint it belongs to
-    ├── latest-000123.weights.h5     weights and optimizer after 123 updates
-    ├── best.weights.h5      the weights with the best validation
-    ├── history.csv          a row an epoch
-    ├── validation_tasks.json        the frozen tasks of every validation
-    └── tensorboard/
-
-Files are written under another name and renamed, and `state.json` is renamed last: whatever it names is whole.
-"""
+"""A finished run: its recipe, the regions it was trained and may be tested on, and its learner."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from fewshot.errors import ArtifactError
-from fewshot.files import remove_unfinished, write_whole
-from fewshot.training.recipe import Recipe, change_after_training, differences, make_recipe
+from fewshot.data.region import RegionSet
+from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
+from fewshot.meta import MetaLearner
+from fewshot.training import datasets
+from fewshot.training.build import build_learner
+from fewshot.training.folder import RunFolder
+from fewshot.training.kinds import kind_of
+from fewshot.training.kinds.kind import Kind
+from fewshot.training.recipe import Recipe
+
+SEEN = ("train", "validation")
 
 
 @dataclass(frozen=True)
-class State:
-    """Where training stands.
+class Run:
+    """A run that is read, not written.
 
     Attributes:
-        updates: Meta-updates done.
-        seconds: Training time so far, interruptions left out.
-        checkpoint: File name of the weights and optimizer after these updates.
-        best: The best validation figure so far; None before the first.
-        best_updates: The updates it was reached after.
-        validated: Updates after the last finished epoch; history.csv holds rows up to it.
-        finished: Whether training reached its end.
+        folder: What training wrote.
+        recipe: That it was started with, and what was changed of it since.
     """
 
-    updates: int = 0
-    seconds: float = 0.0
-    checkpoint: str = ""
-    best: float | None = None
-    best_updates: int = 0
-    validated: int = 0
-    finished: bool = False
+    folder: RunFolder
+    recipe: Recipe
 
-
-class RunFolder:
-    """Reads and writes one run folder."""
-
-    def __init__(self, path: Path) -> None:
-        """Name the folder; nothing is read or made yet."""
-        self.path = path
-
-    @property
-    def best_weights(self) -> Path:
-        """The weights with the best validation."""
-        return self.path / "best.weights.h5"
-
-    @property
-    def history(self) -> Path:
-        """The table of epochs."""
-        return self.path / "history.csv"
-
-    @property
-    def validation_tasks(self) -> Path:
-        """The frozen tasks of every validation."""
-        return self.path / "validation_tasks.json"
-
-    def open(self, recipe: Recipe, *, resume: bool) -> State:
-        """Start a new run here, or go on with the one that is here.
-
-        What a start left that ended before anything was trained, by an error in data or settings, is no run.
-
-        Raises:
-            ArtifactError: if there is a run and `resume` is false, or it was made with another recipe.
-        """
-        if not (self.path / "state.json").exists() and not self.best_weights.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
-            for left in (self.history, self.validation_tasks):
-                left.unlink(missing_ok=True)
-            self.write_json("recipe.json", recipe.as_tables())
-            return State()
-        if not resume:
-            raise ArtifactError(
-                f"{self.path} already holds a run. Add --resume to go on with it, or name another folder with --out."
-            )
-        changed = differences(self.recipe(), recipe)
-        if changed:
-            raise ArtifactError(
-                f"{self.path} was trained with another recipe ({'; '.join(changed)}: the run's value against the one "
-                "asked for). Resume it as it was started, or name another folder with --out."
-            )
-        remove_unfinished(self.path)
-        return self.state()
-
-    def recipe(self, settings: Sequence[str] = ()) -> Recipe:
-        """Return the recipe the run was started with.
+    @classmethod
+    def open(cls, path: Path, settings: Sequence[str] = ()) -> Self:
+        """Open a run folder.
 
         Args:
-            settings: Changes of what its weights do not depend on, as `change_after_training` takes them.
+            path: Of the folder.
+            settings: Changes of what the weights do not depend on, as `change_after_training` takes them.
 
         Raises:
             ArtifactError: if this is not a run folder.
             RecipeError: if a setting cannot be changed any more.
         """
-        return change_after_training(make_recipe(self.read_json("recipe.json")), settings)
+        folder = RunFolder(path)
+        return cls(folder, folder.recipe(settings))
 
-    def state(self) -> State:
-        """Return where training stands; the beginning if nothing was saved yet."""
-        if not (self.path / "state.json").exists():
-            return State()
-        return State(**self.read_json("state.json"))
+    @property
+    def kind(self) -> Kind:
+        """The kind of its tasks."""
+        return kind_of(self.recipe)
 
-    def save(self, state: State, save_weights: Callable[[Path], None]) -> State:
-        """Save a checkpoint and the state that names it; return that state."""
-        name = f"latest-{state.updates:06d}.weights.h5"
-        write_whole(self.path / name, save_weights, flush=True)
-        state = replace(state, checkpoint=name)
-        self.write_json("state.json", asdict(state))
-        for old in self.path.glob("latest-*.weights.h5"):
-            if old.name != name:
-                old.unlink()
-        return state
-
-    def require_same_parts(self, parts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-        """Refuse data that is divided into other parts than when the run was started.
+    def parts(self, paths: Sequence[Path] = ()) -> Mapping[str, RegionSet]:
+        """Read the data that the run was trained on, divided as it was then.
 
         Args:
-            parts: The places and classes of each part, as `run.json` holds them.
+            paths: Where the data is now, if it has moved.
 
         Raises:
-            ArtifactError: if a part has gained or lost some: what the run has seen might be tested.
+            DataNotFoundError: if it is not there.
+            ArtifactError: if it is no longer divided as it was.
         """
-        before = self.read_json("run.json").get("parts", {})
-        changes = []
-        for name in sorted({*before, *parts}):
-            for kind in ("places", "classes"):
-                old, new = set(before.get(name, {}).get(kind, ())), set(parts.get(name, {}).get(kind, ()))
-                changes += [f"{name} gained {kind} {', '.join(sorted(new - old)[:5])}"] if new - old else []
-                changes += [f"{name} lost {kind} {', '.join(sorted(old - new)[:5])}"] if old - new else []
-        if changes:
-            raise ArtifactError(
-                f"The data of {self.path} is no longer divided as it was when the run was started "
-                f"({'; '.join(changes[:6])}), so that what it has seen would be taken for unseen. Put the data back as "
-                "it was; to evaluate, other regions can be named with --data."
-            )
+        if self.kind.made_up:
+            return self.kind.made_up
+        paths = paths or [Path(path) for path in self.folder.read_json("run.json").get("data", ())]
+        parts = datasets.read_parts(self.recipe.data, paths)
+        self.folder.require_same_parts(datasets.seen_names(parts))
+        return parts
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Return a JSON file of the folder.
+    def regions(self, split: str, paths: Sequence[Path] = ()) -> RegionSet:
+        """Return the regions to test on: a part of the run's own data, or other data without what the run has seen.
+
+        Args:
+            split: Name of the part.
+            paths: The other data; the run's own if empty.
 
         Raises:
-            ArtifactError: if it is missing or damaged.
+            DataNotFoundError: if the data is missing, or nothing unseen is left of it.
+            RecipeError: if the recipe has no such part, or other data is of another kind.
+            ArtifactError: if the run's own data is no longer divided as it was.
+        """
+        if not paths or self.kind.made_up:
+            parts = self.parts()
+            if split not in parts:
+                raise RecipeError(
+                    f"Recipe {self.recipe.name} sets no {split} regions of its own data apart; it has: "
+                    f"{', '.join(parts)}. Name data of other regions with --data, or choose a part with --split."
+                )
+            return parts[split]
+        found = datasets.read_data(self.recipe.data, paths)
+        record, network = self.folder.read_json("run.json"), self.recipe.network
+        require_same_images(
+            record.get("images", {}),
+            datasets.describe_images(found, self.recipe.tasks),
+            found.name,
+            any_size=network.kind in ("unet", "resnet12") or network.readout == "average",
+        )
+        if split != "test":
+            return datasets.split_data(found, self.recipe.data)[split]
+        return self._unseen(found, [record["parts"].get(part, {}) for part in SEEN])
+
+    def _unseen(self, found: RegionSet, seen: Sequence[Mapping[str, Sequence[str]]]) -> RegionSet:
+        """Leave out the regions (or, where classes were split, the classes) that the run has seen."""
+        if self.recipe.data.split == "classes":
+            classes = {name for part in seen for name in part.get("classes", ())}
+            kept = found.select(lambda region: not set(region.class_names) <= classes)
+        else:
+            places = {name for part in seen for name in part.get("places", ())}
+            kept = found.select(lambda region: region.place not in places)
+        if not kept.regions:
+            raise DataNotFoundError(
+                f"The run was trained or validated on every region of this data ({', '.join(found.region_names)}); "
+                "testing on them would mean nothing. Name data of other regions, or use --split validation."
+            )
+        return kept
+
+    def learner(self, region_set: RegionSet | None = None) -> MetaLearner:
+        """Return the learner with the best weights.
+
+        Args:
+            region_set: Regions whose pictures it is to read; those it was trained on if None.
+
+        Raises:
+            ArtifactError: if there are no weights yet, or they are damaged or do not fit the data.
+        """
+        weights = self.folder.best_weights
+        if not weights.exists():
+            raise ArtifactError(
+                f"{self.folder.path} has no best.weights.h5 yet: training did not reach its first validation."
+            )
+        problem = self.kind.problem(self.parts()["train"] if region_set is None else region_set)
+        learner = build_learner(self.recipe.network, self.recipe.learner, problem, self.recipe.views)
+        try:
+            learner.load_weights(weights, skip_mismatch=False)
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtifactError(
+                f"{weights} is damaged, or does not fit the run's recipe and data: {error} Train again, or name data "
+                "like the run's with --data."
+            ) from error
+        return learner
+
+    def evaluation(self, path: Path | None = None) -> Mapping[str, Any]:
+        """Return what an evaluation of the run found, in the keys of `Report`; nothing if there is none to be read.
+
+        Args:
+            path: What `fewshot evaluate --json` wrote; the run's `evaluation.json` if None.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ArtifactError(
-                f"{self.path} is not a run folder: it has no {name}. `fewshot train` makes one."
-            ) from None
-        except json.JSONDecodeError as error:
-            raise ArtifactError(f"{self.path / name} is damaged: {error}.") from None
+            found = json.loads((path or self.folder.evaluation).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file of the folder, whole or not at all."""
-        text = json.dumps(content, indent=2) + "\n"
-        write_whole(self.path / name, lambda path: path.write_text(text, encoding="utf-8"), flush=True)
+
+def require_same_images(
+    ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str, *, any_size: bool = False
+) -> None:
+    """Refuse data whose pictures a run cannot read.
+
+    Args:
+        ours: Of the run, as `run.json` holds it.
+        theirs: Of the data.
+        name: Of the data.
+        any_size: Whether the network reads pictures of any size, and only the number of bands must be the same.
+
+    Raises:
+        RecipeError: if shape, bands or global classes differ.
+    """
+    words = {"shape": "pictures of rows x columns x bands", "bands": "the bands", "classes": "the classes"}
+    for kind, what in words.items():
+        known, found = list(ours.get(kind, ())), list(theirs[kind])
+        alike = known[-1:] == found[-1:] if kind == "shape" and any_size else known == found
+        if known and found and not alike:
+            raise RecipeError(
+                f"{name} has {what} {_listed(found)}; the run was trained with {_listed(known)}, in this order. Name "
+                "data of the same kind (for scenes: the same [[bands]], classes and [patches] size in their list)."
+            )
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values[:20])) + (", ..." if len(values) > 20 else "")

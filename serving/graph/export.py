@@ -11,7 +11,6 @@ A version is written under a name that servers do not look at, loaded and tried,
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import re
@@ -44,9 +43,8 @@ from fewshot.exported.card import (
 from fewshot.exported.versions import WARM_UP, free_version
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
-from fewshot.training.evaluation import measure
 from fewshot.training.recipe import Recipe
-from fewshot.training.run import RunFolder
+from fewshot.training.run import Run
 from serving.graph.contract import describe_signatures
 from serving.graph.signatures import adapted_layout, make_module
 from serving.graph.warmup_records import warm_up_requests, write_warm_up
@@ -66,7 +64,7 @@ class ExportOptions:
         version: A whole number of 1 or more; the next free one if None.
         data: The recipe's data, where it has moved since training.
         limits: The most that one request may ask for.
-        evaluation: What `fewshot evaluate --json` wrote; one in the run folder if None.
+        evaluation: What `fewshot evaluate --json` wrote; the run's `evaluation.json` if None.
         transductive: Export a run whose answers depend on the other queries of a request.
         settings: Changes of the run's recipe, as `change_after_training` takes them.
     """
@@ -97,16 +95,16 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
         DataNotFoundError: if the data of the run is not where it was, and not named.
     """
     options = options or ExportOptions()
-    folder = RunFolder(run)
-    recipe = folder.recipe(options.settings)
-    if recipe.data.source.draws_waves:
+    opened = Run.open(run, options.settings)
+    recipe = opened.recipe
+    if opened.kind.targets:
         raise RecipeError(f"{run} fits sine waves; only runs that classify pictures can be exported.")
     name = model_name(options.name, run)
     target = free_version(to / name, options.version)
 
     # The run: its data tells the size of a picture and the classes; its weights the rest.
-    regions = measure.own_parts(recipe, folder, options.data)["train"]
-    learner = load_learner(folder, regions, options.settings)
+    regions = opened.parts(options.data)["train"]
+    learner = load_learner(opened, regions)
     if learner.transductive and not options.transductive:
         raise ArtifactError(
             f"{run} is transductive ({recipe.network.normalization} normalisation): an answer would depend on the "
@@ -115,7 +113,7 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
         )
 
     # The card, then the graph that keeps to it.
-    card = make_card(recipe, regions, learner, options.limits, find_accuracy(folder, recipe, options.evaluation))
+    card = make_card(recipe, regions, learner, options.limits, find_accuracy(opened, options.evaluation))
     base = card.outputs is not None
     card = replace(card, signatures=describe_signatures(card, base=base))
     module, signatures = make_module(learner, card, base_state(learner, regions) if base else None)
@@ -164,15 +162,15 @@ def publish(target: Path, write: Callable[[Path], None]) -> Path:
     return target
 
 
-def load_learner(folder: RunFolder, regions: RegionSet, settings: Sequence[str]) -> MetaLearner:
+def load_learner(run: Run, regions: RegionSet) -> MetaLearner:
     """Load the run's best weights.
 
     Raises:
         ArtifactError: if they are missing, damaged, not finite or do not fit the recipe and its data.
     """
-    _, learner = measure.load_run(folder, regions, settings)
+    learner = run.learner(regions)
     if not all(bool(np.isfinite(variable.numpy()).all()) for variable in learner.weights):
-        raise ArtifactError(f"{folder.best_weights} holds values that are infinite or not a number; train again.")
+        raise ArtifactError(f"{run.folder.best_weights} holds values that are infinite or not a number; train again.")
     return learner
 
 
@@ -278,36 +276,28 @@ def describe_data(recipe: Recipe, regions: RegionSet) -> DataSource:
     return DataSource(known.title, known.licence, known.citation, known.homepage, known.simulated)
 
 
-def find_accuracy(folder: RunFolder, recipe: Recipe, path: Path | None) -> MeasuredAccuracy | None:
+def find_accuracy(run: Run, path: Path | None) -> MeasuredAccuracy | None:
     """Read what an evaluation of the run measured.
 
     Args:
-        folder: Of the run; without a path its JSON files are looked through, the newest first.
-        recipe: Of the run; evaluations of another, or with other views or steps, are left alone.
-        path: What `fewshot evaluate --json` wrote.
+        run: The run; an evaluation with other views or steps than it has now says nothing of it.
+        path: What `fewshot evaluate --json` wrote; if None the `evaluation.json` that `evaluate` left in the run.
 
     Raises:
         ArtifactError: if the file that was named is no evaluation of this run.
     """
+    recipe = run.recipe
     wanted = (
         *(recipe.name, recipe.learner_name),
         *(recipe.views.count, recipe.learner.evaluation_steps or recipe.learner.steps),
     )
-    candidates = [path] if path else sorted(folder.path.glob("*.json"), key=lambda file: -file.stat().st_mtime)
-    for candidate in candidates:
-        try:
-            report = json.loads(candidate.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(report, Mapping) and wanted == (
-            *(report.get("recipe"), report.get("learner")),
-            *(report.get("views", 1), report.get("steps")),
-        ):
-            return _accuracy(report)
+    report = run.evaluation(path)
+    if wanted == (report.get("recipe"), report.get("learner"), report.get("views", 1), report.get("steps")):
+        return _accuracy(report)
     if path:
         raise ArtifactError(
             f"{path} is not an evaluation of {recipe.name} ({recipe.learner_name}) with views.count = {wanted[2]} and "
-            f"{wanted[3]} inner steps. `fewshot evaluate {folder.path} --json FILE` writes one; --set changes both."
+            f"{wanted[3]} inner steps. `fewshot evaluate {run.folder.path} --json FILE` writes one; --set changes both."
         )
     return None
 

@@ -16,11 +16,12 @@ from fewshot.exported.card import Card, read_card
 from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.meta import MetaLearner
-from fewshot.training import build
-from fewshot.training.evaluation import measure
+from fewshot.training import build, datasets
+from fewshot.training.folder import RunFolder
+from fewshot.training.kinds import kind_of
 from fewshot.training.recipe import read_recipe
-from fewshot.training.run import RunFolder
-from fewshot.training.train import read_parts, record_run, train
+from fewshot.training.run import Run
+from fewshot.training.train import record_run, train
 from serving.graph.export import ExportOptions, export
 
 VIEWS = ("views.count=8", "views.turns=true", "views.flips=true", "views.shift=0.1")
@@ -72,9 +73,9 @@ class Exported:
 
 def exported(run: Path, to: Path, options: ExportOptions | None = None) -> Exported:
     folder = export(run, to, options)
-    paths = [Path(path) for path in RunFolder(run).read_json("run.json")["data"]]
-    regions = read_parts(RunFolder(run).recipe(), paths)["train"]
-    return Exported(run, folder, measure.load_run(RunFolder(run), regions)[1], regions, read_card(folder))
+    opened = Run.open(run)
+    regions = opened.parts()["train"]
+    return Exported(run, folder, opened.learner(regions), regions, read_card(folder))
 
 
 def settings_of(*changed: str) -> list[str]:
@@ -89,9 +90,9 @@ def write_run(out: Path, settings: Sequence[str], paths: Sequence[Path]) -> Path
     build.seed_everything(recipe.training)
     folder = RunFolder(out)
     folder.open(recipe, resume=False)
-    parts = read_parts(recipe, paths)
+    parts = datasets.read_parts(recipe.data, paths)
     record_run(folder, recipe, paths, parts, resumed=False)
-    problem = build.describe_problem(recipe.tasks, parts["train"])
+    problem = kind_of(recipe).problem(parts["train"])
     build.build_learner(recipe.network, recipe.learner, problem).save_weights(folder.best_weights)
     return out
 

@@ -30,8 +30,8 @@ import cli
 from fewshot.demo.serving import free_port, server
 from fewshot.exported.client import FewshotClient
 from fewshot.tasks.task import read_tasks
-from fewshot.training.evaluation import measure
-from fewshot.training.run import RunFolder
+from fewshot.training.evaluation.measure import learner_predict
+from fewshot.training.run import Run
 
 Array = np.ndarray
 WAYS = ("gRPC", "REST", "stubs", "curl")
@@ -135,11 +135,9 @@ def serve_evaluated(run: Path, out: Path, *, split: str, tasks: int) -> Iterator
 
 def as_sent(run: Path, frozen: Path, split: str, card: dict[str, Any]) -> Iterator[Sent]:
     """Read the frozen tasks, put them as the card asks for them, and let the learner of the run folder answer."""
-    folder = RunFolder(run)
-    recipe = folder.recipe()
-    regions = measure.run_data(recipe, folder, [], split)
-    _, learner = measure.load_run(folder, regions)
-    predict = measure.learner_predict(learner, [card["steps"]])
+    opened = Run.open(run)
+    regions = opened.regions(split)
+    predict = learner_predict(opened.learner(regions), [card["steps"]])
     labels = [entry["name"] for entry in card["classes"]]
     for task in read_tasks(frozen, regions):
         numbers = np.arange(len(task.classes)) if card["label_space"] == "task" else None

@@ -15,9 +15,10 @@ from fewshot.errors import ArtifactError, RecipeError
 from fewshot.training import datasets
 from fewshot.training.checks import require_consistent, require_fitting
 from fewshot.training.evaluation.evaluate import evaluate
-from fewshot.training.evaluation.measure import Request
+from fewshot.training.folder import RunFolder
+from fewshot.training.kinds import kind_of
+from fewshot.training.kinds.under_test import Request
 from fewshot.training.recipe import read_recipe
-from fewshot.training.run import RunFolder
 from fewshot.training.shipped import learner_names, recipe_names
 from fewshot.training.train import train
 
@@ -25,7 +26,9 @@ from fewshot.training.train import train
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_learner_of_every_recipe_is_consistent(name: str) -> None:
     for learner in learner_names(name):
-        require_consistent(read_recipe(name, learner=learner))
+        recipe = read_recipe(name, learner=learner)
+        require_consistent(recipe)
+        kind_of(recipe).require_consistent(recipe.data.split, recipe.learner.head)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_a_run_is_not_tested_where_it_has_been(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(recipe, [tmp_path / "data"], run, verbose=0)
     request = Request(tasks=2)
-    assert evaluate(run, [], request)["tasks"] == 2
+    assert evaluate(run, [], request).tasks == 2
     images = RunFolder(run).read_json("run.json")["images"]
     assert images == {"shape": [8, 8, 3], "bands": [], "classes": []}
 
@@ -92,7 +95,7 @@ def test_a_run_is_not_tested_where_it_has_been(tmp_path: Path) -> None:
 
 
 def test_bands_and_classes_in_another_order_are_others() -> None:
-    from fewshot.training.evaluation.measure import require_same_images
+    from fewshot.training.run import require_same_images
 
     ours: dict[str, list[Any]] = {"shape": [8, 8, 2], "bands": ["B4", "B8"], "classes": ["oats", "maize"]}
     require_same_images(ours, ours, "mine")

@@ -11,8 +11,8 @@ import pytest
 from fewshot.data.source import keys_of
 from fewshot.data.sources import SOURCES
 from fewshot.errors import ArtifactError, RecipeError
+from fewshot.training.folder import RunFolder
 from fewshot.training.recipe import differences, make_recipe, read_recipe
-from fewshot.training.run import RunFolder
 from fewshot.training.shipped import recipe_names
 
 UNSET: dict[str, Any] = {

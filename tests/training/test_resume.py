@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from fewshot.errors import ArtifactError, DivergedError, TaskError
+from fewshot.training.folder import RunFolder, TrainingState
 from fewshot.training.progress import SaveRun
 from fewshot.training.recipe import read_recipe
-from fewshot.training.run import RunFolder, State
 from fewshot.training.train import train
 
 SETTINGS = [
@@ -125,11 +125,11 @@ def test_a_time_limit_ends_the_run_with_usable_weights(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"not a run folder: it has no recipe\.json"):
         RunFolder(tmp_path).recipe()
-    assert RunFolder(tmp_path).state() == State()
+    assert RunFolder(tmp_path).state() == TrainingState()
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_remedy(tmp_path: Path) -> None:
-    save = SaveRun(RunFolder(tmp_path), State(updates=7), monitor="val_accuracy")
+    save = SaveRun(RunFolder(tmp_path), TrainingState(updates=7), monitor="val_accuracy")
     with pytest.raises(DivergedError, match=r"not finite after 8 updates. Lower training.meta_rate"):
         save.on_train_batch_end(0, {"loss": float("nan")})
     assert not list(tmp_path.iterdir())

@@ -12,8 +12,8 @@ from fewshot.data.source import keys_of, source_class
 from fewshot.data.sources import SOURCES
 from fewshot.errors import DataNotFoundError, RecipeError
 from fewshot.exported.card import read_card
+from fewshot.training.folder import RunFolder
 from fewshot.training.recipe import make_recipe, read_recipe
-from fewshot.training.run import RunFolder
 from fewshot.training.train import train
 from serving.graph.export import export
 

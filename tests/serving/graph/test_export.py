@@ -18,8 +18,7 @@ import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
 from fewshot.exported.card import read_card
 from fewshot.exported.predictor import LocalPredictor
-from fewshot.training.evaluation.measure import own_parts
-from fewshot.training.run import RunFolder
+from fewshot.training.run import Run
 from serving.graph import export as module
 from serving.graph.export import ExportOptions, export, find_accuracy, publish
 
@@ -119,22 +118,25 @@ def test_signatures_of_the_card_are_those_of_the_graph(
     assert not {"predict_base", "adapt_and_predict_encoded"} & set(trained.card.signatures)
 
 
-def test_the_newest_evaluation_of_the_run_is_found(broken: Path) -> None:
-    folder = RunFolder(broken)
-    recipe = folder.recipe()
-    assert find_accuracy(folder, recipe, None) is None
+def test_the_evaluation_that_the_run_holds_is_found(broken: Path) -> None:
+    run = Run.open(broken)
+    assert find_accuracy(run, None) is None
     figures = {"recipe": "demo", "learner": "proto-maml", "tasks": 20, "ways": 3, "shots": 2, "steps": 2, "data": "x"}
     mine = {**figures, "accuracy": {"mean": 0.7, "ci95": 0.05}}
+    # What lies about in the folder is not taken for it, however new, but may be named.
+    (broken / "newer.json").write_text(json.dumps(mine))
+    assert find_accuracy(run, None) is None
+    assert find_accuracy(run, broken / "newer.json") is not None
     (broken / "evaluation.json").write_text(json.dumps(mine))
     (broken / "zother.json").write_text(json.dumps({**mine, "learner": "maml"}))
-    accuracy = find_accuracy(folder, recipe, None)
+    accuracy = find_accuracy(run, None)
     assert accuracy is not None
     assert (accuracy.mean, accuracy.ci95, accuracy.tasks) == (0.7, 0.05, 20)
     with pytest.raises(ArtifactError, match="not an evaluation of demo"):
-        find_accuracy(folder, recipe, broken / "zother.json")
+        find_accuracy(run, broken / "zother.json")
     # What was measured with other views or steps says nothing of this model.
     for settings in (["views.count=2", "views.shift=0.1"], ["learner.evaluation_steps=1"]):
-        assert find_accuracy(folder, folder.recipe(settings), None) is None
+        assert find_accuracy(Run.open(broken, settings), None) is None
 
 
 def test_a_transductive_run_needs_leave_and_says_so(transductive: Any, tmp_path: Path) -> None:
@@ -205,8 +207,7 @@ def test_data_that_moved_is_named(
     (run / "run.json").write_text(json.dumps({**record, "data": ["gone"]}))
     with pytest.raises(DataNotFoundError, match="gone"):
         export(run, tmp_path)
-    folder = RunFolder(run)
-    assert own_parts(folder.recipe(), folder, (pictures_folder,))["train"].region_names == ("hill",)
+    assert Run.open(run).parts((pictures_folder,))["train"].region_names == ("hill",)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", ".hidden"])

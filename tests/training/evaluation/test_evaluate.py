@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fewshot.errors import DataNotFoundError, RecipeError
-from fewshot.training.evaluation import measure
 from fewshot.training.evaluation.evaluate import evaluate
-from fewshot.training.evaluation.measure import Request, mean_and_interval
 from fewshot.training.evaluation.report import print_report, write_report
+from fewshot.training.kinds.figures import mean_and_interval
+from fewshot.training.kinds.under_test import Request, fewer_shots
 from fewshot.training.recipe import read_recipe
-from fewshot.training.run import RunFolder
+from fewshot.training.run import Run
 from fewshot.training.train import train
 
 SMALL = [
@@ -46,7 +48,8 @@ def sen12ms_run(sen12ms_root: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_report_holds_what_it_promises(demo_run: Path, tmp_path: Path) -> None:
-    report = evaluate(demo_run, [], Request(tasks=21, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.05)
+    found = evaluate(demo_run, [], Request(tasks=21, steps=(0, 1, 3)), baselines=True, baseline_minutes=0.05)
+    report = found.plain()
     assert report["tasks"] == 21 == len(report["per_task"])
     assert (report["ways"], report["shots"], report["transductive"], report["views"]) == (4, 2, False, 1)
     assert report["curve"]["steps"] == [0, 1, 2, 3]
@@ -59,8 +62,8 @@ def test_report_holds_what_it_promises(demo_run: Path, tmp_path: Path) -> None:
     assert {"random initialisation", "pre-training + fine-tuning", "prototypical network"} < set(report["baselines"])
     assert sum(row["tasks"] for row in report["by_region"].values()) == 21
     assert set(report["by_region"]) <= {f"simulated_{i}" for i in (20, 21, 22, 23)}
-    print_report(report)
-    written = write_report(report, tmp_path / "report")
+    print_report(found)
+    written = write_report(found, tmp_path / "report")
     assert "confusion.png" in written.read_text()
     assert (tmp_path / "report" / "curve.png").stat().st_size > 5000
     json.dumps(report)
@@ -68,9 +71,9 @@ def test_report_holds_what_it_promises(demo_run: Path, tmp_path: Path) -> None:
 
 def test_a_finished_run_takes_views_and_steps_but_nothing_else(demo_run: Path) -> None:
     request = Request(tasks=4, settings=("views.count=8", "views.turns=true", "views.flips=true"))
-    report = evaluate(demo_run, [], request)
+    report = evaluate(demo_run, [], request).plain()
     assert (report["views"], report["steps"]) == (8, 2)
-    plain = evaluate(demo_run, [], Request(tasks=4, settings=("learner.evaluation_steps=1",)))
+    plain = evaluate(demo_run, [], Request(tasks=4, settings=("learner.evaluation_steps=1",))).plain()
     assert (plain["views"], plain["steps"]) == (1, 1)
     with pytest.raises(RecipeError, match=r"only views\.\* and learner\.evaluation_steps can be changed"):
         evaluate(demo_run, [], Request(tasks=4, settings=("network.filters=9",)))
@@ -78,8 +81,36 @@ def test_a_finished_run_takes_views_and_steps_but_nothing_else(demo_run: Path) -
         evaluate(demo_run, [], Request(tasks=4, settings=("views.counts=8",)))
 
 
+def test_the_last_evaluation_on_the_recipes_own_tasks_is_kept(demo_run: Path, tmp_path: Path) -> None:
+    kept = demo_run / "evaluation.json"
+
+    def evaluate_and_read(request: Request) -> dict[str, Any]:
+        report = evaluate(demo_run, [], replace(request, steps=(0,))).plain()
+        found = json.loads(kept.read_text())
+        evaluated = found.pop("evaluated")
+        return evaluated if found == json.loads(json.dumps(report)) else {}
+
+    kept.unlink(missing_ok=True)
+    evaluate(demo_run, [], Request(tasks=3, split="train"))
+    assert not kept.exists()
+    own = {"split": "validation", "data": [], "seed": 0, "settings": []}
+    assert evaluate_and_read(Request(tasks=3, split="validation")) == own
+    assert evaluate_and_read(Request(tasks=3, seed=2)) == own | {"split": "test", "seed": 2}
+    several = Request(
+        tasks=4, shots=(2, 1), settings=("learner.evaluation_steps=1",), save_tasks=tmp_path / "list.json"
+    )
+    last = own | {"split": "test", "settings": ["learner.evaluation_steps=1"]}
+    assert evaluate_and_read(several) == last
+    for other in (
+        *(Request(tasks=3, split="validation"), Request(tasks=3, ways=3), Request(tasks=3, shots=(1, 2))),
+        *(Request(task_list=tmp_path / "list.json"), Request(tasks=3, split="train")),
+    ):
+        assert evaluate_and_read(other) == {}
+        assert json.loads(kept.read_text())["evaluated"] == last
+
+
 def test_same_seed_same_figures_other_seed_others(demo_run: Path) -> None:
-    first, again, other = (evaluate(demo_run, [], Request(tasks=12, seed=seed))["per_task"] for seed in (0, 0, 1))
+    first, again, other = (evaluate(demo_run, [], Request(tasks=12, seed=seed)).per_task for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
@@ -87,21 +118,23 @@ def test_same_seed_same_figures_other_seed_others(demo_run: Path) -> None:
 def test_a_frozen_list_gives_the_same_tasks(demo_run: Path, tmp_path: Path) -> None:
     drawn = evaluate(demo_run, [], Request(tasks=6, seed=3, save_tasks=tmp_path / "tasks.json"))
     again = evaluate(demo_run, [], Request(task_list=tmp_path / "tasks.json"))
-    assert again["per_task"] == drawn["per_task"]
+    assert again.per_task == drawn.per_task
 
 
 def test_a_run_meets_other_numbers_of_classes_and_shots(demo_run: Path) -> None:
     ways = 3
-    report = evaluate(demo_run, [], Request(tasks=8, ways=ways, shots=(1, 5)))
+    report = evaluate(demo_run, [], Request(tasks=8, ways=ways, shots=(1, 5))).plain()
     assert (report["ways"], report["shots"], set(report["by_shots"])) == (ways, 1, {"1", "5"})
 
 
 def test_fixed_archives_are_evaluated_exactly_and_only_where_unseen(sen12ms_run: Path, sen12ms_root: Path) -> None:
-    report = evaluate(sen12ms_run, [sen12ms_root / "spring_145.zip", sen12ms_root / "summer_101.zip"], Request())
+    report = evaluate(
+        sen12ms_run, [sen12ms_root / "spring_145.zip", sen12ms_root / "summer_101.zip"], Request()
+    ).plain()
     assert report["fixed_tasks"]
     assert set(report["by_region"]) == {"spring_145"}
     assert report["tasks"] == report["by_region"]["spring_145"]["tasks"] >= 40
-    fewer = evaluate(sen12ms_run, [sen12ms_root / "spring_145.zip"], Request(shots=(1,)))
+    fewer = evaluate(sen12ms_run, [sen12ms_root / "spring_145.zip"], Request(shots=(1,))).plain()
     assert (fewer["shots"], fewer["tasks"]) == (1, report["tasks"])
 
 
@@ -110,7 +143,8 @@ def test_seen_regions_are_refused(sen12ms_run: Path, sen12ms_root: Path) -> None
         evaluate(sen12ms_run, [sen12ms_root / "winter_103.zip"], Request())
     with pytest.raises(RecipeError, match="no test regions"):
         evaluate(sen12ms_run, [], Request())
-    assert evaluate(sen12ms_run, [], Request(split="validation"))["by_region"].keys() == {"summer_101"}
+    report = evaluate(sen12ms_run, [], Request(split="validation")).plain()
+    assert report["by_region"].keys() == {"summer_101"}
 
 
 def test_a_fixed_head_refuses_other_ways(tmp_path: Path) -> None:
@@ -124,25 +158,25 @@ def test_sine_waves(tmp_path: Path) -> None:
     settings = ["training.updates=200", "training.validate_every=200", "training.validation_tasks=8"]
     train(read_recipe("sine-5shot", learner="meta-sgd", settings=settings), [], tmp_path / "run", verbose=0)
     request = Request(tasks=40, shots=(5, 10), steps=(0, 1, 2))
-    report = evaluate(tmp_path / "run", [], request, baselines=True, baseline_minutes=0.05)
+    found = evaluate(tmp_path / "run", [], request, baselines=True, baseline_minutes=0.05)
+    report = found.plain()
     assert report["loss"]["mean"] == pytest.approx(np.mean(report["per_task"]))
     assert set(report["by_shots"]) == {"5", "10"}
     assert report["by_shots"]["5"]["mean"] == pytest.approx(report["loss"]["mean"])
     assert report["curve"]["loss"][1] < report["curve"]["loss"][0]
-    print_report(report)
-    assert write_report(report, tmp_path / "report").exists()
+    print_report(found)
+    assert write_report(found, tmp_path / "report").exists()
 
 
 def test_interval_is_that_of_the_mean() -> None:
     values = np.array([0.0, 1.0, 1.0, 0.0])
-    assert mean_and_interval(values)["ci95"] == pytest.approx(1.96 * np.std(values, ddof=1) / 2)
+    assert mean_and_interval(values).ci95 == pytest.approx(1.96 * np.std(values, ddof=1) / 2)
 
 
 def test_fewer_shots_keep_the_first_examples(sen12ms_run: Path) -> None:
-    folder = RunFolder(sen12ms_run)
-    region_set = measure.run_data(folder.recipe(), folder, [], "validation")
+    region_set = Run.open(sen12ms_run).regions("validation")
     task = region_set.fixed_tasks[0]
-    fewer = measure.fewer_shots(task, 1)
+    fewer = fewer_shots(task, 1)
     assert sorted(fewer.support_y) == [0, 1, 2, 3]
     assert set(fewer.support) < set(task.support)
 
@@ -174,8 +208,9 @@ def test_the_official_runs_are_evaluated_exactly(all_runs: Path, omniglot_root: 
     settings = [*SMALL[1:], "training.updates=3", "training.validation_tasks=4", "learner.steps=1", "views.count=2"]
     paths = [omniglot_root / f"images_background_small{i}.zip" for i in (1, 2)]
     train(read_recipe("omniglot-challenge-minimal", settings=settings), paths, tmp_path / "run", verbose=0)
-    report = evaluate(tmp_path / "run", [all_runs], Request())
+    found = evaluate(tmp_path / "run", [all_runs], Request())
+    report = found.plain()
     assert (report["fixed_tasks"], report["tasks"], report["ways"], report["shots"]) == (True, 2, 20, 1)
     assert report["views"] == 2
-    assert "each query in 2 views" in write_report(report, tmp_path / "report").read_text()
+    assert "each query in 2 views" in write_report(found, tmp_path / "report").read_text()
     assert report["accuracy"]["mean"] > 0.95

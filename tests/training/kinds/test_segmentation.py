@@ -9,7 +9,7 @@ import tensorflow as tf
 from sklearn import metrics
 
 from fewshot.models.heads import ruled_out
-from fewshot.training.evaluation import segmentation
+from fewshot.training.kinds import segmentation
 from fewshot.training.kinds.losses import LabelledAccuracy, TaskCrossEntropy, TaskMeanIoU
 
 

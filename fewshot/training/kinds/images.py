@@ -1,0 +1,141 @@
+"""Tasks of labelled images: each image has one class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from fewshot.data.region import ImageStore, RegionSet
+from fewshot.errors import RecipeError
+from fewshot.meta.baselines import nearest_neighbour
+from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks
+from fewshot.tasks.task import TaskBatch, TaskSource, TaskSpec
+from fewshot.training.kinds.figures import Array, Outcome, Yardstick
+from fewshot.training.kinds.kind import Problem, RegionKind, Size
+from fewshot.training.kinds.under_test import Predict, TestTasks
+
+PRETRAINING_BATCH = 64
+CLASSES_SHOWN = 30
+"""More classes than this have no confusion matrix and no table."""
+
+
+class Images(RegionKind):
+    """Tasks of labelled images, measured by the share of queries that are right."""
+
+    yardstick: ClassVar[Yardstick] = Yardstick()
+    monitored: ClassVar[str] = "val_accuracy"
+
+    def problem(self, region_set: RegionSet) -> Problem:
+        """Return what there is to fit in tasks of these regions."""
+        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
+        return Problem(region_set.store.shape, outputs)
+
+    def evaluation_spec(self) -> TaskSpec:
+        """Return the specification of validation and test tasks."""
+        return TaskSpec(
+            self.tasks.ways,
+            self.tasks.shots,
+            self.tasks.validation_queries,
+            labels=self.tasks.labels,
+            disjoint_sources=self.tasks.disjoint_sources,
+            within_region=self.tasks.evaluation_within_region,
+        )
+
+    def asked_spec(self, ways: int | None, shots: int | None) -> TaskSpec:
+        """Return the specification of test tasks with other ways or shots than the recipe's."""
+        spec = self.evaluation_spec()
+        return replace(spec, ways=ways or spec.ways, shots=shots or spec.shots)
+
+    def require_ways(self, outputs: int | None, ways: int | None) -> None:
+        """Refuse other ways where a fixed head numbers a task's classes."""
+        own = self.tasks.ways
+        if outputs is not None and self.tasks.labels == "task" and ways not in (None, own):
+            raise RecipeError(
+                f"The run's fixed head knows {own} classes a task; --ways {ways} needs a head for any number of "
+                "classes. Train with --set learner.head=prototype or --set learner.head=shared."
+            )
+
+    def training_source(self, train: RegionSet) -> TaskSource:
+        """Return new tasks, the source's own, or a mixture of both."""
+        tasks = self.tasks
+        spec = replace(self.evaluation_spec(), queries=tasks.queries, within_region=tasks.within_region)
+        if tasks.fixed_share == 0:
+            return RegionTasks(train, spec)
+        fixed = FixedTasks(train, swap=tasks.swap, labels=tasks.labels)
+        if tasks.fixed_share >= 1:
+            return fixed
+        return Mixture([(fixed, tasks.fixed_share), (RegionTasks(train, spec), 1 - tasks.fixed_share)])
+
+    def labelled_examples(self, train: RegionSet) -> tuple[int, TaskSource]:
+        """Return images with the number of their class: in the whole set where that means the same everywhere."""
+        names: Sequence[str] = train.classes
+        if self.tasks.labels == "task":
+            names = sorted({name for region in train.regions for name in region.class_names})
+        number = {name: i for i, name in enumerate(names)}
+        labels = [np.array([number[name] for name in region.class_names])[region.labels] for region in train.regions]
+        images = np.concatenate([region.images for region in train.regions])
+        return len(names), LabelledImages(train.store, images, np.concatenate(labels))
+
+    def nearest(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Give each query image the class of the support image whose pixels are nearest."""
+        support_x, support_y, query_x = inputs
+        return nearest_neighbour(support_x, support_y, query_x, int(tf.reduce_max(support_y)) + 1)[None]
+
+    def measure(self, predict: Predict, chosen: TestTasks, steps: Sequence[int], at: int) -> Outcome:
+        """Let one method predict every task."""
+        scores = np.zeros([len(steps), len(chosen)])
+        predictions: list[Array] = [np.zeros(0)] * len(chosen)
+        for group, batch in chosen.batches():
+            answers = tf.argmax(
+                predict([tf.constant(part) for part in batch[:3]]), axis=-1
+            ).numpy()  # [steps, tasks, m]
+            scores[:, group] = (answers == batch.query_y[None]).mean(axis=-1)
+            for position, number in enumerate(group):
+                predictions[number] = answers[at, position]
+        return Outcome(tuple(steps), scores, at, predictions)
+
+    def size(self, chosen: TestTasks) -> Size:
+        """Return the classes of the first task and the support images of each."""
+        task = chosen.tasks[0]
+        counts = [int((task.support_y == label).sum()) for label in range(len(task.classes))]
+        shots = counts[0] if len(set(counts)) == 1 else counts
+        return Size(f"{len(task.classes)}-way {shots}-shot tasks", len(task.classes), shots)
+
+    def confusion(self, chosen: TestTasks, outcome: Outcome) -> Array | None:
+        """Return counts [true class, predicted class], or None where the classes are too many to show."""
+        classes = len(chosen.region_set.classes)
+        if classes > CLASSES_SHOWN:
+            return None
+        counts = np.zeros([classes, classes], int)
+        np.add.at(counts, true_and_predicted(chosen, outcome), 1)
+        return counts
+
+
+class LabelledImages:
+    """Draws labelled images as the queries of one task, so that `stream` serves classification too."""
+
+    def __init__(self, store: ImageStore, images: Array, labels: Array) -> None:
+        """Draw from `images` of a store, with their `labels`."""
+        self.store, self.images, self.labels = store, images, labels
+
+    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
+        """Draw `PRETRAINING_BATCH` images a task."""
+        chosen = rng.integers(len(self.images), size=(tasks, PRETRAINING_BATCH))
+        pixels = np.stack([self.store.read(self.images[row]) for row in chosen])
+        labels = self.labels[chosen].astype(np.int32)
+        return TaskBatch(pixels[:, :1], labels[:, :1], pixels, labels)
+
+
+def true_and_predicted(chosen: TestTasks, outcome: Outcome) -> tuple[Array, Array]:
+    """Return the true and the predicted class of every query, as indices in the set's classes."""
+    index = {name: i for i, name in enumerate(chosen.region_set.classes)}
+    true, predicted = [], []
+    for task, answers in zip(chosen.tasks, outcome.predictions, strict=True):
+        names = np.array([index[name] for name in task.classes])
+        true.append(names[task.query_y])
+        predicted.append(answers if chosen.labels == "global" else names[answers])
+    return np.concatenate(true), np.concatenate(predicted)

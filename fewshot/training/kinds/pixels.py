@@ -1,0 +1,167 @@
+"""Tasks of labelled pixels (segmentation): each pixel has a class of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fewshot.data.region import RegionSet
+from fewshot.errors import RecipeError
+from fewshot.meta.baselines import nearest_neighbour
+from fewshot.tasks.sources import RegionTasks
+from fewshot.tasks.task import PixelTaskSpec, TaskBatch, TaskSource
+from fewshot.training.kinds import segmentation
+from fewshot.training.kinds.figures import ACCURACY, Array, Column, Outcome, RegionFigures, Yardstick, mean_and_interval
+from fewshot.training.kinds.kind import Problem, RegionKind, Size
+from fewshot.training.kinds.losses import TaskMeanIoU
+from fewshot.training.kinds.under_test import Predict, TestTasks
+
+PRETRAINING_BATCH = 16
+NEIGHBOURS = 500
+"""Labelled pixels of a support set among which a pixel looks for its nearest."""
+
+
+class Pixels(RegionKind):
+    """Tasks of labelled pixels, measured by the mean intersection over union of the classes of each task."""
+
+    yardstick: ClassVar[Yardstick] = Yardstick(
+        (Column("mean IoU %", "mean_iou"), ACCURACY, Column("kappa", "kappa", percent=False)), counted="pixels"
+    )
+    monitored: ClassVar[str] = "val_mean_iou"
+
+    def problem(self, region_set: RegionSet) -> Problem:
+        """Return what there is to fit in tasks of these regions."""
+        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
+        return Problem(region_set.store.shape, outputs, per_pixel=True)
+
+    def require_consistent(self, split: str, head: str) -> None:
+        """Refuse to keep classes apart, and heads of a number of outputs that tasks have not."""
+        if split == "classes":
+            raise RecipeError(
+                "data.split = 'classes' keeps classes apart, which pixels of one picture cannot be; use "
+                "--set data.split=random or regions."
+            )
+        if head == "fixed" and self.tasks.labels == "task":
+            raise RecipeError(
+                "learner.head = 'fixed' has one output a class, but with tasks.labels = 'task' regions have as many "
+                "classes as they have. Use --set learner.head=prototype or shared, or tasks.labels=global."
+            )
+
+    def fit_metrics(self) -> list[keras.metrics.Metric]:
+        """Return the accuracy, and the figure that chooses the best weights."""
+        return [*super().fit_metrics(), TaskMeanIoU(name="mean_iou")]
+
+    def evaluation_spec(self) -> PixelTaskSpec:
+        """Return the specification of validation and test tasks."""
+        tasks = self.tasks
+        if not isinstance(tasks.shots, int) or tasks.fixed_share:
+            raise RecipeError("Tasks of pixels have one number of shots, and no fixed tasks (tasks.fixed_share = 0).")
+        return PixelTaskSpec(
+            tasks.shots,
+            tasks.validation_queries,
+            labels=tasks.labels,
+            points=tasks.points,
+            disjoint_sources=tasks.disjoint_sources,
+        )
+
+    def asked_spec(self, ways: int | None, shots: int | None) -> PixelTaskSpec:
+        """Return the specification of test tasks with another number of support windows than the recipe's."""
+        spec = self.evaluation_spec()
+        if ways is not None:
+            raise RecipeError("--ways does not apply where pixels are labelled: a region has the classes it has.")
+        return replace(spec, shots=shots or spec.shots)
+
+    def training_source(self, train: RegionSet) -> TaskSource:
+        """Return new tasks of the regions."""
+        return RegionTasks(train, replace(self.evaluation_spec(), queries=self.tasks.queries))
+
+    def labelled_examples(self, train: RegionSet) -> tuple[int, TaskSource]:
+        """Return windows with all of their labelled pixels."""
+        return len(train.classes), LabelledWindows(train, np.concatenate([region.images for region in train.regions]))
+
+    def examples_a_task(self) -> int:
+        """Return how many windows a training task has."""
+        return int(np.max(self.tasks.shots)) + self.tasks.queries
+
+    def nearest(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Give each query pixel the class of the labelled support pixel whose bands are nearest."""
+        support_x, support_y, query_x = inputs
+        classes = int(tf.reduce_max(support_y)) + 1
+        answers = []
+        for x, y, queries in zip(support_x, support_y, query_x, strict=True):
+            pixels, labels = x[y >= 0], y[y >= 0]
+            chosen = np.random.default_rng(0).permutation(len(labels))[:NEIGHBOURS]
+            flat = tf.reshape(queries, [1, -1, queries.shape[-1]])
+            scores = nearest_neighbour(tf.gather(pixels, chosen)[None], tf.gather(labels, chosen)[None], flat, classes)
+            # [1, m*H*W, classes] -> [m, H, W, classes]
+            answers.append(tf.reshape(scores, [*queries.shape[:-1], classes]))
+        return tf.stack(answers)[None]
+
+    def measure(self, predict: Predict, chosen: TestTasks, steps: Sequence[int], at: int) -> Outcome:
+        """Let one method predict every pixel of the queries of every task; scores are overall accuracies."""
+        classes = len(chosen.region_set.classes)
+        index = {name: i for i, name in enumerate(chosen.region_set.classes)}
+        counts = np.zeros([len(steps), len(chosen), classes, classes], np.int64)
+        for group, batch in chosen.batches():
+            answers = tf.argmax(predict([tf.constant(part) for part in batch[:3]]), axis=-1).numpy()
+            for position, number in enumerate(group):  # answers: [steps, tasks, m, H, W]
+                true, predicted = batch.query_y[position], answers[:, position]
+                if chosen.labels == "task":
+                    names = np.array([index[name] for name in chosen.tasks[number].classes])
+                    true, predicted = np.where(true >= 0, names[true], -1), names[predicted]
+                for step in range(len(steps)):
+                    counts[step, number] = segmentation.task_confusion(true, predicted[step], classes)
+        return Outcome(tuple(steps), segmentation.overall_accuracy(counts), at, counts=counts)
+
+    def scores(self, outcome: Outcome, at: int) -> dict[str, Array]:
+        """Return accuracy, mean IoU and kappa of single tasks."""
+        counts = np.asarray(outcome.counts)[at]
+        further = {"mean_iou": segmentation.mean_iou(counts), "kappa": segmentation.kappa(counts)}
+        return super().scores(outcome, at) | further
+
+    def size(self, chosen: TestTasks) -> Size:
+        """Return the classes of the set, and the support windows of the first task."""
+        shots, points = len(chosen.tasks[0].support), points_of(chosen)
+        labelled = f", {points} labelled pixels a class in each" if points else ""
+        return Size(f"tasks of {shots} labelled windows{labelled}", len(chosen.region_set.classes), shots)
+
+    def region_figures(self, chosen: TestTasks, outcome: Outcome) -> RegionFigures:
+        """Return the scores by region, and by class also the intersection over union."""
+        found = super().region_figures(chosen, outcome)
+        scores = segmentation.iou_by_class(found.classes, np.asarray(outcome.counts)[outcome.at])
+        by_class = {
+            name: replace(row, iou=mean_and_interval(scores[name]), tasks=len(scores[name]))
+            for name, row in found.by_class.items()
+        }
+        return replace(found, by_class=by_class, points=points_of(chosen))
+
+    def confusion(self, chosen: TestTasks, outcome: Outcome) -> Array:
+        """Return the pixels [true class, predicted class] of all tasks."""
+        return np.asarray(outcome.counts)[outcome.at].sum(axis=0)
+
+
+class LabelledWindows:
+    """Draws windows with all of their labelled pixels as the queries of one task."""
+
+    def __init__(self, train: RegionSet, images: Array) -> None:
+        """Draw from `images` of the regions' store."""
+        self.store: Any = train.store  # one that reads labels too
+        self.images = images
+
+    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
+        """Draw `PRETRAINING_BATCH` windows a task."""
+        chosen = self.images[rng.integers(len(self.images), size=(tasks, PRETRAINING_BATCH))]
+        pixels = np.stack([self.store.read(row) for row in chosen])
+        labels = np.stack([self.store.read_labels(row) for row in chosen])
+        return TaskBatch(pixels[:, :1], labels[:, :1], pixels, labels)
+
+
+def points_of(chosen: TestTasks) -> int:
+    """Return the labelled pixels of each class in each support window of the first task; 0 for all."""
+    pixels = chosen.tasks[0].pixels
+    return pixels.points if pixels else 0
