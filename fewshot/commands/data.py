@@ -23,7 +23,7 @@ files_option = click.option(
 @command.command("list")
 def list_data() -> None:
     """List the data sets: licence, size, how to get them."""
-    from fewshot.data.catalogue.listing import print_manifests
+    from fewshot.data import print_manifests
 
     print_manifests()
 
@@ -32,8 +32,7 @@ def list_data() -> None:
 @click.argument("name")
 def show_data(name: str) -> None:
     """Print all facts of the data set NAME (or of a manifest of your own, a TOML file)."""
-    from fewshot.data.catalogue.listing import print_manifest
-    from fewshot.data.catalogue.manifest import read_manifest
+    from fewshot.data import print_manifest, read_manifest
 
     print_manifest(read_manifest(name))
 
@@ -44,9 +43,7 @@ def show_data(name: str) -> None:
 @files_option
 def fetch_data(name: str, folder: Path, files: tuple[str, ...]) -> None:
     """Download the data set NAME; interrupted, the same command goes on."""
-    from fewshot.data.catalogue.fetch import fetch
-    from fewshot.data.catalogue.listing import print_fetched
-    from fewshot.data.catalogue.manifest import read_manifest
+    from fewshot.data import fetch, print_fetched, read_manifest
 
     manifest = read_manifest(name)
     print_fetched(manifest, fetch(manifest, folder, only=files), folder)
@@ -59,9 +56,7 @@ def fetch_data(name: str, folder: Path, files: tuple[str, ...]) -> None:
 @click.option("--deep", is_flag=True, help="Read every image too, where no checksums are published.")
 def verify_data(name: str, folder: Path, files: tuple[str, ...], *, deep: bool) -> None:
     """Name every missing, truncated or altered file of the data set NAME in FOLDER; exit code 1 if there is any."""
-    from fewshot.data.catalogue.listing import print_verification
-    from fewshot.data.catalogue.manifest import read_manifest
-    from fewshot.data.catalogue.verify import verify
+    from fewshot.data import print_verification, read_manifest, verify
 
     manifest = read_manifest(name)
     found = verify(manifest, folder, only=files, deep=deep)
@@ -77,7 +72,7 @@ def verify_data(name: str, folder: Path, files: tuple[str, ...], *, deep: bool) 
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the simulated Earth.")
 def simulate_data(folder: Path, regions: int, patches: int, seed: int) -> None:
     """Write a simulated Earth in SEN12MS's layout; interrupted, the same command goes on."""
-    from fewshot.data.earth.files import write_earth
+    from fewshot.data import write_earth
     from fewshot.progress import progress_bar
 
     with progress_bar("Simulating", "patches") as show:
@@ -94,8 +89,7 @@ def simulate_data(folder: Path, regions: int, patches: int, seed: int) -> None:
 @click.option("--skip-damaged", is_flag=True, help="Leave damaged patches out instead of stopping at the first.")
 def prepare_data(name: str, folder: Path, *, to: Path | None, window: int, cache: bool, skip_damaged: bool) -> None:
     """Index the data set NAME in FOLDER, so that it opens at once; interrupted, the same command goes on."""
-    from fewshot.data.sources.sen12ms import PREPARED, Cut
-    from fewshot.data.sources.sen12ms_index import prepare
+    from fewshot.data import PREPARED, Cut, prepare
     from fewshot.progress import progress_bar
 
     Cut(window)

@@ -13,6 +13,6 @@ from fewshot.commands.options import FILE
 @click.option("--out", type=FILE, default=Path("demo"), show_default=True, help="Folder for it.")
 def command(out: Path) -> None:
     """Train, evaluate, serve and map on data the program makes itself, in four to five minutes."""
-    from fewshot.demo.run import run_demo
+    from fewshot.demo import run_demo
 
     run_demo(out)

@@ -59,9 +59,8 @@ def command(*, run: Path, paths: tuple[Path, ...], test: TestOptions, wanted: Re
     of an export. One of another --split than test does not replace one of test; --split train and --task-list are
     never kept.
     """
-    from fewshot.training.evaluation.evaluate import evaluate
-    from fewshot.training.evaluation.report import print_report, write_report
-    from fewshot.training.kinds.under_test import Request
+    from fewshot import evaluate
+    from fewshot.training import Request, print_report, write_report
 
     request = Request(
         split=test.split,

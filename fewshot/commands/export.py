@@ -48,8 +48,8 @@ class ModelOptions:
 @options_as(ModelOptions)
 def command(*, run: Path, options: ModelOptions) -> None:
     """Export RUN as a SavedModel that adapts in each request: TO/NAME/VERSION."""
-    from fewshot.exported.card import Limits
-    from serving.graph.export import ExportOptions, export
+    from fewshot.exported import Limits
+    from serving import ExportOptions, export
 
     limits = Limits(options.max_steps, options.max_support, options.max_queries, options.max_classes)
     asked = ExportOptions(

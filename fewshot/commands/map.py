@@ -13,10 +13,8 @@ import click
 from fewshot.commands.options import FILE, MapOptions, given, one_target, option, options_as, save_adapted_option
 
 if TYPE_CHECKING:
-    from fewshot.exported.predictor import Predictor
-    from fewshot.mapping.predict.groups import Engine
-    from fewshot.mapping.request import MapRequest
-    from fewshot.mapping.support.examples import LabelPlan
+    from fewshot.exported import Predictor
+    from fewshot.mapping import Engine, LabelPlan, MapRequest
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class RegionOptions:
 @options_as(MapOptions)
 def command(*, region: RegionOptions, options: MapOptions) -> None:
     """Map a region that no model has seen: adapt to its labels, then predict all of it."""
-    from fewshot.mapping.region_map import map_region
+    from fewshot.mapping import map_region
     from fewshot.progress import progress_bar
 
     request = map_request(region, options)
@@ -55,10 +53,7 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
     Raises:
         click.UsageError: if labels are to be kept back and there are none.
     """
-    from fewshot.mapping.many import split_bands
-    from fewshot.mapping.predict.layout import WindowPlan
-    from fewshot.mapping.request import MapRequest
-    from fewshot.mapping.support.examples import LabelPlan
+    from fewshot.mapping import LabelPlan, MapRequest, WindowPlan, split_bands
 
     labels: LabelPlan | None = None
     check: LabelPlan | None = None
@@ -97,8 +92,8 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
 @contextmanager
 def opened_model(options: MapOptions) -> Iterator[tuple[Predictor, Engine]]:
     """Open the model that a map is asked of, and where it is predicted."""
-    from fewshot.exported.client import open_predictor
-    from fewshot.mapping.predict.engine import open_engine
+    from fewshot.exported import open_predictor
+    from fewshot.mapping import open_engine
 
     target = one_target(options.model, options.server)
     workers, scheduler = options.workers, options.scheduler

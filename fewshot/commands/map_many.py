@@ -20,8 +20,7 @@ def command(*, regions: Path, to: Path, options: MapOptions) -> None:
 
     REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, label_field, validation, classes.
     """
-    from fewshot.mapping.many import map_many, read_regions, table_lines, write_table
-    from fewshot.mapping.region_map import map_region
+    from fewshot.mapping import map_many, map_region, read_regions, table_lines, write_table
     from fewshot.progress import progress_bar
 
     # What the regions share; each has a scene, labels and a map of its own.

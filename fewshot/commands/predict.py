@@ -41,8 +41,8 @@ def command(
     *, model: Path | None, server: str | None, options: PictureOptions, as_json: bool, report: Path | None
 ) -> None:
     """Adapt a model to labelled pictures, whose folders are the classes, and classify others."""
-    from fewshot.exported.client import open_predictor
-    from fewshot.mapping.classify import PictureRequest, classify_pictures, draw_pictures
+    from fewshot.exported import open_predictor
+    from fewshot.mapping import PictureRequest, classify_pictures, draw_pictures
 
     request = PictureRequest(options.query, options.support, options.adapted, options.steps, options.save_adapted)
     with open_predictor(one_target(model, server)) as predictor:

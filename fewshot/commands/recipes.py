@@ -10,7 +10,7 @@ import click
 def command(context: click.Context) -> None:
     """List the recipes; `fewshot recipes show NAME` prints one."""
     if context.invoked_subcommand is None:
-        from fewshot.training.shipped import print_recipes
+        from fewshot.training import print_recipes
 
         print_recipes()
 
@@ -19,6 +19,6 @@ def command(context: click.Context) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print the recipe NAME as TOML."""
-    from fewshot.training.shipped import recipe_text
+    from fewshot.training import recipe_text
 
     click.echo(recipe_text(name), nl=False)

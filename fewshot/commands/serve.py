@@ -44,6 +44,6 @@ def command(folder: Path | None, **flags: int | float | str | bool | None) -> No
 
     FOLDER/NAME/VERSION/ is what `fewshot export --to FOLDER` writes. TF Serving's own flags work too.
     """
-    from serving.server.server import serve
+    from serving import serve
 
     serve(read_flags(folder, flags))

@@ -36,8 +36,7 @@ class TrainOptions:
 @options_as(TrainOptions)
 def command(*, recipe: str, options: TrainOptions) -> None:
     """Meta-train RECIPE (a name from `fewshot recipes`, or a TOML file)."""
-    from fewshot.training.recipe import read_recipe
-    from fewshot.training.train import train
+    from fewshot import read_recipe, train
 
     chosen = read_recipe(recipe, learner=options.learner, settings=options.settings)
     out = options.out or Path("runs") / f"{chosen.name}-{chosen.learner_name}"

@@ -1,4 +1,8 @@
 from fewshot.data.catalogue.fetch import fetch as fetch
+from fewshot.data.catalogue.listing import print_fetched as print_fetched
+from fewshot.data.catalogue.listing import print_manifest as print_manifest
+from fewshot.data.catalogue.listing import print_manifests as print_manifests
+from fewshot.data.catalogue.listing import print_verification as print_verification
 from fewshot.data.catalogue.manifest import Manifest as Manifest
 from fewshot.data.catalogue.manifest import manifest_names as manifest_names
 from fewshot.data.catalogue.manifest import read_manifest as read_manifest
@@ -18,6 +22,8 @@ from fewshot.data.sources.deepglobe import read_deepglobe as read_deepglobe
 from fewshot.data.sources.omniglot import read_omniglot as read_omniglot
 from fewshot.data.sources.scene_list import read_scene_list as read_scene_list
 from fewshot.data.sources.scenes import read_scenes as read_scenes
+from fewshot.data.sources.sen12ms import PREPARED as PREPARED
+from fewshot.data.sources.sen12ms import Cut as Cut
 from fewshot.data.sources.sen12ms import read_sen12ms as read_sen12ms
 from fewshot.data.sources.sen12ms_index import prepare as prepare
 from fewshot.data.sources.synthetic import simulate_patches as simulate_patches

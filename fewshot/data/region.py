@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from fewshot.data.bands import StoredBand
 from fewshot.errors import DataNotFoundError, ShapeError, TaskError
-from fewshot.geo.landcover import ClassTable
 from fewshot.tables import nearest
 
 IntArray = npt.NDArray[np.int64]
@@ -272,7 +271,6 @@ class RegionSet:
         fixed_tasks: Tasks that the source itself defines.
         skipped: Damaged members and the tasks lost with them, where the reader was told to skip.
         manifest: Name of the manifest that describes the data; empty where none does.
-        class_table: The scheme of a user's own labels, with their numbers and colours; None where there is none.
     """
 
     name: str
@@ -282,7 +280,6 @@ class RegionSet:
     fixed_tasks: tuple[Task, ...] = ()
     skipped: tuple[str, ...] = ()
     manifest: str = ""
-    class_table: ClassTable | None = None
 
     @property
     def region_names(self) -> tuple[str, ...]:

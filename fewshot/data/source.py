@@ -93,9 +93,7 @@ class Source(ABC):
 
     def describe_classes(self, regions: RegionSet) -> tuple[LandClass, ...]:
         """Return the classes with their colours, and with the numbers that the user's own labels have for them."""
-        own = regions.class_table
-        known = own.classes if own else tuple(replace(c, ids=()) for c in self.describe_data(regions).classes)
-        named = {entry.name: entry for entry in known}
+        named = {entry.name: replace(entry, ids=()) for entry in self.describe_data(regions).classes}
         return tuple(named.get(name, LandClass(name, ())) for name in regions.classes)
 
 

@@ -1,5 +1,6 @@
 from fewshot.exported.adapted import AdaptedModel as AdaptedModel
 from fewshot.exported.card import Card as Card
+from fewshot.exported.card import Limits as Limits
 from fewshot.exported.card import read_card as read_card
 from fewshot.exported.client import FewshotClient as FewshotClient
 from fewshot.exported.client import open_predictor as open_predictor

@@ -11,4 +11,6 @@ from fewshot.training.kinds.waves import Waves as Waves
 from fewshot.training.recipe import Recipe as Recipe
 from fewshot.training.recipe import read_recipe as read_recipe
 from fewshot.training.run import Run as Run
+from fewshot.training.shipped import print_recipes as print_recipes
 from fewshot.training.shipped import recipe_names as recipe_names
+from fewshot.training.shipped import recipe_text as recipe_text

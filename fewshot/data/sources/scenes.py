@@ -154,9 +154,11 @@ class SceneSet(RegionSet):
     """Regions of scenes.
 
     Attributes:
+        class_table: The scheme of the labels, with the user's own numbers and colours.
         reports: What became of the labels and patches of each scene, by its name.
     """
 
+    class_table: ClassTable | None = None
     reports: Mapping[str, SceneReport] | None = None
 
 

@@ -10,6 +10,8 @@ from typing import ClassVar
 from fewshot.data.region import RegionSet
 from fewshot.data.source import Source
 from fewshot.data.sources.scene_list import read_scene_list
+from fewshot.data.sources.scenes import SceneSet
+from fewshot.geo.landcover import LandClass
 
 
 @dataclass(frozen=True)
@@ -29,3 +31,9 @@ class Scenes(Source):
     def read(self, paths: Sequence[Path]) -> RegionSet:
         """Read the scenes of the list."""
         return read_scene_list(paths[0])
+
+    def describe_classes(self, regions: RegionSet) -> tuple[LandClass, ...]:
+        """Return the classes with the colours and the numbers of the user's own labels."""
+        own = regions.class_table if isinstance(regions, SceneSet) else None
+        named = {entry.name: entry for entry in (own.classes if own else ())}
+        return tuple(named.get(name, LandClass(name, ())) for name in regions.classes)
