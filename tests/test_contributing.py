@@ -18,6 +18,8 @@ from click.testing import CliRunner
 
 import cli
 from fewshot.commands import COMMANDS
+from fewshot.data.sources import SOURCES
+from fewshot.training.build import NETWORKS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -120,50 +122,26 @@ head = "prototype"
 """
 
 
-def sources() -> dict[str, str]:
-    return getattr(importlib.import_module("fewshot.data.sources"), "SOURCES", {})
-
-
-def networks() -> dict[str, Any]:
-    return getattr(importlib.import_module("fewshot.training.build"), "NETWORKS", {})
-
-
-@pytest.mark.skipif(not sources(), reason="sources are not in a list yet")
 def test_a_source(new_module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file, line = section("Add a source of data")
     name, place = line_of(line)
     text = file.replace("        ...\n", SOURCE_LINES)
     assert text != file
     module = new_module("toy_source", text)
-    monkeypatch.setitem(sources(), name, f"{module}:{place.partition(':')[2]}")
+    monkeypatch.setitem(SOURCES, name, f"{module}:{place.partition(':')[2]}")
     recipe = tmp_path / "toy.toml"
     recipe.write_text(RECIPE.format(source=name, prefix="squares_", network="conv4"), encoding="utf-8")
     invoke("train", recipe, "--out", tmp_path / "run", "--set", "data.side=16", *LOCAL)
     assert "accuracy" in invoke("evaluate", tmp_path / "run", "--tasks", 4, "--steps", 1)
 
 
-NETWORK = """
-import keras
-from fewshot.models import make_normalization
-
-
-def averages(input_shape, *, normalization):
-    image = keras.Input(input_shape)
-    features = keras.layers.Conv2D(4, 1)(image)
-    return keras.Model(image, keras.layers.GlobalAveragePooling2D()(make_normalization(normalization)(features)))
-
-
-def build(network, problem):
-    return averages(problem.input_shape, normalization=network.normalization)
-"""
-
-
-@pytest.mark.skipif(not networks(), reason="networks are not in a list yet")
 def test_a_network(new_module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    module = importlib.import_module(new_module("toy_network", NETWORK))
-    monkeypatch.setitem(networks(), "averages", module.build)
+    file, line = section("Add a network")
+    module = importlib.import_module(new_module("toy_network", file))
+    ((name, build),) = eval("{" + line + "}", vars(module)).items()  # noqa: S307 (a line of our own page)
+    monkeypatch.setitem(NETWORKS, name, build)
     recipe = tmp_path / "toy.toml"
-    recipe.write_text(RECIPE.format(source="synthetic", prefix="simulated_0", network="averages"), encoding="utf-8")
+    recipe.write_text(RECIPE.format(source="synthetic", prefix="simulated_0", network=name), encoding="utf-8")
     invoke("train", recipe, "--out", tmp_path / "run", *LOCAL)
     assert "accuracy" in invoke("evaluate", tmp_path / "run", "--tasks", 4, "--steps", 1)
 
