@@ -11,7 +11,7 @@ import numpy as np
 from fewshot.data.catalogue.manifest import read_manifest
 from fewshot.data.earth.region import SimulatedRegion, name_region, simulate_region
 from fewshot.data.earth.sensor import OPTICAL, RADAR
-from fewshot.data.sources.sen12ms_index import RegionFolder
+from fewshot.data.sources.prepared import RegionFolder
 from fewshot.errors import DamagedDataError, TaskError
 from fewshot.files import write_whole
 from fewshot.geo.grid import Grid

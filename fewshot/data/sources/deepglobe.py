@@ -141,21 +141,8 @@ class MaskedImages(ImageStore):
         self._reader = RasterReader()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="deepglobe")
         stems = [path.name.removesuffix("_sat.jpg") for path in images]
-        self.names: tuple[str, ...] = tuple(f"{stem}/{cell:02d}" for stem in stems for cell in range(SIDE * SIDE))
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return len(self.names)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every window."""
-        return self._size, self._size, 3
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the pixels are labelled."""
-        return True
+        self.names = tuple(f"{stem}/{cell:02d}" for stem in stems for cell in range(SIDE * SIDE))
+        self.shape, self.has_labels = (size, size, 3), True
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the windows `indices` [n] as [n, H, W, 3] float32, red, green and blue 0-1.

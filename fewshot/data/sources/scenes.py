@@ -80,30 +80,13 @@ class SceneStore(ImageStore):
         """
         self._scenes, self._places, self._size = tuple(scenes), places, size
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="scenes")
-        self.names: tuple[str, ...] = tuple(
-            f"{scenes[number].name}/{row:05d}_{column:05d}" for number, row, column in places.tolist()
-        )
-
-    def __len__(self) -> int:
-        """Return the number of patches."""
-        return len(self._places)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every patch."""
-        return self._size, self._size, len(self._scenes[0].scene.match.bands)
-
-    @property
-    def bands(self) -> tuple[StoredBand, ...]:
-        """The bands, in order, each with what a number of the first scene that has it is worth."""
-        return tuple(self._stored(place) for place in range(self.shape[2]))
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the pixels are labelled."""
-        return True
+        self.names = tuple(f"{scenes[number].name}/{row:05d}_{column:05d}" for number, row, column in places.tolist())
+        self.shape = (size, size, len(scenes[0].scene.match.bands))
+        self.bands = tuple(self._stored(place) for place in range(self.shape[2]))
+        self.has_labels = True
 
     def _stored(self, place: int) -> StoredBand:
+        """Return a band, with what a number of the first scene that has it is worth."""
         scenes = [labelled.scene for labelled in self._scenes]
         scene = next((scene for scene in scenes if scene.match.present[place]), scenes[0])
         band, number = scene.match.bands[place], scene.match.numbers[place]
