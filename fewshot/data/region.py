@@ -38,13 +38,18 @@ class ImageStore(ABC):
 
     @abstractmethod
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1."""
+        """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1.
+
+        Raises:
+            RasterError: if a file cannot be read.
+        """
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Return the labels of images `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
 
         Raises:
             TaskError: if the pixels have none.
+            RasterError: if a file cannot be read.
         """
         raise TaskError("the pixels of these images have no labels; use tasks of labelled images instead")
 
@@ -256,17 +261,12 @@ class RegionSet:
         wanted = self.regions_called(names)
         return self.select(lambda region: region.name in wanted, name=name)
 
-    def without(self, names: Iterable[str], *, name: str | None = None) -> "RegionSet":
-        """Leave out the regions called `names`; a place ("122") stands for all of its regions.
+    def regions_called(self, names: Iterable[str]) -> set[str]:
+        """Resolve region names and places to region names.
 
         Raises:
             DataNotFoundError: if a name is neither a region nor a place of this set.
         """
-        unwanted = self.regions_called(names)
-        return self.select(lambda region: region.name not in unwanted, name=name)
-
-    def regions_called(self, names: Iterable[str]) -> set[str]:
-        """Resolve region names and places to region names."""
         if isinstance(names, str):
             names = (names,)
         found: set[str] = set()

@@ -5,8 +5,6 @@
 An image is cut to a 4x4 grid of windows of 612 pixels, from which tasks draw support and query windows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -145,11 +143,7 @@ class MaskedImages(ImageStore):
         self.shape, self.has_labels = (size, size, 3), True
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """Return the windows `indices` [n] as [n, H, W, 3] float32, red, green and blue 0-1.
-
-        Raises:
-            RasterError: if a file cannot be read.
-        """
+        """Return the windows `indices` [n] as [n, H, W, 3] float32, red, green and blue 0-1."""
         return np.stack(list(self._threads.map(self._read_pixels, np.asarray(indices, np.int64).tolist())))
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
@@ -159,7 +153,6 @@ class MaskedImages(ImageStore):
 
         Raises:
             DamagedDataError: if a mask has a colour that is no class.
-            RasterError: if a file cannot be read.
         """
         return np.stack(list(self._threads.map(self._read_labels, np.asarray(indices, np.int64).tolist())))
 

@@ -186,22 +186,12 @@ class Prepared:
 
 
 def record_type(window: int, parts: dict[str, tuple[str, int]]) -> np.dtype:
-    """Return how one window is stored: the bands of every part, each in its own type.
-
-    Args:
-        window: Rows and columns.
-        parts: For each part its NumPy type and number of bands.
-    """
+    """Return how one window is stored: of every part, its number of bands in its NumPy type."""
     return np.dtype([(name, kind, (window, window, bands)) for name, (kind, bands) in parts.items()])
 
 
 def write_records(path: Path, windows: Any) -> None:
-    """Write one record a window.
-
-    Args:
-        path: File to write.
-        windows: Structured scalars or arrays of `record_type`, one after another.
-    """
+    """Write one record a window; `windows` gives structured scalars of `record_type`, one after another."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     def write(unfinished: Path) -> None:

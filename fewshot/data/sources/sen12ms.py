@@ -6,8 +6,6 @@ A 256-pixel patch is cut to windows that do not overlap. Only an index of the wi
 (`fewshot.data.sources.sen12ms_index`); pixels are read when they are asked for, from the GeoTIFFs or from records.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,11 +51,7 @@ class Cut:
     purity: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            RecipeError: if one does not fit.
-        """
+        """Check the numbers."""
         if self.window < 1 or (128 % self.window and self.window != IMAGE):
             raise RecipeError(f"SEN12MS windows divide 128 pixels, or are 256; received data.window = {self.window}.")
         if self.size and self.window % self.size:
@@ -203,11 +197,7 @@ class WindowStore(ImageStore):
             self._records = Records(paths, record_type(prepared.window, PARTS))
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """Return the windows `indices` [n] as [n, H, W, bands] float32 in the bands' units; 0 where not valid.
-
-        Raises:
-            RasterError: if a file cannot be read.
-        """
+        """Return the windows `indices` [n] as [n, H, W, bands] float32 in the bands' units; 0 where not valid."""
         numbers = np.asarray(indices, np.int64)
         images = np.empty([len(numbers), self._prepared.window, self._prepared.window, len(self.bands)], np.float32)
         records = None if self._records is None else self._records.read(numbers)
@@ -229,9 +219,6 @@ class WindowStore(ImageStore):
         """Return the labels of windows `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
 
         Where windows are averaged, a pixel has the label of the original pixel at its middle.
-
-        Raises:
-            RasterError: if a file cannot be read.
         """
         numbers = np.asarray(indices, np.int64)
         if self._records is not None:
@@ -256,13 +243,7 @@ class _Taken:
     """Which bands of one part to read, and where in an image they go."""
 
     def __init__(self, part: str, names: Sequence[str], bands: Sequence[StoredBand]) -> None:
-        """Find the bands of a part among those that are wanted.
-
-        Args:
-            part: Its name.
-            names: Its bands, in the order in which they are stored.
-            bands: Of an image.
-        """
+        """Find the bands of a part, stored in the order of `names`, among those of an image."""
         own = [(place, band) for place, band in enumerate(bands) if band.part == part]
         self.places = np.array([place for place, _ in own], np.int64)
         self.numbers = [names.index(band.name) for _, band in own]

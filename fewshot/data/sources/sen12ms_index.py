@@ -1,7 +1,5 @@
 """Which windows a SEN12MS tree has, of which classes, and where they lie: from its land-cover files alone."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +62,7 @@ def prepare(  # noqa: PLR0913  what can be chosen of a preparation
     window: int = 128,
     records: bool = False,
     on_damaged: OnDamaged = "raise",
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Prepared:
     """Index a SEN12MS tree, region by region; regions done before are kept.
 
@@ -85,8 +83,7 @@ def prepare(  # noqa: PLR0913  what can be chosen of a preparation
     indices: list[RegionIndex] = []
     skipped: list[str] = []
     for done, region in enumerate(folders):
-        if progress is not None:
-            progress(done, len(folders))
+        progress(done, len(folders))
         path, record = to / f"{region.name}.npz", to / f"{region.name}.arrayrecord"
         if path.exists() and (record.exists() or not records):
             index = RegionIndex.load(path)
@@ -97,8 +94,7 @@ def prepare(  # noqa: PLR0913  what can be chosen of a preparation
                 write_records(record, _windows(root, region, index, window, reader))
             index.save(path)
         indices.append(index)
-    if progress is not None:
-        progress(len(folders), len(folders))
+    progress(len(folders), len(folders))
     prepared = Prepared(to, root.resolve(), window, tuple(indices), tuple(skipped), records, is_simulated(root))
     prepared.finish()
     return prepared
@@ -193,14 +189,9 @@ def _read_patch(
 
 
 def _blocks(places: npt.NDArray[np.float64], side: float) -> npt.NDArray[np.int32]:
-    """Number the blocks of ground that windows lie in.
+    """Number the blocks of ground that windows of some `side`, in metres, lie in: [n], -1 between blocks.
 
-    Args:
-        places: [n, 3] zone, x and y in metres; zone 0 where x is the number of the patch.
-        side: Of a window, in metres.
-
-    Returns:
-        [n] number of the block, -1 between blocks.
+    `places` are [n, 3] zone, x and y in metres; zone 0 where x is the number of the patch.
     """
     cells = np.floor_divide(places[:, 1:], side).astype(np.int64)
     between = (cells % (BLOCK + GAP) >= BLOCK).any(axis=1) & (places[:, 0] > 0)
