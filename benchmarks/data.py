@@ -31,8 +31,8 @@ import tensorflow as tf
 from rasterio.windows import Window
 
 from fewshot.data.earth.files import write_earth
-from fewshot.data.sources.prepared import Prepared, RegionIndex
-from fewshot.data.sources.sen12ms import PREPARED, Cut, read_sen12ms
+from fewshot.data.sources.prepared import PREPARED, Prepared, RegionIndex
+from fewshot.data.sources.sen12ms import Cut, read_sen12ms
 from fewshot.data.sources.sen12ms_index import IMAGE, THREADS, prepare
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head

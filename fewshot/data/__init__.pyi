@@ -20,9 +20,9 @@ from fewshot.data.source import Source as Source
 from fewshot.data.sources.class_folders import read_class_folders as read_class_folders
 from fewshot.data.sources.deepglobe import read_deepglobe as read_deepglobe
 from fewshot.data.sources.omniglot import read_omniglot as read_omniglot
+from fewshot.data.sources.prepared import PREPARED as PREPARED
 from fewshot.data.sources.scene_list import read_scene_list as read_scene_list
 from fewshot.data.sources.scenes import read_scenes as read_scenes
-from fewshot.data.sources.sen12ms import PREPARED as PREPARED
 from fewshot.data.sources.sen12ms import Cut as Cut
 from fewshot.data.sources.sen12ms import read_sen12ms as read_sen12ms
 from fewshot.data.sources.sen12ms_index import prepare as prepare

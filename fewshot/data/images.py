@@ -20,6 +20,8 @@ from fewshot.errors import DamagedDataError, DataNotFoundError, FewshotError
 
 OnDamaged = Literal["raise", "skip"]
 Pixels = npt.NDArray[Any]
+Decode = Callable[[bytes, str], tuple[Pixels, tuple[int, int]]]
+"""From the bytes and the name of a member to pixels [H, W, bands], and rows and columns before resizing."""
 
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, zipfile.BadZipFile)
 _SKIP_REMEDY = 'Fetch the file again, or set on_damaged = "skip" to leave such images out.'
@@ -38,11 +40,7 @@ class DamageLog:
     skipped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Check the choice.
-
-        Raises:
-            DamagedDataError: if it is neither of the two.
-        """
+        """Check the choice."""
         if self.on_damaged not in ("raise", "skip"):
             raise DamagedDataError(f'on_damaged is "raise" or "skip", received {self.on_damaged!r}')
 
@@ -139,27 +137,23 @@ def find_archives(paths: Sequence[Path], pattern: str = "*.zip") -> list[Path]:
     return found
 
 
-def decode_gray(data: bytes, size: int | None) -> tuple[Pixels, tuple[int, int]]:
-    """Decode to one grey band [H, W, 1] uint8, area-averaged to `size`; and rows and columns before."""
-    return _decode(data, "L", size)
+def decode_image(
+    data: bytes, size: int | None, mode: Literal["L", "RGB"] | None = None
+) -> tuple[Pixels, tuple[int, int]]:
+    """Decode a picture.
 
+    Args:
+        data: Of its file.
+        size: Side to area-average it to, in pixels; as it is if None.
+        mode: One grey band, or red, green and blue; if None, grey pictures have one band and others three.
 
-def decode_rgb(data: bytes, size: int | None) -> tuple[Pixels, tuple[int, int]]:
-    """Decode to three bands [H, W, 3] uint8, area-averaged to `size`; and rows and columns before."""
-    return _decode(data, "RGB", size)
-
-
-def decode_image(data: bytes, size: int | None) -> tuple[Pixels, tuple[int, int]]:
-    """Decode to one band if the picture is grey, to three otherwise; and rows and columns before."""
-    return _decode(data, None, size)
-
-
-def _decode(data: bytes, mode: str | None, size: int | None) -> tuple[Pixels, tuple[int, int]]:
+    Returns:
+        [H, W, bands] uint8; and rows and columns before resizing.
+    """
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         converted = image.convert(mode or ("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    native = (converted.height, converted.width)
-    return shrink(np.asarray(converted), size), native
+    return shrink(np.asarray(converted), size), (converted.height, converted.width)
 
 
 def shrink(pixels: Pixels, size: int | None) -> Pixels:
@@ -170,31 +164,6 @@ def shrink(pixels: Pixels, size: int | None) -> Pixels:
     if size is not None and pixels.shape[:2] != (size, size):
         pixels = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX))
     return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
-
-
-def decode_members(
-    archive: Archive, members: Sequence[str], decode: Callable[[bytes, str], tuple[Pixels, tuple[int, int]]]
-) -> Iterator[tuple[str, Pixels | None, tuple[int, int], str]]:
-    """Decode `members` in threads, in order.
-
-    Args:
-        archive: Where they are.
-        members: Names in `archive`.
-        decode: From bytes and member name to pixels [H, W, bands] and the size (rows, columns) before resizing.
-
-    Yields:
-        Member, its pixels or None, its size, and what is wrong with it, or "".
-    """
-
-    def one(member: str) -> tuple[str, Pixels | None, tuple[int, int], str]:
-        try:
-            pixels, native = decode(archive.read(member), member)
-        except (*_DECODE_ERRORS, FewshotError) as error:
-            return member, None, (0, 0), str(error) or type(error).__name__
-        return member, pixels, native, ""
-
-    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
-        yield from pool.map(one, members, chunksize=64)
 
 
 @dataclass
@@ -213,23 +182,23 @@ class Decoded:
     pixels: list[Pixels] = field(default_factory=list)
     native: list[tuple[int, int]] = field(default_factory=list)
 
-    def add_all(
-        self,
-        archive: Archive,
-        named: Sequence[tuple[str, str]],
-        decode: Callable[[bytes, str], tuple[Pixels, tuple[int, int]]],
-        log: DamageLog,
-    ) -> None:
-        """Decode (member, name) pairs of one archive, reporting the damaged ones to `log`."""
-        decoded = decode_members(archive, [member for member, _ in named], decode)
-        for (member, pixels, native, wrong), (_, name) in zip(decoded, named, strict=True):
-            if pixels is None:
-                log.report(f"{archive.path}: {member} is not a whole image ({wrong}).")
+    def add_all(self, archive: Archive, named: Sequence[tuple[str, str]], decode: Decode, log: DamageLog) -> None:
+        """Decode images of one archive.
+
+        Args:
+            archive: Where they are.
+            named: Member and name of each.
+            decode: Decodes one.
+            log: Told of the damaged ones.
+        """
+        for (member, name), found in zip(named, _decoded(archive, named, decode), strict=True):
+            if isinstance(found, str):
+                log.report(f"{archive.path}: {member} is not a whole image ({found}).")
                 continue
             self.places.append(f"{archive.path}: {member}")
             self.names.append(name)
-            self.pixels.append(pixels)
-            self.native.append(native)
+            self.pixels.append(found[0])
+            self.native.append(found[1])
 
     def stack(self, log: DamageLog) -> tuple[list[str], Pixels]:
         """Return names and pixels [N, H, W, bands], reporting images of another size than most.
@@ -251,6 +220,21 @@ class Decoded:
             else:
                 log.report(f"{self.places[i]} is {_describe(shape)}, expected {_describe(usual)} as most others are.")
         return [self.names[i] for i in kept], np.stack([self.pixels[i] for i in kept])
+
+
+def _decoded(
+    archive: Archive, named: Sequence[tuple[str, str]], decode: Decode
+) -> Iterator[tuple[Pixels, tuple[int, int]] | str]:
+    """Yield what each member decodes to, or what is wrong with it: in order, by several threads."""
+
+    def one(named: tuple[str, str]) -> tuple[Pixels, tuple[int, int]] | str:
+        try:
+            return decode(archive.read(named[0]), named[0])
+        except (*_DECODE_ERRORS, FewshotError) as error:
+            return str(error) or type(error).__name__
+
+    with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
+        yield from pool.map(one, named)
 
 
 def _describe(shape: tuple[int, int, int, str]) -> str:

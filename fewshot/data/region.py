@@ -26,34 +26,30 @@ class ImageStore(ABC):
 
     Attributes:
         names: One unique name an image, the same on every machine.
+        shape: Rows, columns and bands of every image.
+        bands: In order; none where the store does not name them.
+        has_labels: Whether the pixels are labelled.
     """
 
     names: Sequence[str]
-
-    @property
-    @abstractmethod
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every image."""
-
-    @property
-    def bands(self) -> Sequence[StoredBand]:
-        """The bands, in order; none where the store does not name them."""
-        return ()
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the pixels are labelled."""
-        return False
+    shape: tuple[int, int, int]
+    bands: Sequence[StoredBand] = ()
+    has_labels: bool = False
 
     @abstractmethod
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1."""
+        """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1.
+
+        Raises:
+            RasterError: if a file cannot be read.
+        """
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
         """Return the labels of images `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
 
         Raises:
             TaskError: if the pixels have none.
+            RasterError: if a file cannot be read.
         """
         raise TaskError("the pixels of these images have no labels; use tasks of labelled images instead")
 
@@ -77,19 +73,10 @@ class ArrayStore(ImageStore):
         if len(set(names)) != len(names):
             twice = Counter(names).most_common(1)[0][0]
             raise ShapeError(f"every image needs its own name, but {twice!r} occurs more than once")
-        self.names: tuple[str, ...] = tuple(names)
+        self.names = tuple(names)
+        self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         self._pixels = pixels
         self._scale = np.float32(scale)
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.names)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every image."""
-        _, rows, columns, bands = self._pixels.shape
-        return rows, columns, bands
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, scaled 0-1."""
@@ -114,22 +101,7 @@ class KeptBands(ImageStore):
                 raise DataNotFoundError(f"this data has no band {name!r}; {has}")
         self._base = base
         self._kept = np.array([name in kept for name in known])
-        self.names: Sequence[str] = base.names
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every image, missing bands included."""
-        return self._base.shape
-
-    @property
-    def bands(self) -> Sequence[StoredBand]:
-        """The bands, in order, missing ones included."""
-        return self._base.bands
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the pixels are labelled."""
-        return self._base.has_labels
+        self.names, self.shape, self.bands, self.has_labels = base.names, base.shape, base.bands, base.has_labels
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, missing bands 0."""
@@ -156,21 +128,8 @@ class RotatedStore(ImageStore):
         if rows != columns:
             raise ShapeError(f"a quarter turn needs square images, but these have {rows} rows and {columns} columns")
         self._base = base
-        self.names: tuple[str, ...] = tuple(turned(name, turn) for turn in range(4) for name in base.names)
-
-    def __len__(self) -> int:
-        """Return the number of images, turned ones included."""
-        return len(self.names)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every image."""
-        return self._base.shape
-
-    @property
-    def bands(self) -> Sequence[StoredBand]:
-        """The bands, in order, where the store of the images names them."""
-        return self._base.bands
+        self.names = tuple(turned(name, turn) for turn in range(4) for name in base.names)
+        self.shape, self.bands = base.shape, base.bands
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """Return the images `indices` [n] as [n, H, W, bands] float32, turned counter-clockwise."""
@@ -302,17 +261,12 @@ class RegionSet:
         wanted = self.regions_called(names)
         return self.select(lambda region: region.name in wanted, name=name)
 
-    def without(self, names: Iterable[str], *, name: str | None = None) -> "RegionSet":
-        """Leave out the regions called `names`; a place ("122") stands for all of its regions.
+    def regions_called(self, names: Iterable[str]) -> set[str]:
+        """Resolve region names and places to region names.
 
         Raises:
             DataNotFoundError: if a name is neither a region nor a place of this set.
         """
-        unwanted = self.regions_called(names)
-        return self.select(lambda region: region.name not in unwanted, name=name)
-
-    def regions_called(self, names: Iterable[str]) -> set[str]:
-        """Resolve region names and places to region names."""
         if isinstance(names, str):
             names = (names,)
         found: set[str] = set()

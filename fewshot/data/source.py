@@ -4,8 +4,6 @@ A source is a frozen dataclass whose fields are its keys in `[data]`. Everything
 asked of it; `fewshot.data.sources` lists them all.
 """
 
-from __future__ import annotations
-
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence

@@ -81,6 +81,11 @@ def split_places(region_set: RegionSet, sizes: Sequence[int], *, seed: int = 0) 
 def deal_places(region_set: RegionSet, groups: Sequence[Sequence[str]], sizes: Sequence[int]) -> tuple[RegionSet, ...]:
     """Deal whole groups of places out to parts, in order, until each part has at least as many places as asked for.
 
+    Args:
+        region_set: What to split.
+        groups: Places that must stay together.
+        sizes: Places in each part.
+
     Raises:
         TaskError: if the groups do not reach.
     """

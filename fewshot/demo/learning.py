@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from fewshot.data import prepare, write_earth
-from fewshot.data.sources.sen12ms import PREPARED
+from fewshot.data.sources.prepared import PREPARED
 from fewshot.meta import MetaLearner
 from fewshot.progress import progress_bar
 from fewshot.tasks import SineTasks, gather, sample_tasks

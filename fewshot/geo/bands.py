@@ -258,7 +258,13 @@ def _scaled(
 
 
 def scaling(band: Band, info: RasterInfo, number: int) -> tuple[float, float]:
-    """Return scale and offset of the file's band `number`: the file's own if it states any, else the band's."""
+    """Return scale and offset of a band's numbers: the file's own if it states any, else the band's.
+
+    Args:
+        band: As it is wanted.
+        info: Of the file.
+        number: Of the band in the file, counted from 1.
+    """
     own = info.scales[number - 1], info.offsets[number - 1]
     return own if info.states_scale(number) else (band.scale, band.offset)
 

@@ -38,6 +38,11 @@ class Grid:
         t = ~self.transform
         return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
 
+    def extent(self) -> str:
+        """Say where the raster lies, for messages."""
+        (left, top), (right, bottom) = self.to_map(0, 0), self.to_map(self.height, self.width)
+        return f"x {left:g} to {right:g}, y {bottom:g} to {top:g} in {self.crs.to_string()[:40]}"
+
     def same_as(self, other: "Grid") -> bool:
         """Whether two rasters have the same pixels: size and CRS, and corners that agree to a thousandth of a pixel."""
         if (self.height, self.width) != (other.height, other.width) or self.crs != other.crs:
@@ -62,12 +67,7 @@ class Grid:
         return high and any(begin < other_right and end > other_left for begin, end in spans)
 
     def pixel_areas(self, first: int, count: int) -> npt.NDArray[np.float64]:
-        """Return the area in square metres of a pixel [count] in each row from `first` on; 1 where the CRS is unknown.
-
-        Args:
-            first: Row.
-            count: Rows.
-        """
+        """Return the area in square metres of a pixel [count] in each row from `first` on; 1 where no CRS is known."""
         t = self.transform
         flat = abs(t.a * t.e - t.b * t.d)
         if self.crs is None:

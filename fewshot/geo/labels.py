@@ -11,7 +11,6 @@ import numpy.typing as npt
 import shapely
 
 from fewshot.errors import RasterError
-from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import IGNORED, ClassTable, Colour, Labels, class_table
 from fewshot.geo.rasters import RasterInfo, RasterReader, burn, describe_raster
 from fewshot.geo.vectors import VECTOR_ENDINGS, Features, read_features, read_values
@@ -103,6 +102,12 @@ class RasterLabels:
     def __init__(self, reader: RasterReader, path: Path, scene: RasterInfo, table: ClassTable) -> None:
         """Lay a class raster over a scene; on another grid, each pixel takes the nearest label.
 
+        Args:
+            reader: Keeps rasters open.
+            path: Of the class raster.
+            scene: What they are labels of.
+            table: Knows their classes.
+
         Raises:
             DataNotFoundError: if there is no such file.
             RasterError: if it cannot be read, has more than one band, no CRS, or no ground in common with the scene.
@@ -114,8 +119,8 @@ class RasterLabels:
         require_georeference(scene, "scene")
         if not info.grid.overlaps(scene.grid):
             raise RasterError(
-                f"the label raster {path} and {scene.path} have no ground in common: {_extent(info.grid)} against "
-                f"{_extent(scene.grid)}. Are they labels of another scene, or is a CRS wrong?"
+                f"the label raster {path} and {scene.path} have no ground in common: {info.grid.extent()} against "
+                f"{scene.grid.extent()}. Are they labels of another scene, or is a CRS wrong?"
             )
         self.path, self.table = Path(path), table
         self._reader = reader
@@ -139,13 +144,20 @@ class RasterLabels:
         for window in blocks(height, width, _AT_A_TIME):
             self.read(window)
 
-    def tally(self) -> "LabelTally":
-        """Return a new count of what becomes of the labels."""
-        return LabelTally(self, notes=self.notes)
-
 
 class VectorLabels:
-    """Labels of points, lines and polygons."""
+    """Labels of points, lines and polygons.
+
+    Attributes:
+        path: Of the features.
+        features: All of them, in the scene's pixels.
+        table: Knows their classes.
+        kept: [features] which are not ignored.
+        labels: [kept] int32, index in the table.
+        notes: Remarks on how they were read.
+    """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, features: Features, table: ClassTable, *, radius: int = 0) -> None:
         """Number the features' classes.
@@ -158,13 +170,12 @@ class VectorLabels:
         Raises:
             ManifestError: if a feature's class is unknown to the table.
         """
-        self.path, self.table, self._radius = features.path, table, radius
+        self.path, self.features, self.table, self._radius = features.path, features, table, radius
         numbers = {value: table.index_of(value, where=str(features.path)) for value in set(features.values)}
         labels = np.array([numbers[value] for value in features.values], np.int32)
-        kept = labels >= 0
-        self.features, self.ignored = features, int((~kept).sum())
-        parts, owners = shapely.get_parts(features.shapes[kept], return_index=True)
-        self._labels = labels[kept]
+        self.kept = labels >= 0
+        self.labels = labels[self.kept]
+        parts, owners = shapely.get_parts(features.shapes[self.kept], return_index=True)
         is_point = shapely.get_type_id(parts) == shapely.GeometryType.POINT
         places = np.floor(shapely.get_coordinates(parts[is_point])).astype(np.int64).reshape(-1, 2)
         order = np.argsort(places[:, 1], kind="stable")
@@ -179,15 +190,15 @@ class VectorLabels:
     def read(self, window: Window) -> Labels:
         """Return the labels of a window [H, W]: an index of the table, -1 where none, -2 where contradicted."""
         shapes = self._shapes_in(window)
-        numbers = self._labels[self._shape_owners[shapes]]
+        numbers = self.labels[self._shape_owners[shapes]]
         rising = shapes[np.argsort(numbers, kind="stable")]
-        highest = self._burn(rising, self._labels, window)
-        lowest = self._burn(rising[::-1], self._labels, window)
+        highest = self._burn(rising, self.labels, window)
+        lowest = self._burn(rising[::-1], self.labels, window)
         none = len(self.table.names)
         lowest[lowest < 0] = none
         rows, columns, owners = self._points_in(window)
-        np.maximum.at(highest, (rows, columns), self._labels[owners])
-        np.minimum.at(lowest, (rows, columns), self._labels[owners])
+        np.maximum.at(highest, (rows, columns), self.labels[owners])
+        np.minimum.at(lowest, (rows, columns), self.labels[owners])
         labels = np.where(highest == lowest, highest, CONTRADICTED)
         return np.where(highest < 0, IGNORED, labels).astype(np.int32)
 
@@ -197,16 +208,8 @@ class VectorLabels:
 
     def shown(self, window: Window) -> IntArray:
         """Return the features, by number among those that are not ignored, that have a pixel in a window."""
-        numbers = self._burn(self._shapes_in(window), np.arange(len(self._labels), dtype=np.int32), window)
+        numbers = self._burn(self._shapes_in(window), np.arange(len(self.labels), dtype=np.int32), window)
         return np.union1d(numbers[numbers >= 0], self._points_in(window)[2]).astype(np.int64)
-
-    def labels_of(self, features: IntArray) -> Labels:
-        """Return the labels of features that `shown` names."""
-        return self._labels[features]
-
-    def tally(self) -> "LabelTally":
-        """Return a new count of what becomes of the labels."""
-        return LabelTally(self)
 
     def _shapes_in(self, window: Window) -> IntArray:
         """Return the lines and polygons that may have a pixel in a window, larger ones first."""
@@ -278,7 +281,8 @@ def found_classes(labels: Sequence[LabelFiles], reader: RasterReader) -> ClassTa
     colours: dict[str, Colour] = {}
     for files in dict.fromkeys(labels):
         table = {} if files.are_vectors else describe_raster(files.path).colours
-        for value in _values(files, reader):
+        values = read_values(files.path, field=files.field) if files.are_vectors else _class_numbers(files.path, reader)
+        for value in values:
             name, colour = str(value), table.get(value)
             found[name] = value if isinstance(value, int) else found.get(name, value)
             if colour is not None and colour not in colours.values():
@@ -290,13 +294,6 @@ def found_classes(labels: Sequence[LabelFiles], reader: RasterReader) -> ClassTa
     ids = {name: {"id": value} for name, value in found.items() if isinstance(value, int)}
     rows = [{"name": name, "colour": colours.get(name), **ids.get(name, {})} for name in order]
     return class_table(f"of {labels[0].path.name}" if len(labels) == 1 else "of the labels", rows)
-
-
-def _values(labels: LabelFiles, reader: RasterReader) -> Sequence[Any]:
-    """Return the different names or numbers of labels, in order."""
-    if labels.are_vectors:
-        return read_values(labels.path, field=labels.field)
-    return _class_numbers(labels.path, reader)
 
 
 def _class_numbers(path: Path, reader: RasterReader) -> list[int]:
@@ -326,22 +323,15 @@ def require_georeference(info: RasterInfo, what: str) -> None:
         )
 
 
-def _extent(grid: Grid) -> str:
-    (left, top), (right, bottom) = grid.to_map(0, 0), grid.to_map(grid.height, grid.width)
-    return f"x {left:g} to {right:g}, y {bottom:g} to {top:g} in {grid.crs.to_string()[:40]}"
-
-
 @dataclass
 class LabelTally:
     """Counts, window by window, what becomes of a scene's labels.
 
     Attributes:
         layer: The labels.
-        notes: Remarks on how they were read.
     """
 
     layer: LabelLayer
-    notes: tuple[str, ...] = ()
     _pixels: Counter[int] = field(default_factory=Counter)
     _on_nodata: int = 0
     _contradicting: int = 0
@@ -375,11 +365,11 @@ class LabelTally:
         if isinstance(self.layer, VectorLabels):
             features = self.layer.features
             shown = np.array(sorted(self._shown), np.int64)
-            counts = np.bincount(self.layer.labels_of(shown), minlength=len(names))
+            counts = np.bincount(self.layer.labels[shown], minlength=len(names))
             examples = dict(zip(names, counts.tolist(), strict=True))
-            hidden = len(features.values) - self.layer.ignored - len(shown)
             found = {"features": features.total, "outside": features.outside, "unusable": features.unusable}
-            found |= {"without_pixel": hidden, "ignored": self.layer.ignored}
+            found["without_pixel"] = len(self.layer.labels) - len(shown)
+            found["ignored"] = int((~self.layer.kept).sum())
         summary = LabelSummary(
             self.layer.path,
             pixels,
@@ -387,7 +377,7 @@ class LabelTally:
             **found,
             on_nodata=self._on_nodata,
             contradicting=self._contradicting,
-            notes=self.notes,
+            notes=self.layer.notes,
         )
         if not sum(pixels.values()):
             reasons = " ".join(summary.lines()) or "It labels no pixel of the scene."

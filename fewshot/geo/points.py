@@ -9,9 +9,9 @@ import shapely
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
-from fewshot.geo.labels import LabelSummary
-from fewshot.geo.landcover import ClassTable, Labels
-from fewshot.geo.vectors import Features, Shapes
+from fewshot.geo.labels import LabelSummary, VectorLabels
+from fewshot.geo.landcover import Labels
+from fewshot.geo.vectors import Shapes
 from fewshot.geo.windows import IntArray, Window
 
 BoolArray = npt.NDArray[np.bool_]
@@ -108,28 +108,23 @@ class Split:
     apart: int
 
 
-def labelled_points(
-    features: Features, table: ClassTable, grid: Grid, *, read_valid: Callable[[Window], BoolArray]
-) -> FoundExamples:
+def labelled_points(layer: VectorLabels, grid: Grid, *, read_valid: Callable[[Window], BoolArray]) -> FoundExamples:
     """Take one pixel of each feature: that of a point, and one inside a polygon or on a line.
 
     Pixels that features of different classes claim do not count, nor do those without data; several features of one
     class in one pixel are one example.
 
     Args:
-        features: In the scene's pixels.
-        table: Knows their classes.
+        layer: The labels.
         grid: Of the scene.
         read_valid: Says where in a window the scene has data, [H, W].
 
     Raises:
-        ManifestError: if the table does not know a class.
         RasterError: if nothing is left.
     """
-    numbers = {value: table.index_of(value, where=str(features.path)) for value in set(features.values)}
-    every = np.array([numbers[value] for value in features.values], np.int32)
-    points, owners = shapely.get_parts(_one_each(features.shapes[every >= 0], grid), return_index=True)
-    labels = every[every >= 0][owners]
+    features, names = layer.features, layer.table.names
+    points, owners = shapely.get_parts(_one_each(features.shapes[layer.kept], grid), return_index=True)
+    labels = layer.labels[owners]
     places = np.floor(shapely.get_coordinates(points)).astype(np.int64)
     inside = np.all((places >= 0) & (places < [grid.width, grid.height]), axis=1)
     # One line for each pixel and class; a pixel on two lines is claimed by two classes.
@@ -137,7 +132,7 @@ def labelled_points(
     _, which, times = np.unique(claims[:, :2], axis=0, return_inverse=True, return_counts=True)
     rows, columns, found = claims[times[which.ravel()] == 1].T
     has_data = _valid_at(rows, columns, grid, read_valid)
-    examples = dict(zip(table.names, np.bincount(found[has_data], minlength=len(table.names)).tolist(), strict=True))
+    examples = dict(zip(names, np.bincount(found[has_data], minlength=len(names)).tolist(), strict=True))
     summary = LabelSummary(
         features.path,
         examples,
@@ -145,7 +140,7 @@ def labelled_points(
         features=features.total,
         outside=features.outside,
         unusable=features.unusable,
-        ignored=int((every < 0).sum()),
+        ignored=int((~layer.kept).sum()),
         on_nodata=int((~has_data).sum()),
         contradicting=int((times > 1).sum()),
     )

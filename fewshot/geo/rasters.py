@@ -5,7 +5,7 @@ import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +159,7 @@ class RasterReader:
             DataNotFoundError: if there is no such file.
             RasterError: if it cannot be read, lacks a band, or ends before the window does.
         """
-        raster = self._open(path) if grid is None else self._open_on(path, grid)
+        raster = self._open(path, grid)
         count = self._open(path).count
         chosen = list(bands) if bands is not None else list(range(1, count + 1))
         if min(chosen) < 1 or max(chosen) > count:
@@ -173,21 +173,14 @@ class RasterReader:
         except (RasterioError, OSError) as error:
             raise RasterError(f"{path}: {window} cannot be read, the file may be cut short: {error}") from error
 
-    def _open(self, path: str | Path) -> Any:
-        """Return the open raster of this thread."""
-        return self._kept(os.fspath(path), lambda: _open_raster(path))
-
-    def _open_on(self, path: str | Path, grid: Grid) -> Any:
-        """Return the open raster of this thread as it lies on another grid."""
-        return self._kept((os.fspath(path), grid), lambda: _open_warped(self._open(path), grid))
-
-    def _kept(self, key: Any, open_it: Callable[[], Any]) -> Any:
-        """Return what this thread has open under `key`, opening it if need be."""
+    def _open(self, path: str | Path, grid: Grid | None = None) -> Any:
+        """Return the raster that this thread has open, or opens now: as it is, or as it lies on another grid."""
+        key = (os.fspath(path), grid)
         files: OrderedDict[Any, Any] | None = getattr(self._local, "files", None)
         if files is None:
             files = self._local.files = OrderedDict()
         if key not in files:
-            files[key] = open_it()
+            files[key] = _open_raster(path) if grid is None else _open_warped(self._open(path), grid)
             while len(files) > max(self._most, 2):  # the raster that a warped one reads is always used after it
                 files.popitem(last=False)[1].close()
         files.move_to_end(key)

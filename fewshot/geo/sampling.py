@@ -1,12 +1,10 @@
 """From labels to examples: which pixels of a scene they label, and which of these are kept apart from the others."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.geo.labels import LabelFiles, VectorLabels, open_labels
+from fewshot.geo.labels import LabelFiles, LabelTally, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
 from fewshot.geo.points import Examples, FoundExamples, Split, labelled_points
 from fewshot.geo.rasters import RasterReader
@@ -38,7 +36,7 @@ def find_examples(
     layer = open_labels(RasterReader(), LabelFiles(labels.path, labels.field), scene.info, table)
     rng = np.random.default_rng(seed)
     if not isinstance(layer, VectorLabels):
-        tally, parts = layer.tally(), []
+        tally, parts = LabelTally(layer), []
         for window in blocks(scene.grid.height, scene.grid.width, _BLOCK):
             read = layer.read(window)
             if (read >= 0).any():
@@ -47,19 +45,16 @@ def find_examples(
                 parts.append(_labelled(np.where(valid, read, -1).astype(np.int32), window, 1))
                 parts = [_thinned(parts, rng)]
         return FoundExamples(_joined(parts), tally.summary())
-    points = labelled_points(layer.features, table, scene.grid, read_valid=scene.valid)
+    points = labelled_points(layer, scene.grid, read_valid=scene.valid)
     parts = [points.examples]
-    for window in _areas(layer, scene) if spacing is not None else ():
+    for window in blocks(scene.grid.height, scene.grid.width, _BLOCK) if spacing is not None else ():
+        if not layer.has_shapes_in(window):
+            continue
         read = layer.read(window)
         valid = scene.valid(window) if (read >= 0).any() else np.zeros(read.shape, np.bool_)
         parts.append(_labelled(np.where(valid, read, -1).astype(np.int32), window, spacing or 1))
         parts = [points.examples, _thinned(parts[1:], rng)]
     return FoundExamples(_without_twins(_joined(parts), scene.grid.width), points.summary)
-
-
-def _areas(layer: VectorLabels, scene: Scene) -> Iterator[Window]:
-    """Yield the blocks of a scene that lines or polygons may have pixels in."""
-    return (window for window in blocks(scene.grid.height, scene.grid.width, _BLOCK) if layer.has_shapes_in(window))
 
 
 def _labelled(labels: Labels, window: Window, lattice: int) -> Examples:

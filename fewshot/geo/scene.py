@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from fewshot.geo.grid import Grid
 from fewshot.geo.mosaic import Part, describe_mosaic, read_parts
 from fewshot.geo.names import local_file
 from fewshot.geo.rasters import RasterInfo, RasterReader
-from fewshot.geo.windows import Window, blocks, intersection
+from fewshot.geo.windows import Window, intersection
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -101,7 +102,7 @@ class Scene:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
-        return _unpickled, (self.info, self.match, self.parts, self._stored)
+        return partial(Scene, stored=self._stored), (self.info, self.match, self.parts)
 
     @property
     def grid(self) -> Grid:
@@ -149,12 +150,10 @@ class Scene:
             row, column = near
             self.check_window(Window(max(0, row - side // 2), max(0, column - side // 2), side, side))
             return
-        count = -(-height // side) * -(-width // side)
-        wanted = set(np.linspace(0, count - 1, min(count, _LOOKS), dtype=np.int64).tolist())
-        for number, window in enumerate(blocks(height, width, side)):
-            if number > max(wanted):
-                break
-            if number in wanted and self.check_window(window):
+        down, across = -(-height // side), -(-width // side)
+        for number in np.linspace(0, down * across - 1, min(down * across, _LOOKS), dtype=np.int64).tolist():
+            row, column = divmod(number, across)
+            if self.check_window(Window(row * side, column * side, side, side)):
                 return
 
     def check_window(self, window: Window) -> bool:
@@ -191,7 +190,3 @@ class Scene:
         numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
         values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete
-
-
-def _unpickled(info: RasterInfo, match: BandMatch, parts: tuple[Part, ...], stored: Stored | None) -> Scene:
-    return Scene(info, match, parts, stored=stored)

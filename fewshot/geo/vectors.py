@@ -198,9 +198,8 @@ def _nothing_left(path: Path, usable: Any, grid: Grid, scene: str, total: int) -
     if not len(usable):
         return f"{path} has {total} features, none with a geometry and a value; expected labelled points or polygons"
     left, bottom, right, top = usable.total_bounds
-    corner, other = grid.to_map(0, 0), grid.to_map(grid.height, grid.width)
     return (
         f"none of the {total} features of {path} lies in {scene}. They span x {left:g} to {right:g}, y {bottom:g} to "
-        f"{top:g} in {usable.crs.to_string()[:40]}; the scene x {corner[0]:g} to {other[0]:g}, y {other[1]:g} to "
-        f"{corner[1]:g} in {grid.crs.to_string()[:40]}. Are they labels of another scene, or is a CRS wrong?"
+        f"{top:g} in {usable.crs.to_string()[:40]}; the scene {grid.extent()}. Are they labels of another scene, or is "
+        "a CRS wrong?"
     )

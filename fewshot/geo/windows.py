@@ -1,9 +1,9 @@
 """Windows: rectangles of pixels that cover a scene, their blending weights, and blocks that keep patches apart."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,7 @@ def intersection(first: Window, second: Window) -> Window | None:
 
 
 @dataclass(frozen=True)
-class WindowGrid(Sequence[Window]):
+class WindowGrid:
     """Windows of one size that cover every pixel of a scene, row by row; made one by one, never all at once.
 
     Neighbours overlap by `overlap` pixels; the last of a row or column is moved back to end with the scene, so that
@@ -85,16 +85,12 @@ class WindowGrid(Sequence[Window]):
         """Return the number of windows."""
         return len(self.rows) * len(self.columns)
 
-    @overload
-    def __getitem__(self, index: int) -> Window: ...
+    def __iter__(self) -> Iterator[Window]:
+        """Yield the windows, row by row."""
+        return map(self.__getitem__, range(len(self)))
 
-    @overload
-    def __getitem__(self, index: slice) -> list[Window]: ...
-
-    def __getitem__(self, index: int | slice) -> Window | list[Window]:
-        """Return a window by its number, counted row by row, or several."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> Window:
+        """Return a window by its number, counted row by row."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"the grid has {len(self)} windows, there is no window {index}")
         row, column = divmod(index % len(self), len(self.columns))
@@ -135,7 +131,11 @@ def _weights(starts: IntArray, size: int, length: int, overlap: int) -> npt.NDAr
 def blocks(height: int, width: int, size: int) -> Iterator[Window]:
     """Yield windows that share no pixel and cover the scene, row by row; the last of a row or column are smaller.
 
-    With a multiple of the file's own block size, no block of the file is read or written twice.
+    Args:
+        height: Rows of the scene.
+        width: Columns of the scene.
+        size: Rows and columns of a window; if a multiple of the file's own block size, no block of the file is read
+            or written twice.
     """
     for row in range(0, height, size):
         for column in range(0, width, size):
@@ -194,7 +194,13 @@ class BlockGrid:
         return blocks(height, width, self.block + self.gap)
 
     def patches(self, cell: Window, size: int, stride: int) -> tuple[IntArray, IntArray]:
-        """Return the first rows [n] and columns [n] of the patches, `stride` apart, in the block of a cell."""
+        """Return the first rows [n] and columns [n] of the patches in the block of a cell.
+
+        Args:
+            cell: One of `cells`.
+            size: Rows and columns of a patch.
+            stride: Pixels from the first row of a patch to that of the next.
+        """
         rows = cell.row + np.arange(0, min(self.block, cell.height) - size + 1, stride, dtype=np.int64)
         columns = cell.column + np.arange(0, min(self.block, cell.width) - size + 1, stride, dtype=np.int64)
         return np.repeat(rows, len(columns)), np.tile(columns, len(rows))

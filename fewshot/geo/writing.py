@@ -109,12 +109,7 @@ class BlockWriter:
         self._raster = raster
 
     def write(self, window: Window, pixels: npt.NDArray[Any]) -> None:
-        """Write a window.
-
-        Args:
-            window: Of the raster.
-            pixels: [H, W, bands], or [H, W] for one band.
-        """
+        """Write a window of the raster: [H, W, bands], or [H, W] for one band."""
         bands = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
         target = _RasterioWindow(window.column, window.row, window.width, window.height)
         self._raster.write(np.moveaxis(bands, -1, 0), window=target)
@@ -123,6 +118,11 @@ class BlockWriter:
 @contextmanager
 def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[BlockWriter]:
     """Write an uncompressed GeoTIFF window by window, in any order; removed again where that fails.
+
+    Args:
+        path: File to write.
+        grid: Size and georeference.
+        style: What it says of itself.
 
     Raises:
         RasterError: if it cannot be written.

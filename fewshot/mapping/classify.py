@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.data.images import decode_gray, decode_rgb
+from fewshot.data.images import decode_image
 from fewshot.errors import ArtifactError, DamagedDataError, DataNotFoundError, FewshotError, ManifestError, RecipeError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
@@ -194,7 +194,7 @@ def _read_picture(path: Path, card: Card) -> FloatArray:
         if path.suffix.lower() in RASTERS:
             pixels, native = read_image(path, size=size)
         else:
-            pixels, native = (decode_gray if bands == 1 else decode_rgb)(path.read_bytes(), size)
+            pixels, native = decode_image(path.read_bytes(), size, "L" if bands == 1 else "RGB")
     except (OSError, SyntaxError, ValueError, FewshotError) as error:
         raise DamagedDataError(f"{path} cannot be read as a picture: {error}") from error
     if pixels.shape[2] != bands:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fewshot.data.region import RegionSet, Task
-from fewshot.data.waves import SineSpec, draw_sines
+from fewshot.data.sources.sine import SineSpec, draw_sines
 from fewshot.errors import ShapeError, TaskError
 from fewshot.tasks.sampler import AnySpec, make_sampler
 from fewshot.tasks.task import Labels, TaskBatch, TaskSource, gather

@@ -15,7 +15,7 @@ import pytest
 import shapely
 from rasterio import Affine
 
-from fewshot.geo.rasters import Grid
+from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 from tests.commands.test_light import run_light
 

@@ -71,7 +71,6 @@ def test_subset_by_region_and_by_place(seasons: RegionSet) -> None:
     by_place = seasons.subset(["101"])
     assert by_place.region_names == ("spring_101", "summer_101")
     assert {task.region for task in by_place.fixed_tasks} == {"spring_101", "summer_101"}
-    assert seasons.without(["101"]).region_names == ("fall_7",)
 
 
 def test_unknown_region_names_the_nearest_and_the_known(seasons: RegionSet) -> None:

@@ -9,7 +9,7 @@ import shapely
 
 from fewshot.errors import DamagedDataError, DataNotFoundError, ManifestError, RasterError, RecipeError
 from fewshot.geo.grid import Grid
-from fewshot.geo.labels import CONTRADICTED, LabelFiles, RasterLabels, VectorLabels, open_labels
+from fewshot.geo.labels import CONTRADICTED, LabelFiles, LabelTally, RasterLabels, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, LandClass, class_table
 from fewshot.geo.points import groups_apart, labelled_points
 from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
@@ -131,7 +131,7 @@ def test_the_summary_counts_what_became_of_each_feature(tmp_path: Path, scene: R
     ]
     path = write_vectors(tmp_path / "x.gpkg", shapes, scene.grid)
     layer = open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
-    tally = layer.tally()
+    tally = LabelTally(layer)
     has_data = np.ones((20, 30), np.bool_)
     has_data[0, 0] = has_data[15] = False
     for window in blocks(20, 30, 8):
@@ -152,7 +152,7 @@ def test_a_class_with_one_example_is_named(tmp_path: Path, scene: RasterInfo) ->
     layer = open_labels(
         RasterReader(), LabelFiles(write_vectors(tmp_path / "x.gpkg", SHAPES, scene.grid)), scene, TABLE
     )
-    tally = layer.tally()
+    tally = LabelTally(layer)
     whole = Window(0, 0, 20, 30)
     tally.add(whole, layer.read(whole), np.ones((20, 30), np.bool_))
     found = tally.summary()
@@ -164,7 +164,7 @@ def test_nothing_left_says_why(tmp_path: Path, scene: RasterInfo) -> None:
     layer = open_labels(
         RasterReader(), LabelFiles(write_vectors(tmp_path / "x.gpkg", SHAPES[:1], scene.grid)), scene, TABLE
     )
-    tally = layer.tally()
+    tally = LabelTally(layer)
     whole = Window(0, 0, 20, 30)
     tally.add(whole, layer.read(whole), np.zeros((20, 30), np.bool_))
     with pytest.raises(RasterError, match="no label of .*x.gpkg is left that counts.*1 labelled pixels lie where"):
@@ -272,7 +272,7 @@ def test_a_class_raster_on_the_scenes_grid(tmp_path: Path, scene: RasterInfo) ->
     layer = open_labels(RasterReader(), LabelFiles(tmp_path / "x.tif"), scene, TABLE)
     expected = np.array([-1, 0, 1] + [-1] * 7)[ids]
     np.testing.assert_array_equal(layer.read(Window(2, 3, 9, 11)), expected[2:11, 3:14])
-    tally = layer.tally()
+    tally = LabelTally(layer)
     tally.add(Window(0, 0, 20, 30), read_all(layer, scene.grid), np.ones((20, 30), np.bool_))
     found = tally.summary()
     assert found.pixels == {"Water": int((ids == 1).sum()), "Forest": int((ids == 2).sum())}
@@ -295,7 +295,7 @@ def test_a_class_raster_on_another_grid_is_laid_over_the_scene_and_noted(
     layer = open_labels(RasterReader(), LabelFiles(tmp_path / "x.tif"), scene, TABLE)
     labels = read_all(layer, scene.grid)
     np.testing.assert_array_equal(labels, ids.repeat(2, 0).repeat(2, 1) - 1)
-    tally = layer.tally()
+    tally = LabelTally(layer)
     tally.add(Window(0, 0, 20, 30), labels, np.ones((20, 30), np.bool_))
     assert "on another grid than the scene; each pixel takes the nearest label" in tally.summary().lines()[0]
 
@@ -319,21 +319,22 @@ def test_one_pixel_of_each_feature(tmp_path: Path, scene: RasterInfo) -> None:
         (shapely.Point(0.5, 19.5), "Water"),  # on nodata
         (shapely.Point(5.5, 5.5), "Cloud"),
     ]
-    features = read_features(write_vectors(tmp_path / "x.gpkg", shapes, scene.grid), scene.grid, scene="s")
+    path = write_vectors(tmp_path / "x.gpkg", shapes, scene.grid)
+    layer = VectorLabels(read_features(path, scene.grid, scene="s"), TABLE)
     has_data = np.ones((20, 30), np.bool_)
     has_data[19, 0] = False
-    labelled = labelled_points(features, TABLE, scene.grid, read_valid=lambda window: has_data[window.slices])
+    labelled = labelled_points(layer, scene.grid, read_valid=lambda window: has_data[window.slices])
     found = labelled.examples
     placed = set(zip(found.rows.tolist(), found.columns.tolist(), found.labels.tolist(), strict=True))
     assert {(2, 3, 0), (1, 1, 1), (1, 8, 1)} < placed
     assert len(placed) == len(found.rows) == 6
-    whole = read_all(VectorLabels(features, TABLE), scene.grid)
+    whole = read_all(layer, scene.grid)
     assert (whole[found.rows, found.columns] == found.labels).all()
     counts = labelled.summary
     assert (counts.on_nodata, counts.contradicting, counts.ignored, counts.outside) == (1, 1, 1, 0)
     assert counts.examples == {"Water": 2, "Forest": 4}
     with pytest.raises(RasterError, match="no label of .*x.gpkg is left that counts"):
-        labelled_points(features, TABLE, scene.grid, read_valid=lambda w: np.zeros((w.height, w.width), np.bool_))
+        labelled_points(layer, scene.grid, read_valid=lambda w: np.zeros((w.height, w.width), np.bool_))
 
 
 def test_groups_of_patches_are_apart(make_grid: Make) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fewshot.data.sources.task_archives import IGBP_CLASSES
 from fewshot.errors import DamagedDataError, DataNotFoundError, ManifestError
 from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable, LandClass, class_table, read_class_table
 
@@ -18,7 +17,6 @@ CSV = """id,name,colour,ignored
 
 
 def test_the_ten_classes_have_the_seventeen_numbers() -> None:
-    assert IGBP.names == IGBP_CLASSES
     assert sorted(number for entry in IGBP.classes for number in entry.ids) == list(range(1, 18))
     found = IGBP.indices(np.arange(1, 18), where="x")
     expected = "Forests " * 5 + "Shrubland " * 2 + "Savanna " * 2 + "Grassland Wetlands Croplands Urban_Build-up "

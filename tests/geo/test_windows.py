@@ -88,7 +88,7 @@ def test_the_last_windows_end_with_the_scene() -> None:
     assert grid.rows.tolist() == [0, 3, 6]
     assert grid.columns.tolist() == [0, 3]
     assert list(grid)[-1] == Window(6, 3, 4, 4)
-    assert grid[1:3] == [Window(0, 3, 4, 4), Window(3, 0, 4, 4)]
+    assert [grid[1], grid[2]] == [Window(0, 3, 4, 4), Window(3, 0, 4, 4)]
     with pytest.raises(IndexError, match="6 windows"):
         grid[6]
 

@@ -22,11 +22,7 @@ class Masked(ArrayStore):
 
     def __init__(self, labels: np.ndarray) -> None:
         super().__init__([f"w{i}" for i in range(len(labels))], np.zeros((*labels.shape, 1), np.uint8))
-        self.labels = labels
-
-    @property
-    def has_labels(self) -> bool:
-        return True
+        self.labels, self.has_labels = labels, True
 
     def read_labels(self, indices: npt.ArrayLike) -> np.ndarray:
         return self.labels[np.asarray(indices)]

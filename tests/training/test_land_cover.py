@@ -111,10 +111,10 @@ def test_deepglobe_windows_in_both_splits(split: str, tmp_path: Path) -> None:
 
 
 def test_a_simulated_earth_is_made_where_no_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fewshot.data.sources import sen12ms_source
+    from fewshot.data.sources import sen12ms
 
     monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sen12ms_source, "SIMULATED_PATCHES", 1)
+    monkeypatch.setattr(sen12ms, "SIMULATED_PATCHES", 1)
     options = [*FAST, *PIXELS, "data.simulate=4", "data.train=1", "data.validation=1", "data.test=1"]
     run("train", "synthetic-segmentation", "--out", tmp_path / "run", *(p for s in options for p in ("--set", s)))
     run("evaluate", tmp_path / "run", "--tasks", 2, "--steps", "0,1", "--json", tmp_path / "figures.json")

@@ -5,8 +5,6 @@ ones, so a file under its own name is whole. A `.part` is gone on with by an HTT
 for unchanged content: the checksum proves it afterwards, or the server's ETag beforehand, kept in `<file>.part.etag`.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -131,11 +129,7 @@ class _Transfer:
         self._bar = progress.add_task(file.path, total=file.size, start=False)
 
     def check_present(self) -> Fetched:
-        """Check a file that was there before.
-
-        Raises:
-            DamagedDataError: if it is not the published one.
-        """
+        """Refuse a file that was there before and is not the published one."""
         problem = self._check(self._target)
         if problem:
             raise DamagedDataError(
@@ -144,12 +138,7 @@ class _Transfer:
         return Fetched(self._target, "already here", self._checks())
 
     def run(self) -> Fetched:
-        """Download the file, or the rest of it, and let it take its name.
-
-        Raises:
-            DataNotFoundError: if it cannot be fetched or written now.
-            DamagedDataError: if what was received is not the published file.
-        """
+        """Download the file, or the rest of it, and let it take its name if it is the published one."""
         with _writing(self._part):
             self._target.parent.mkdir(parents=True, exist_ok=True)
         self._download()
@@ -216,11 +205,7 @@ class _Transfer:
         return size if self._file.size is None or size <= self._file.size else 0
 
     def _accept(self, response: httpx.Response, start: int) -> int:
-        """Check the server's answer; return the byte at which it begins.
-
-        Raises:
-            DataNotFoundError: if it is not the file, or there is no room for it.
-        """
+        """Refuse an answer that is not the file, or has no room here; return the byte at which it begins."""
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
             begins = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
             wrong = "" if begins == str(start) else f"sent bytes from {begins or 'nowhere'}, not from {start}"

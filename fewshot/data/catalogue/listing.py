@@ -1,7 +1,5 @@
 """The manifests and what became of them, printed for people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,12 +30,7 @@ def size_of(manifest: Manifest) -> str:
     if manifest.size != NOT_PUBLISHED or not known:
         return manifest.size
     lacking = sizes.count(None)
-    return megabytes(known) + (f", and {lacking} files whose size is {NOT_PUBLISHED}" if lacking else "")
-
-
-def megabytes(count: int) -> str:
-    """Return a number of bytes in MB, 10^6 bytes."""
-    return f"{count / 1e6:,.1f} MB"
+    return f"{known / 1e6:,.1f} MB" + (f", and {lacking} files whose size is {NOT_PUBLISHED}" if lacking else "")
 
 
 def how_to_get(manifest: Manifest) -> str:
@@ -126,7 +119,13 @@ def _print_ids(console: Console, what: str, parts: Mapping[str, Sequence[str]]) 
 
 
 def print_fetched(manifest: Manifest, fetched: Sequence[Fetched], folder: Path) -> None:
-    """Print what became of every file."""
+    """Print what became of every file.
+
+    Args:
+        manifest: Of the data set.
+        fetched: Its files.
+        folder: Where they are.
+    """
     console = Console(highlight=False)
     for one in fetched:
         console.print(f"{one.path}: {one.outcome}, {one.checked}", markup=False, soft_wrap=True)

@@ -12,8 +12,6 @@ Manifests are TOML files: `data_manifests/` in the repository, `fewshot/data/man
 `[same_as]` takes a key from another manifest: `bands = "sen12ms"`.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import functools
 import re

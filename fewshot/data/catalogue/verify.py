@@ -5,8 +5,6 @@ the names and the parts of every sample are checked, and on demand every image i
 checked is said too.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import zipfile
@@ -76,11 +74,6 @@ class Verification:
     checked: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     regions: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def lacks_files(self) -> bool:
-        """Whether a file was named that is missing."""
-        return any(problem.kind == "missing" for problem in self.problems)
 
 
 def verify(manifest: Manifest, folder: Path, *, only: Sequence[str] = (), deep: bool = False) -> Verification:
@@ -263,7 +256,7 @@ def _count_samples(manifest: Manifest, samples: _Samples, found: Verification) -
     found.checked.append(f"{total:,} whole samples ({' + '.join(wanted)}) in {len(found.regions)} regions, by name")
     if not samples.parts:
         found.problems.append(FileProblem(".", "missing", f"no file {manifest.layout.pattern}"))
-    elif manifest.samples is not None and total != manifest.samples and not found.lacks_files:
+    elif manifest.samples not in (None, total) and not any(problem.kind == "missing" for problem in found.problems):
         lack = f"expected {manifest.samples:,} whole samples in all, received {total:,}"
         found.problems.append(FileProblem(".", "missing" if total < manifest.samples else "altered", lack))
     known = {place for part in manifest.splits.values() for place in part}

@@ -90,7 +90,13 @@ class Sight:
 
 
 def rise(value: float, middle: float, width: float) -> float:
-    """Return 0 far below `middle`, 1 far above it, and between them within some `width`."""
+    """Return a smooth step.
+
+    Args:
+        value: Where on it.
+        middle: Where it is one half; far below it is 0, far above it 1.
+        width: Within which it rises.
+    """
     return float(1 / (1 + np.exp(-np.clip((value - middle) / width, -30, 30))))
 
 
@@ -116,7 +122,13 @@ def draw_place(rng: np.random.Generator, number: int) -> Place:
 
 
 def draw_sight(rng: np.random.Generator, place: Place, season: str) -> Sight:
-    """Draw the weather and the light of a season at a place."""
+    """Draw the weather and the light of a season at a place.
+
+    Args:
+        rng: Source of randomness.
+        place: Which.
+        season: One of `SEASONS`.
+    """
     north = SEASONS.index(season)
     time = (north if place.latitude >= 0 else (north + 2) % 4) + rng.uniform(0.1, 0.9)
     warmth = place.temperature + (3 + 0.2 * abs(place.latitude)) * np.sin((time - 0.5) * np.pi / 2)

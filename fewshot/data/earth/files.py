@@ -11,7 +11,7 @@ import numpy as np
 from fewshot.data.catalogue.manifest import read_manifest
 from fewshot.data.earth.region import SimulatedRegion, name_region, simulate_region
 from fewshot.data.earth.sensor import OPTICAL, RADAR
-from fewshot.data.sources.sen12ms_index import RegionFolder
+from fewshot.data.sources.prepared import RegionFolder
 from fewshot.errors import DamagedDataError, TaskError
 from fewshot.files import write_whole
 from fewshot.geo.grid import Grid
@@ -81,7 +81,7 @@ def write_earth(
     regions: int = 24,
     seed: int = 0,
     patches_per_region: int = 49,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[str, ...]:
     """Write a simulated Earth as GeoTIFFs in SEN12MS's layout.
 
@@ -120,10 +120,8 @@ def write_earth(
         for patch in missing:
             _write_patch(to, plan, region, patch)
             done += 1
-            if progress is not None:
-                progress(done, regions * plan.patches)
-    if progress is not None:
-        progress(done, regions * patches_per_region)
+            progress(done, regions * plan.patches)
+    progress(done, regions * patches_per_region)
     return tuple(names)
 
 

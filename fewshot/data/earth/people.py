@@ -45,7 +45,13 @@ class Parcels:
 
 
 def cut_parcels(rng: np.random.Generator, terrain: Terrain, pattern: FieldPattern) -> Parcels:
-    """Cut the land into blocks, and blocks into parcels."""
+    """Cut the land into blocks, and blocks into parcels.
+
+    Args:
+        rng: Source of randomness.
+        terrain: Of the place, [H, W].
+        pattern: Of its fields.
+    """
     size = len(terrain.height)
     rows, columns = (grid.astype(np.float32) for grid in np.mgrid[:size, :size])
     general = rng.uniform(0, np.pi)
@@ -113,7 +119,13 @@ def hashed(number: Numbers, salt: int) -> Numbers:
 
 
 def scattered(rng: np.random.Generator, size: int, spacing: float) -> Numbers:
-    """Return points [n, 2], row and column, about one in each square of side `spacing`."""
+    """Return points [n, 2], row and column, spread over a square.
+
+    Args:
+        rng: Source of randomness.
+        size: Side of the square, in pixels.
+        spacing: About one point lies in each square of this side.
+    """
     count = max(2, round(size / spacing))
     corners = np.stack(np.meshgrid(np.arange(count), np.arange(count), indexing="ij"), axis=-1).reshape(-1, 2)
     points = (corners + rng.uniform(0.1, 0.9, corners.shape)) * (size / count)
@@ -121,7 +133,13 @@ def scattered(rng: np.random.Generator, size: int, spacing: float) -> Numbers:
 
 
 def place_towns(rng: np.random.Generator, terrain: Terrain, place: Place) -> tuple[Points, Points]:
-    """Choose where towns stand [n, 2], row and column, and how far they reach [n], in pixels, largest first."""
+    """Choose where towns stand [n, 2], row and column, and how far they reach [n], in pixels, largest first.
+
+    Args:
+        rng: Source of randomness.
+        terrain: They keep to gentle ground near water.
+        place: Its people say how many there are, and how large.
+    """
     size = len(terrain.height)
     area = (size / 512) ** 2
     count = max(1, round(area * (2 + 14 * place.people)))
@@ -136,7 +154,16 @@ def place_towns(rng: np.random.Generator, terrain: Terrain, place: Place) -> tup
 
 
 def lay_roads(rng: np.random.Generator, terrain: Terrain, towns: Points) -> Mask:
-    """Join every town to a larger one, and the largest to the rim, by ways that avoid slopes and water."""
+    """Join every town to a larger one, and the largest to the rim, by ways that avoid slopes and water.
+
+    Args:
+        rng: Source of randomness.
+        terrain: Of the place, [H, W].
+        towns: [n, 2] row and column, largest first.
+
+    Returns:
+        [H, W], where a road is.
+    """
     size = len(terrain.height)
     cell = 2 * COARSE
     count = size // cell
@@ -170,7 +197,14 @@ def _way(back: Array, end: int, count: int) -> Points:
 
 
 def build_towns(rng: np.random.Generator, towns: Points, reaches: Points, roads: Mask) -> Field:
-    """Return how densely built every pixel is, 0-1: ragged towns that reach out along their roads."""
+    """Return how densely built every pixel is [H, W], 0-1: ragged towns that reach out along their roads.
+
+    Args:
+        rng: Source of randomness.
+        towns: [n, 2] row and column.
+        reaches: [n] pixels that each reaches.
+        roads: [H, W] where a road is.
+    """
     size, step = len(roads), 2
     rows, columns = np.mgrid[: size // step, : size // step].astype(np.float32) * step
     # Distances are stretched at random, so that no town is round.

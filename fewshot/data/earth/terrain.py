@@ -116,13 +116,9 @@ def scaled(values: Array) -> Field:
 
 
 def grid_graph(cost: Array) -> sparse.csr_array:
-    """Link every cell to its eight neighbours, at the mean of both costs a cell of way.
+    """Link every cell to its eight neighbours, at the mean of both costs a cell of way: [n, n] to [n*n, n*n].
 
-    Args:
-        cost: [n, n], positive: what a cell of way costs there.
-
-    Returns:
-        [n*n, n*n] costs between cells.
+    Costs are positive.
     """
     count = len(cost)
     numbers = np.arange(count * count).reshape(count, count)
@@ -201,11 +197,9 @@ def _drain(rng: np.random.Generator, swell: Points, sea: Mask) -> tuple[Numbers,
 
 
 def gather_flow(down: Numbers, flow: Points) -> Points:
-    """Add to each cell's flow what comes from all cells above it.
+    """Add to each cell's flow [n] what comes from all cells above it.
 
-    Args:
-        down: [n], the cell that each drains to, -1 for none; without cycles.
-        flow: [n], what each cell adds itself.
+    `down` [n] is the cell that each drains to, -1 for none; without cycles.
     """
     depth = np.where(down >= 0, 1, 0)
     further = down.copy()

@@ -5,9 +5,9 @@ SOURCES = {
     "omniglot_tfds": "fewshot.data.sources.omniglot:OmniglotTfds",
     "task_archives": "fewshot.data.sources.task_archives:TaskArchives",
     "class_folders": "fewshot.data.sources.class_folders:ClassFolders",
-    "sen12ms": "fewshot.data.sources.sen12ms_source:Sen12ms",
+    "sen12ms": "fewshot.data.sources.sen12ms:Sen12ms",
     "deepglobe": "fewshot.data.sources.deepglobe:DeepGlobe",
-    "scenes": "fewshot.data.sources.scenes_source:Scenes",
+    "scenes": "fewshot.data.sources.scene_list:Scenes",
     "synthetic": "fewshot.data.sources.synthetic:Synthetic",
     "sine": "fewshot.data.sources.sine:Sine",
 }

@@ -5,8 +5,6 @@
 An image is cut to a 4x4 grid of windows of 612 pixels, from which tasks draw support and query windows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -141,28 +139,11 @@ class MaskedImages(ImageStore):
         self._reader = RasterReader()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="deepglobe")
         stems = [path.name.removesuffix("_sat.jpg") for path in images]
-        self.names: tuple[str, ...] = tuple(f"{stem}/{cell:02d}" for stem in stems for cell in range(SIDE * SIDE))
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return len(self.names)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every window."""
-        return self._size, self._size, 3
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the pixels are labelled."""
-        return True
+        self.names = tuple(f"{stem}/{cell:02d}" for stem in stems for cell in range(SIDE * SIDE))
+        self.shape, self.has_labels = (size, size, 3), True
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """Return the windows `indices` [n] as [n, H, W, 3] float32, red, green and blue 0-1.
-
-        Raises:
-            RasterError: if a file cannot be read.
-        """
+        """Return the windows `indices` [n] as [n, H, W, 3] float32, red, green and blue 0-1."""
         return np.stack(list(self._threads.map(self._read_pixels, np.asarray(indices, np.int64).tolist())))
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
@@ -172,7 +153,6 @@ class MaskedImages(ImageStore):
 
         Raises:
             DamagedDataError: if a mask has a colour that is no class.
-            RasterError: if a file cannot be read.
         """
         return np.stack(list(self._threads.map(self._read_labels, np.asarray(indices, np.int64).tolist())))
 

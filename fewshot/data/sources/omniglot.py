@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from fewshot.data.bands import StoredBand
-from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_gray, find_archives, shrink
+from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_image, find_archives, shrink
 from fewshot.data.region import ArrayStore, Region, RegionSet, RotatedStore, Task, turned
 from fewshot.data.source import Source
 from fewshot.errors import DamagedDataError, DataNotFoundError
@@ -123,7 +123,7 @@ def _drawings(archive: Archive, *, seen: dict[str, int]) -> tuple[list[tuple[str
 
 def _decode_ink(data: bytes, member: str, *, size: int) -> tuple[Pixels, tuple[int, int]]:
     """Decode one drawing to [size, size, 1] uint8 with ink at 255."""
-    gray, native = decode_gray(data, size)
+    gray, native = decode_image(data, size, "L")
     return 255 - gray, native
 
 
@@ -197,23 +197,14 @@ def read_omniglot_tfds(
         )
         alphabets = info.features["alphabet"].int2str
         for number, example in enumerate(tfds.as_numpy(examples)):
-            class_name = _tfds_class(example, alphabets)
-            classes.append(class_name)
-            names.append(f"{class_name}/tfds_{split}_{number:05d}")
-            pixels.append(_shrink_ink(example["image"], size))
+            character = int(example["alphabet_char_id"]) + 1  # the archives count from 1
+            classes.append(f"{alphabets(example['alphabet'])}/character{character:02d}")
+            names.append(f"{classes[-1]}/tfds_{split}_{number:05d}")
+            # [105, 105, 3], black ink on white -> [size, size, 1], ink at 255
+            pixels.append(255 - shrink(np.ascontiguousarray(example["image"][..., 0]), size))
     if not names:
         raise DataNotFoundError(f"TFDS has no omniglot examples in {', '.join(splits)}")
     return _by_alphabet(ArrayStore(names, np.stack(pixels)), classes, [-1] * len(names), ())
-
-
-def _tfds_class(example: dict[str, Any], alphabets: Any) -> str:
-    """Name a TFDS example's class as the archives do; their characters count from 1."""
-    return f"{alphabets(example['alphabet'])}/character{int(example['alphabet_char_id']) + 1:02d}"
-
-
-def _shrink_ink(image: Pixels, size: int) -> Pixels:
-    """Turn a TFDS drawing [105, 105, 3] uint8 into [size, size, 1] uint8 with ink at 255."""
-    return 255 - shrink(np.ascontiguousarray(image[..., 0]), size)
 
 
 def read_runs(path: Path, *, size: int = 28) -> RegionSet:

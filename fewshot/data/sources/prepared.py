@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +26,52 @@ from fewshot.files import write_whole
 
 FORMAT, VERSION = "fewshot-prepared", 1
 HEAD = "prepared.json"
+PREPARED = "prepared-{window}"
+"""Folder in a tree that a preparation for windows of this size is looked for in."""
+
+
+@dataclass(frozen=True)
+class RegionFolder:
+    """Where one region lies.
+
+    Attributes:
+        name: `<season>_<place>`.
+        place: The region id, whatever the season.
+        folder: Of the season, such as ROIs1158_spring, relative to the tree.
+    """
+
+    name: str
+    place: str
+    folder: str
+
+    def file(self, root: Path, part: str, patch: int) -> Path:
+        """Return the file of one part of a patch.
+
+        Args:
+            root: The tree.
+            part: Such as s1, s2 or lc.
+            patch: Its number.
+        """
+        return root / self.folder / f"{part}_{self.place}" / f"{self.folder}_{part}_{self.place}_p{patch}.tif"
+
+    def patch_numbers(self, root: Path, part: str) -> list[int]:
+        """List the numbers of the patches that one part of the region has."""
+        named = re.compile(rf"{self.folder}_{part}_{re.escape(self.place)}_p(\d+)\.tif$")
+        inside = (root / self.folder / f"{part}_{self.place}").glob("*.tif")
+        return sorted(int(found[1]) for found in (named.match(path.name) for path in inside) if found)
 
 
 @dataclass(frozen=True, eq=False)
-class RegionIndex:
+class RegionIndex(RegionFolder):
     """The windows of one region.
 
     Attributes:
-        name: Of the region.
-        place: Of the region, whatever the season.
-        folder: Of the season, relative to the tree.
         patches: [n] int32, number of the patch that each window is cut from.
         squares: [n] int16, which window of the patch, row by row.
         counts: [n, classes] uint32, labelled pixels of each class.
         blocks: [n] int32, the block of ground that each window lies in; -1 in the gaps between blocks.
     """
 
-    name: str
-    place: str
-    folder: str
     patches: npt.NDArray[np.int32]
     squares: npt.NDArray[np.int16]
     counts: npt.NDArray[np.uint32]
@@ -102,6 +131,20 @@ class Prepared:
     records: bool = False
     simulated: bool = False
 
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return int(self._starts[-1])
+
+    def find(self, number: int) -> tuple[RegionIndex, int]:
+        """Return the region that holds a window of this number, and the window's number in it."""
+        region = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self.regions[region], number - int(self._starts[region])
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """Number of the first window of each region, and of the one after the last [regions + 1]."""
+        return np.cumsum([0, *(len(index) for index in self.regions)])
+
     @staticmethod
     def is_one(folder: Path) -> bool:
         """Whether a folder is a finished preparation."""
@@ -143,22 +186,12 @@ class Prepared:
 
 
 def record_type(window: int, parts: dict[str, tuple[str, int]]) -> np.dtype:
-    """Return how one window is stored: the bands of every part, each in its own type.
-
-    Args:
-        window: Rows and columns.
-        parts: For each part its NumPy type and number of bands.
-    """
+    """Return how one window is stored: of every part, its number of bands in its NumPy type."""
     return np.dtype([(name, kind, (window, window, bands)) for name, (kind, bands) in parts.items()])
 
 
 def write_records(path: Path, windows: Any) -> None:
-    """Write one record a window.
-
-    Args:
-        path: File to write.
-        windows: Structured scalars or arrays of `record_type`, one after another.
-    """
+    """Write one record a window; `windows` gives structured scalars of `record_type`, one after another."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     def write(unfinished: Path) -> None:

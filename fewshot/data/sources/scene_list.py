@@ -36,17 +36,19 @@ Paths are relative to the file, also those inside such names.
 """
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fewshot.data.region import RegionSet
+from fewshot.data.source import Source
 from fewshot.data.sources.scene_patches import PatchLayout
-from fewshot.data.sources.scenes import Areas, SceneFiles, read_scenes
+from fewshot.data.sources.scenes import Areas, SceneFiles, SceneSet, read_scenes
 from fewshot.errors import DataNotFoundError, RecipeError
 from fewshot.geo.bands import Band, own_bands
 from fewshot.geo.labels import LabelFiles
-from fewshot.geo.landcover import read_class_table
+from fewshot.geo.landcover import LandClass, read_class_table
 from fewshot.geo.mosaic import describe_mosaic
 from fewshot.geo.names import from_folder, is_path, short_name
 from fewshot.tables import make_table
@@ -111,6 +113,31 @@ class SceneList:
     missing: Literal["refuse", "allow"] = "refuse"
     patches: PatchLayout = PatchLayout()
     areas: AreasEntry | None = None
+
+
+@dataclass(frozen=True)
+class Scenes(Source):
+    """Rasters and their labels, listed in a scenes.toml."""
+
+    name: ClassVar[str] = "scenes"
+    one_path: ClassVar[bool] = True
+    instead: ClassVar[Mapping[str, str]] = {
+        "size": "size under [patches] in the list of scenes",
+        "window": "size under [patches] in the list of scenes",
+        "bands": "[[bands]] in the list of scenes",
+        "purity": "purity under [patches] in the list of scenes",
+        "scale": "scale, or [[bands]], in the list of scenes",
+    }
+
+    def read(self, paths: Sequence[Path]) -> RegionSet:
+        """Read the scenes of the list."""
+        return read_scene_list(paths[0])
+
+    def describe_classes(self, regions: RegionSet) -> tuple[LandClass, ...]:
+        """Return the classes with the colours and the numbers of the user's own labels."""
+        own = regions.class_table if isinstance(regions, SceneSet) else None
+        named = {entry.name: entry for entry in (own.classes if own else ())}
+        return tuple(named.get(name, LandClass(name, ())) for name in regions.classes)
 
 
 def read_scene_list(path: Path) -> RegionSet:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fewshot.data.region import IntArray
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo.labels import LabelLayer, LabelSummary, VectorLabels
+from fewshot.geo.labels import LabelLayer, LabelSummary, LabelTally, VectorLabels
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import groups_apart, labelled_points
 from fewshot.geo.scene import Scene
@@ -53,7 +53,6 @@ class PatchLayout:
         """Fill in what follows from the size, and check the numbers."""
         object.__setattr__(self, "stride", self.stride or self.size)
         object.__setattr__(self, "block", self.block or 4 * self.size)
-        object.__setattr__(self, "gap", self.size if self.gap is None else self.gap)
         if min(self.size, self.stride, self.gaps + 1) < 1 or self.block < self.size:
             raise RecipeError(
                 f"patches of {self.size} pixels, {self.stride} apart, in blocks of {self.block} with gaps of "
@@ -172,7 +171,7 @@ def cut_patches(labelled: LabelledScene, layout: PatchLayout) -> tuple[Patches, 
 def _cut_grid(labelled: LabelledScene, layout: PatchLayout) -> tuple[Patches, SceneReport]:
     """Cut patches in blocks that cover the scene."""
     grid, size, classes = BlockGrid(layout.block, layout.gaps), layout.size, len(labelled.layer.table.names)
-    tally = labelled.layer.tally()
+    tally = LabelTally(labelled.layer)
     none = np.zeros(0, np.int64)
     parts = [Patches(size, none, none, none, none, np.zeros((0, classes), np.bool_))]
     lost: Counter[str] = Counter()
@@ -247,7 +246,7 @@ def _cut_at_labels(labelled: LabelledScene, layout: PatchLayout) -> tuple[Patche
             f"{layer.path} is a class raster; patches around labels (at = 'labels') need points, lines or polygons"
         )
     grid, size, table = scene.grid, layout.size, layer.table
-    points = labelled_points(layer.features, table, grid, read_valid=scene.valid)
+    points = labelled_points(layer, grid, read_valid=scene.valid)
     rows, columns = around(points.examples.rows, points.examples.columns, size, (grid.height, grid.width))
     # Features at an edge may share a patch; the first one names it.
     _, first = np.unique(np.stack([rows, columns]), axis=1, return_index=True)

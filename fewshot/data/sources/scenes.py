@@ -27,8 +27,6 @@ from fewshot.geo.scene import Scene
 from fewshot.geo.vectors import areas_holding, read_features
 from fewshot.geo.windows import Window
 
-BoolArray = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class SceneFiles:
@@ -80,30 +78,13 @@ class SceneStore(ImageStore):
         """
         self._scenes, self._places, self._size = tuple(scenes), places, size
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="scenes")
-        self.names: tuple[str, ...] = tuple(
-            f"{scenes[number].name}/{row:05d}_{column:05d}" for number, row, column in places.tolist()
-        )
-
-    def __len__(self) -> int:
-        """Return the number of patches."""
-        return len(self._places)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every patch."""
-        return self._size, self._size, len(self._scenes[0].scene.match.bands)
-
-    @property
-    def bands(self) -> tuple[StoredBand, ...]:
-        """The bands, in order, each with what a number of the first scene that has it is worth."""
-        return tuple(self._stored(place) for place in range(self.shape[2]))
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the pixels are labelled."""
-        return True
+        self.names = tuple(f"{scenes[number].name}/{row:05d}_{column:05d}" for number, row, column in places.tolist())
+        self.shape = (size, size, len(scenes[0].scene.match.bands))
+        self.bands = tuple(self._stored(place) for place in range(self.shape[2]))
+        self.has_labels = True
 
     def _stored(self, place: int) -> StoredBand:
+        """Return a band, with what a number of the first scene that has it is worth."""
         scenes = [labelled.scene for labelled in self._scenes]
         scene = next((scene for scene in scenes if scene.match.present[place]), scenes[0])
         band, number = scene.match.bands[place], scene.match.numbers[place]
@@ -111,11 +92,7 @@ class SceneStore(ImageStore):
         return StoredBand(band.name, band.wavelength, scale, offset, band.unit, band.nodata, stored=scene.info.dtype)
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """Return the patches `indices` [n] as [n, H, W, bands] float32; 0 where not valid and for missing bands.
-
-        Raises:
-            RasterError: if a file cannot be read.
-        """
+        """Return the patches `indices` [n] as [n, H, W, bands] float32; 0 where not valid and for missing bands."""
         found = list(self._threads.map(self._read_pixels, np.asarray(indices, np.int64).tolist()))
         return np.stack(found) if found else np.zeros((0, *self.shape), np.float32)
 
@@ -123,17 +100,9 @@ class SceneStore(ImageStore):
         """Return the labels of patches `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
 
         Pixels without data are ignored, as are those that contradicting features claim.
-
-        Raises:
-            RasterError: if a file cannot be read.
         """
         found = list(self._threads.map(self._read_labels, np.asarray(indices, np.int64).tolist()))
         return np.stack(found) if found else np.zeros((0, self._size, self._size), np.int32)
-
-    def read_presence(self, indices: npt.ArrayLike) -> BoolArray:
-        """Return which bands [n, bands] the scenes of the patches `indices` [n] have."""
-        present = np.stack([labelled.scene.match.present for labelled in self._scenes])
-        return np.asarray(present[self._places[np.asarray(indices, np.int64), 0]], np.bool_)
 
     def _read_pixels(self, index: int) -> FloatArray:
         labelled, window = self._place(index)
@@ -180,7 +149,7 @@ def read_scenes(
         classes: The class scheme; if None, every name or number found in the labels is a class.
         areas: Named polygons. If given each is a region, called `<area>`, or `<scene>/<area>` if there are several
             scenes, and the area is its place; patches that are not wholly in one area are left out.
-        missing: Whether a scene may lack some of the bands; see `SceneStore.read_presence`.
+        missing: Whether a scene may lack some of the bands; they read as 0.
 
     Returns:
         One region a scene or area. A patch's label is the most common class of its labelled pixels; its source is its

@@ -6,38 +6,31 @@ A 256-pixel patch is cut to windows that do not overlap. Only an index of the wi
 (`fewshot.data.sources.sen12ms_index`); pixels are read when they are asked for, from the GeoTIFFs or from records.
 """
 
-from __future__ import annotations
-
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.data.bands import StoredBand
 from fewshot.data.catalogue.manifest import Manifest, read_manifest
+from fewshot.data.earth.files import write_earth
 from fewshot.data.images import OnDamaged
 from fewshot.data.region import FloatArray, ImageStore, Region, RegionSet
-from fewshot.data.sources.prepared import Prepared, Records, RegionIndex, record_type
-from fewshot.data.sources.sen12ms_index import (
-    IMAGE,
-    PARTS,
-    THREADS,
-    Progress,
-    RegionFolder,
-    find_regions,
-    index_region,
-    is_simulated,
-)
+from fewshot.data.source import Source
+from fewshot.data.sources.prepared import PREPARED, Prepared, Records, RegionIndex, record_type
+from fewshot.data.sources.sen12ms_index import IMAGE, PARTS, THREADS, find_regions, index_region, is_simulated, prepare
 from fewshot.errors import RecipeError
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.windows import Window
+from fewshot.progress import progress_bar
 
-PREPARED = "prepared-{window}"
-"""Folder beside the seasons that a preparation for windows of this size is looked for in."""
+SIMULATED_PATCHES = 9
+"""Patches of each region of the simulated Earth that a recipe makes for itself."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +51,7 @@ class Cut:
     purity: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            RecipeError: if one does not fit.
-        """
+        """Check the numbers."""
         if self.window < 1 or (128 % self.window and self.window != IMAGE):
             raise RecipeError(f"SEN12MS windows divide 128 pixels, or are 256; received data.window = {self.window}.")
         if self.size and self.window % self.size:
@@ -71,9 +60,45 @@ class Cut:
             raise RecipeError(f"data.purity is a share from 0 to 1; received {self.purity}.")
 
 
-def read_sen12ms(
-    root: Path, cut: Cut | None = None, *, on_damaged: OnDamaged = "raise", progress: Progress | None = None
-) -> RegionSet:
+@dataclass(frozen=True)
+class Sen12ms(Cut, Source):
+    """SEN12MS in its published layout, or records made of it by `fewshot data prepare`.
+
+    Attributes:
+        simulate: Regions of the simulated Earth to train on where no path is named; 0 for none.
+    """
+
+    name: ClassVar[str] = "sen12ms"
+    one_path: ClassVar[bool] = True
+
+    simulate: int = 0
+
+    def own_paths(self) -> Sequence[Path]:
+        """Return the simulated Earth, where that is wanted."""
+        return [simulated_earth(self.simulate, window=self.window)] if self.simulate else []
+
+    def read(self, paths: Sequence[Path]) -> RegionSet:
+        """Read the tree, or its preparation."""
+        return read_sen12ms(paths[0], self, on_damaged=self.on_damaged)
+
+
+def simulated_earth(regions: int, *, window: int) -> Path:
+    """Return a folder with a simulated Earth, prepared; made the first time, which takes about a minute.
+
+    It is kept in `$FEWSHOT_CACHE`, or in `~/.cache/fewshot`.
+    """
+    cache = Path(os.environ.get("FEWSHOT_CACHE") or Path.home() / ".cache" / "fewshot")
+    tree = cache / f"simulated-earth-{regions}x{SIMULATED_PATCHES}"
+    made = tree / PREPARED.format(window=window)
+    if not Prepared.is_one(made):
+        with progress_bar(f"Simulating {regions} regions in {tree}", "files") as show:
+            write_earth(tree, regions=regions, patches_per_region=SIMULATED_PATCHES, progress=show)
+        with progress_bar(f"Preparing windows of {window} pixels", "regions") as show:
+            prepare(tree, made, window=window, records=True, progress=show)
+    return tree
+
+
+def read_sen12ms(root: Path, cut: Cut | None = None, *, on_damaged: OnDamaged = "raise") -> RegionSet:
     """Read a SEN12MS tree, or a folder that `fewshot data prepare` made of one.
 
     Args:
@@ -81,7 +106,6 @@ def read_sen12ms(
             used; without one the land cover is read now.
         cut: How patches become images; windows of 128 pixels with all bands if None.
         on_damaged: Whether a damaged patch stops the reading or is left out, with a remark in `skipped`.
-        progress: Called with how many regions are read, and of how many, where there is no preparation.
 
     Returns:
         One region a season and place. An image's label is the most common class of its window, its source the block of
@@ -96,8 +120,8 @@ def read_sen12ms(
     """
     cut = cut or Cut()
     manifest = read_manifest("sen12ms")
-    bands = choose_bands(manifest, cut.bands)
-    prepared = open_prepared(root, cut.window, on_damaged=on_damaged, progress=progress)
+    bands = _chosen_bands(manifest, cut.bands)
+    prepared = _open_prepared(root, cut.window, on_damaged)
     # The tree may be gone; what was prepared before that was kept knows it from the tree alone.
     simulated = prepared.simulated or is_simulated(prepared.tree)
     regions, first = [], 0
@@ -116,12 +140,8 @@ def read_sen12ms(
     )
 
 
-def choose_bands(manifest: Manifest, names: Sequence[str]) -> tuple[StoredBand, ...]:
-    """Return bands by name, all of them for none.
-
-    Raises:
-        RecipeError: if a name is unknown.
-    """
+def _chosen_bands(manifest: Manifest, names: Sequence[str]) -> tuple[StoredBand, ...]:
+    """Return bands by name, all of them for none."""
     known = {band.name: band for band in manifest.bands}
     for name in names:
         if name not in known:
@@ -129,23 +149,14 @@ def choose_bands(manifest: Manifest, names: Sequence[str]) -> tuple[StoredBand, 
     return tuple(known[name] for name in names) or manifest.bands
 
 
-def open_prepared(
-    root: Path, window: int, *, on_damaged: OnDamaged = "raise", progress: Progress | None = None
-) -> Prepared:
+def _open_prepared(root: Path, window: int, on_damaged: OnDamaged) -> Prepared:
     """Open the preparation of a tree, or index the tree now if there is none."""
     for folder in (root, root / PREPARED.format(window=window)):
         if Prepared.is_one(folder):
             return Prepared.open(folder, window)
-    folders = find_regions(root)
-    indices: list[RegionIndex] = []
-    skipped: list[str] = []
-    for done, region in enumerate(folders):
-        if progress is not None:
-            progress(done, len(folders))
-        index, left_out = index_region(root, region, window, on_damaged=on_damaged)
-        indices.append(index)
-        skipped += left_out
-    return Prepared(root, root, window, tuple(indices), tuple(skipped))
+    indexed = [index_region(root, region, window, on_damaged=on_damaged) for region in find_regions(root)]
+    skipped = tuple(line for _, lines in indexed for line in lines)
+    return Prepared(root, root, window, tuple(index for index, _ in indexed), skipped)
 
 
 def _region(index: RegionIndex, first: int, purity: float, classes: Sequence[str]) -> Region:
@@ -173,9 +184,9 @@ class WindowStore(ImageStore):
             manifest: Whose bands and classes they are.
             size: Rows and columns to average a window to.
         """
-        self._prepared, self._bands, self._table, self._size = prepared, tuple(bands), manifest.class_table, size
-        self._starts = np.cumsum([0, *(len(index) for index in prepared.regions)])
-        self._folders = [RegionFolder(index.name, index.place, index.folder) for index in prepared.regions]
+        self.names, self.bands, self.has_labels = _Names(prepared), tuple(bands), True
+        self.shape = (size, size, len(bands))
+        self._prepared, self._table, self._size = prepared, manifest.class_table, size
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sen12ms")
         self._reader = RasterReader()
         numbers = {part: [band.name for band in manifest.bands if band.part == part] for part in PARTS if part != "lc"}
@@ -184,35 +195,11 @@ class WindowStore(ImageStore):
         if prepared.records:
             paths = [prepared.folder / f"{index.name}.arrayrecord" for index in prepared.regions if len(index)]
             self._records = Records(paths, record_type(prepared.window, PARTS))
-        self.names = _Names(prepared, self._starts)
-
-    def __len__(self) -> int:
-        """Return the number of windows."""
-        return int(self._starts[-1])
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and bands of every image."""
-        return self._size, self._size, len(self._bands)
-
-    @property
-    def bands(self) -> tuple[StoredBand, ...]:
-        """The bands, in order."""
-        return self._bands
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the pixels are labelled."""
-        return True
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """Return the windows `indices` [n] as [n, H, W, bands] float32 in the bands' units; 0 where not valid.
-
-        Raises:
-            RasterError: if a file cannot be read.
-        """
+        """Return the windows `indices` [n] as [n, H, W, bands] float32 in the bands' units; 0 where not valid."""
         numbers = np.asarray(indices, np.int64)
-        images = np.empty([len(numbers), self._prepared.window, self._prepared.window, len(self._bands)], np.float32)
+        images = np.empty([len(numbers), self._prepared.window, self._prepared.window, len(self.bands)], np.float32)
         records = None if self._records is None else self._records.read(numbers)
 
         def fill(at: int) -> None:
@@ -232,9 +219,6 @@ class WindowStore(ImageStore):
         """Return the labels of windows `indices` [n] as [n, H, W], index in the set's classes, -1 where ignored.
 
         Where windows are averaged, a pixel has the label of the original pixel at its middle.
-
-        Raises:
-            RasterError: if a file cannot be read.
         """
         numbers = np.asarray(indices, np.int64)
         if self._records is not None:
@@ -248,9 +232,8 @@ class WindowStore(ImageStore):
 
     def _read_file(self, number: int, part: str, bands: list[int]) -> npt.NDArray[Any]:
         """Read bands of one window from its GeoTIFF."""
-        region = int(np.searchsorted(self._starts, number, side="right")) - 1
-        index, at, window = self._prepared.regions[region], number - int(self._starts[region]), self._prepared.window
-        path = self._folders[region].file(self._prepared.tree, part, int(index.patches[at]))
+        (index, at), window = self._prepared.find(number), self._prepared.window
+        path = index.file(self._prepared.tree, part, int(index.patches[at]))
         row, column = (window * place for place in divmod(int(index.squares[at]), IMAGE // window))
         numbers, place = [band + 1 for band in bands], Window(row, column, window, window)
         return self._reader.read(path, place, bands=numbers, alpha=False)[0]
@@ -260,13 +243,7 @@ class _Taken:
     """Which bands of one part to read, and where in an image they go."""
 
     def __init__(self, part: str, names: Sequence[str], bands: Sequence[StoredBand]) -> None:
-        """Find the bands of a part among those that are wanted.
-
-        Args:
-            part: Its name.
-            names: Its bands, in the order in which they are stored.
-            bands: Of an image.
-        """
+        """Find the bands of a part, stored in the order of `names`, among those of an image."""
         own = [(place, band) for place, band in enumerate(bands) if band.part == part]
         self.places = np.array([place for place, _ in own], np.int64)
         self.numbers = [names.index(band.name) for _, band in own]
@@ -297,16 +274,14 @@ def _averaged(images: FloatArray, size: int) -> FloatArray:
 class _Names(Sequence[str]):
     """Names of the windows, made when they are asked for: a tree has hundreds of thousands."""
 
-    def __init__(self, prepared: Prepared, starts: npt.NDArray[np.int64]) -> None:
-        self._prepared, self._starts = prepared, starts
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._prepared)
 
     def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
             return [self[i] for i in range(*number.indices(len(self)))]
-        number = range(len(self))[int(number)]
-        region = int(np.searchsorted(self._starts, number, side="right")) - 1
-        index, at = self._prepared.regions[region], number - int(self._starts[region])
+        index, at = self._prepared.find(range(len(self))[int(number)])
         return f"{index.name}/p{index.patches[at]}_{index.squares[at]}"

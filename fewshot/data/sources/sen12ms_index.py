@@ -1,11 +1,8 @@
 """Which windows a SEN12MS tree has, of which classes, and where they lie: from its land-cover files alone."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import numpy.typing as npt
 
 from fewshot.data.catalogue.manifest import Manifest, read_manifest
 from fewshot.data.images import DamageLog, OnDamaged
-from fewshot.data.sources.prepared import Prepared, RegionIndex, record_type, write_records
+from fewshot.data.sources.prepared import Prepared, RegionFolder, RegionIndex, record_type, write_records
 from fewshot.errors import DataNotFoundError, RasterError
 from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 
@@ -29,31 +26,6 @@ PARTS = {"s1": ("<f4", 2), "s2": ("<u2", 13), "lc": ("u1", 1)}
 _SEASON = re.compile(r"ROIs(\d+)_([a-z]+)$")
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class RegionFolder:
-    """Where one region lies.
-
-    Attributes:
-        name: `<season>_<place>`.
-        place: The region id, whatever the season.
-        folder: Of the season, such as ROIs1158_spring.
-    """
-
-    name: str
-    place: str
-    folder: str
-
-    def file(self, root: Path, part: str, patch: int) -> Path:
-        """Return the file of one part of a patch."""
-        return root / self.folder / f"{part}_{self.place}" / f"{self.folder}_{part}_{self.place}_p{patch}.tif"
-
-    def patches(self, root: Path, part: str) -> list[int]:
-        """List the numbers of the patches that one part of the region has."""
-        named = re.compile(rf"{self.folder}_{part}_{re.escape(self.place)}_p(\d+)\.tif$")
-        inside = (root / self.folder / f"{part}_{self.place}").glob("*.tif")
-        return sorted(int(found[1]) for found in (named.match(path.name) for path in inside) if found)
 
 
 def find_regions(root: Path) -> tuple[RegionFolder, ...]:
@@ -90,7 +62,7 @@ def prepare(  # noqa: PLR0913  what can be chosen of a preparation
     window: int = 128,
     records: bool = False,
     on_damaged: OnDamaged = "raise",
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Prepared:
     """Index a SEN12MS tree, region by region; regions done before are kept.
 
@@ -111,8 +83,7 @@ def prepare(  # noqa: PLR0913  what can be chosen of a preparation
     indices: list[RegionIndex] = []
     skipped: list[str] = []
     for done, region in enumerate(folders):
-        if progress is not None:
-            progress(done, len(folders))
+        progress(done, len(folders))
         path, record = to / f"{region.name}.npz", to / f"{region.name}.arrayrecord"
         if path.exists() and (record.exists() or not records):
             index = RegionIndex.load(path)
@@ -123,8 +94,7 @@ def prepare(  # noqa: PLR0913  what can be chosen of a preparation
                 write_records(record, _windows(root, region, index, window, reader))
             index.save(path)
         indices.append(index)
-    if progress is not None:
-        progress(len(folders), len(folders))
+    progress(len(folders), len(folders))
     prepared = Prepared(to, root.resolve(), window, tuple(indices), tuple(skipped), records, is_simulated(root))
     prepared.finish()
     return prepared
@@ -140,6 +110,12 @@ def index_region(
     root: Path, region: RegionFolder, window: int, *, on_damaged: OnDamaged = "raise"
 ) -> tuple[RegionIndex, tuple[str, ...]]:
     """Read the land cover of one region and list its windows.
+
+    Args:
+        root: The tree.
+        region: Of the tree.
+        window: Rows and columns of a window.
+        on_damaged: What to do with damaged or incomplete patches.
 
     Returns:
         The index, and what was left out.
@@ -180,7 +156,7 @@ def index_region(
 
 def _whole_patches(root: Path, region: RegionFolder, manifest: Manifest, log: DamageLog) -> list[int]:
     """List the patches that have all three files and are not known to be damaged."""
-    parts = {part: set(region.patches(root, part)) for part in PARTS}
+    parts = {part: set(region.patch_numbers(root, part)) for part in PARTS}
     for patch in sorted(set.union(*parts.values())):
         lost = [part for part, found in parts.items() if patch not in found]
         if lost:
@@ -213,14 +189,9 @@ def _read_patch(
 
 
 def _blocks(places: npt.NDArray[np.float64], side: float) -> npt.NDArray[np.int32]:
-    """Number the blocks of ground that windows lie in.
+    """Number the blocks of ground that windows of some `side`, in metres, lie in: [n], -1 between blocks.
 
-    Args:
-        places: [n, 3] zone, x and y in metres; zone 0 where x is the number of the patch.
-        side: Of a window, in metres.
-
-    Returns:
-        [n] number of the block, -1 between blocks.
+    `places` are [n, 3] zone, x and y in metres; zone 0 where x is the number of the patch.
     """
     cells = np.floor_divide(places[:, 1:], side).astype(np.int64)
     between = (cells % (BLOCK + GAP) >= BLOCK).any(axis=1) & (places[:, 0] > 0)
@@ -238,8 +209,7 @@ def _corners(info: RasterInfo, patch: int, window: int) -> npt.NDArray[np.float6
     rows, columns = (window * part for part in np.divmod(np.arange((IMAGE // window) ** 2), IMAGE // window))
     if info.grid.crs is None:
         return np.stack([0.0 * rows, np.full(len(rows), float(patch)), np.arange(len(rows), dtype=float)], axis=1)
-    t: Any = info.grid.transform
-    x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+    x, y = info.grid.to_map(rows, columns)
     return np.stack([np.full(len(x), float(info.grid.crs.to_epsg() or 0)), np.round(x), np.round(y)], axis=1)
 
 

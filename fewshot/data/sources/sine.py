@@ -1,13 +1,15 @@
-"""Sine waves, the yardstick of few-shot regression: drawn by `fewshot.data.waves`, read from nowhere."""
+"""Sine waves, the yardstick of few-shot regression (Finn et al. 2017; ranges of Li et al. 2017, Meta-SGD)."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from fewshot.data.region import RegionSet
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.data.region import FloatArray, RegionSet
 from fewshot.data.source import Source
 from fewshot.errors import RecipeError
 
@@ -21,9 +23,48 @@ class Sine(Source):
     draws_waves: ClassVar[bool] = True
 
     def read(self, paths: Sequence[Path]) -> RegionSet:
-        """Refuse: there are no regions.
-
-        Raises:
-            RecipeError: always.
-        """
+        """Refuse: there are no regions."""
         raise RecipeError("Sine waves are drawn, not read from regions.")
+
+
+@dataclass(frozen=True)
+class SineSpec:
+    """Ranges of y = amplitude * sin(frequency * x + phase), each drawn uniformly.
+
+    Attributes:
+        amplitude: Least and greatest.
+        frequency: Least and greatest, radians per unit of x.
+        phase: Least and greatest, radians.
+        x: Least and greatest.
+    """
+
+    amplitude: tuple[float, float] = (0.1, 5.0)
+    frequency: tuple[float, float] = (0.8, 1.2)
+    phase: tuple[float, float] = (0.0, math.pi)
+    x: tuple[float, float] = (-5.0, 5.0)
+
+
+def draw_sines(
+    rng: np.random.Generator, count: int, shots: int, queries: int, *, spec: SineSpec | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Draw `count` waves, with examples at random places of each.
+
+    Args:
+        rng: Every draw comes from it.
+        count: Waves; each is a task.
+        shots: Support examples a wave.
+        queries: Query examples a wave.
+        spec: Ranges; those of Meta-SGD's table 1 if None.
+
+    Returns:
+        support_x [count, shots, 1], support_y [count, shots, 1], query_x [count, queries, 1] and
+        query_y [count, queries, 1], all float32.
+    """
+    spec = spec or SineSpec()
+    amplitude, frequency, phase = (
+        rng.uniform(*limits, (count, 1, 1)) for limits in (spec.amplitude, spec.frequency, spec.phase)
+    )
+    x: npt.NDArray[Any] = rng.uniform(*spec.x, (count, shots + queries, 1))
+    y = amplitude * np.sin(frequency * x + phase)
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    return x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:]

@@ -4,7 +4,6 @@ The fixed tasks are those of Russwurm, Wang and Tuia (IGARSS 2022). A region is 
 `spring_122`; its place is the SEN12MS region, so that no split has one season of a place on each side.
 """
 
-import functools
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,14 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_rgb, find_archives
+from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, decode_image, find_archives
 from fewshot.data.region import ArrayStore, Region, RegionSet, Task
 from fewshot.data.source import Source
 from fewshot.errors import DataNotFoundError
 from fewshot.geo.landcover import IGBP
-
-IGBP_CLASSES = IGBP.names
-"""The ten classes of the simplified IGBP scheme, spelled as the task archives spell them."""
 
 _TASK_IMAGE = re.compile(r"(?:.*/)?([^/]+)/(task_[^/]+)/(support|query)/(\d+)_([^/]+)_(\d+)_([^_/]+)\.png$")
 _GAME_IMAGE = re.compile(r"(?:.*/)?([^/]+)/(train|test)/(\d+)-(\d+)\.png$")
@@ -101,7 +97,7 @@ def read_task_archives(paths: Sequence[Path], *, size: int | None = None, on_dam
             found = [entry for entry in _entries(archive, log) if entry.name not in entries]
             entries.update((entry.name, entry) for entry in found)
             named = [(entry.member, entry.name) for entry in found if entry.member]
-            decoded.add_all(archive, named, functools.partial(_decode_patch, size=size), log)
+            decoded.add_all(archive, named, lambda data, _: decode_image(data, size, "RGB"), log)
     if not entries:
         raise DataNotFoundError(
             f"no task in {', '.join(map(str, paths))}; expected <season>_<region>.zip with"
@@ -111,9 +107,9 @@ def read_task_archives(paths: Sequence[Path], *, size: int | None = None, on_dam
     index = {name: i for i, name in enumerate(names)}
     tasks = _fixed_tasks(sorted(entries.values()), index, log)
     regions = _regions_of([entries[name] for name in names])
-    extra = sorted({name for region in regions for name in region.class_names} - set(IGBP_CLASSES))
+    extra = sorted({name for region in regions for name in region.class_names} - set(IGBP.names))
     store = ArrayStore(names, pixels)
-    classes = (*IGBP_CLASSES, *extra)
+    classes = (*IGBP.names, *extra)
     return RegionSet("sen12ms-tasks", store, regions, classes, tasks, tuple(log.skipped), manifest="sen12ms-tasks")
 
 
@@ -155,10 +151,6 @@ def _game_entries(archive: Archive, members: Sequence[str], log: DamageLog) -> l
             task_name = f"task_{int(task):04d}" if task.isdigit() else f"task_{task}"
             entries.append(_Entry(f"{season}_{region}", task_name, side, *key, class_name, patch, image))
     return entries
-
-
-def _decode_patch(data: bytes, member: str, *, size: int | None) -> tuple[Pixels, tuple[int, int]]:
-    return decode_rgb(data, size)
 
 
 def _fixed_tasks(entries: Sequence[_Entry], index: dict[str, int], log: DamageLog) -> tuple[Task, ...]:
@@ -210,7 +202,7 @@ def _regions_of(entries: Sequence[_Entry]) -> tuple[Region, ...]:
     """Pool the images of each region; `entries` are in the order of the store."""
     regions = []
     owners = np.array([entry.region for entry in entries])
-    order = {name: i for i, name in enumerate(IGBP_CLASSES)}
+    order = {name: i for i, name in enumerate(IGBP.names)}
     for name in sorted(set(owners.tolist())):
         images = np.flatnonzero(owners == name)
         members = [entries[int(i)] for i in images]

@@ -16,7 +16,6 @@ from click.testing import CliRunner
 import cli
 from fewshot.data.catalogue.manifest import FileLayout, Manifest, manifest_names, read_manifest
 from fewshot.data.sources.omniglot import read_omniglot
-from fewshot.data.sources.task_archives import IGBP_CLASSES
 from fewshot.errors import DataNotFoundError, ManifestError
 from fewshot.geo import bands as geo
 from fewshot.geo.landcover import DEEPGLOBE, IGBP, ClassTable
@@ -80,7 +79,7 @@ def test_omniglots_ink_is_what_the_reader_makes_of_it(omniglot_root: Path) -> No
 
 @pytest.mark.parametrize("name", ["sen12ms", "sen12ms-tasks", "synthetic"])
 def test_class_names_are_the_readers_own(name: str) -> None:
-    assert tuple(entry.name for entry in read_manifest(name).classes) == IGBP_CLASSES
+    assert tuple(entry.name for entry in read_manifest(name).classes) == IGBP.names
 
 
 def test_every_igbp_class_belongs_to_one_simplified_class() -> None:

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from fewshot.data.region import RegionSet
-from fewshot.data.sources.task_archives import IGBP_CLASSES, read_task_archives
+from fewshot.data.sources.task_archives import read_task_archives
 from fewshot.errors import DamagedDataError, DataNotFoundError
+from fewshot.geo.landcover import IGBP
 from fewshot.tasks.task import gather
 
 Write = Callable[..., Path]
@@ -55,7 +56,7 @@ def test_all_real_tasks_are_read(real: RegionSet) -> None:
     assert real.skipped == ()
     assert all(len(task.support) == len(task.query) == 8 for task in real.fixed_tasks)
     assert all(task.support_y.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] for task in real.fixed_tasks)
-    assert real.classes == IGBP_CLASSES
+    assert real.classes == IGBP.names
     counts = Counter(name for task in real.fixed_tasks for name in task.classes)
     assert counts["Urban_Build-up"] == 2460 // 4
     assert counts["Snow_Ice"] == 0
@@ -66,7 +67,7 @@ def test_real_global_labels_agree_with_the_file_names(real: RegionSet) -> None:
     batch = gather(real, tasks, labels="global")
     for task, labels in zip(tasks, batch.query_y, strict=True):
         for image, label in zip(task.query, labels, strict=True):
-            assert f"_{IGBP_CLASSES[label]}_" in real.store.names[image]
+            assert f"_{IGBP.names[label]}_" in real.store.names[image]
 
 
 def test_real_pixels_are_those_of_the_file(sen12ms_root: Path) -> None:

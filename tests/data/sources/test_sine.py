@@ -1,6 +1,6 @@
 import numpy as np
 
-from fewshot.data.waves import SineSpec, draw_sines
+from fewshot.data.sources.sine import SineSpec, draw_sines
 
 
 def test_shapes_ranges_and_repeatability() -> None:
