@@ -30,6 +30,11 @@ class AdaptedModel:
     values: tuple[int, ...]
     fingerprint: int
 
+    @property
+    def classes(self) -> dict[int, LandClass]:
+        """The classes by their numbers in a map, in the order of the model's answers."""
+        return dict(zip(self.values, self.table.classes, strict=True))
+
     def save(self, path: Path) -> None:
         """Write it to a file; the file appears under its name only when it is whole.
 
@@ -38,7 +43,7 @@ class AdaptedModel:
         """
         classes = [
             {"name": entry.name, "ids": list(entry.ids), "colour": entry.colour, "value": value}
-            for entry, value in zip(self.table.classes, self.values, strict=True)
+            for value, entry in self.classes.items()
         ]
         about = {"fewshot_adapted": 1, "fingerprint": self.fingerprint, "table": self.table.name, "classes": classes}
 

@@ -48,12 +48,7 @@ class MapValidation:
         self.confusion = np.zeros((self.classes, self.classes), np.int64)
 
     def add(self, block: Block, index: npt.NDArray[np.int16]) -> None:
-        """Count a block.
-
-        Args:
-            block: Finished pixels.
-            index: [256] class of each number in the map, -1 for none.
-        """
+        """Count a block; `index` is the class of each number in the map [256], -1 for none."""
         labels = self._read(block.window)
         mapped = index[block.classes]
         counted = (labels >= 0) & (mapped >= 0)
