@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,29 +11,11 @@ import click
 from fewshot.errors import FewshotError
 
 
-@contextmanager
-def kind_errors() -> Iterator[None]:
-    """Turn the error tree into click's error: one message, exit code 1, no traceback.
-
-    Raises:
-        click.ClickException: in place of a `FewshotError`.
-    """
-    try:
-        yield
-    except FewshotError as error:
-        raise click.ClickException(str(error)) from None
-
-
 class LazyGroup(click.Group):
     """A group of commands that lie in modules of their own, each as `command`."""
 
     def __init__(self, *, modules: Mapping[str, str], **settings: Any) -> None:
-        """Nothing is imported yet.
-
-        Args:
-            modules: The module of each command, by the command's name.
-            settings: Of `click.Group`.
-        """
+        """Know the module of each command, by the command's name; none is imported yet."""
         super().__init__(**settings)
         self.modules = modules
 
@@ -50,6 +31,12 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named."""
-        with kind_errors():
+        """Run the command that was named; a user's mistake is one message and exit code 1, without a traceback.
+
+        Raises:
+            click.ClickException: in place of a `FewshotError`.
+        """
+        try:
             return super().invoke(ctx)
+        except FewshotError as error:
+            raise click.ClickException(str(error)) from None

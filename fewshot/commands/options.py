@@ -47,11 +47,9 @@ def option(*names: str, **settings: Any) -> Any:
 
 
 def options_as(kind: type[Any], name: str = "options") -> Callable[[Command], Command]:
-    """Give a command the options that the fields of a dataclass are; it is called with one of these.
+    """Give a command the options that the fields of a dataclass are; its parameter `name` takes one of these.
 
-    Args:
-        kind: A dataclass whose every field is an `option` of the field's name, in the order of the help.
-        name: The command's parameter that takes it.
+    Every field is an `option` of the field's name, in the order of the help.
 
     Raises:
         TypeError: if a field is no option, or one of another name.

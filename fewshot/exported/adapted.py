@@ -59,11 +59,7 @@ class AdaptedModel:
 
     @classmethod
     def load(cls, path: Path, card: Card) -> Self:
-        """Read what `save` wrote.
-
-        Args:
-            path: The file.
-            card: Of the model that it is to be used with.
+        """Read what `save` wrote, to use it with the model that has this card.
 
         Raises:
             DataNotFoundError: if there is no such file.
@@ -94,11 +90,7 @@ class AdaptedModel:
         return model
 
     def require_model(self, card: Card, *, where: str) -> None:
-        """Refuse what was adapted from another model.
-
-        Args:
-            card: Of the model.
-            where: What this was read from, for the error.
+        """Refuse what was adapted from another model; `where` is what this was read from, for the error.
 
         Raises:
             ArtifactError: if the model it was adapted from is not the one with this card.

@@ -59,7 +59,7 @@ class MapReport:
             )
 
 
-def resolution(plan: MapPlan, sides: tuple[float, float]) -> str:
+def _resolution(plan: MapPlan, sides: tuple[float, float]) -> str:
     """Say how fine the map really is, with pixels so high and wide."""
     layout = plan.layout
     unit = "pixels" if plan.scene.grid.crs is None else "m"
@@ -88,7 +88,7 @@ def map_tags(plan: MapPlan, card: Card, summary: Summary) -> dict[str, str]:
         "SOFTWARE": f"fewshot {installed('fewshot')}",
         "MODEL": card.title,
         "SCENE": ", ".join(part.source for part in plan.scene.parts[:8]),
-        "RESOLUTION": resolution(plan, summary.sides),
+        "RESOLUTION": _resolution(plan, summary.sides),
     }
 
 
@@ -126,16 +126,14 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
         },
         "classes": [
             {
-                **{"value": value, "name": name, "pixels": int(count), "share": float(count / total)},
+                **{"value": value, "name": entry.name, "pixels": int(count), "share": float(count / total)},
                 "area_m2" if scene.grid.crs is not None else "area_pixels": float(area),
                 "colour": f"#{bytes(entry.colour or (0, 0, 0)).hex()}",
             }
-            for value, name, entry, count, area in zip(
-                model.values, model.table.names, model.table.classes, summary.pixels, summary.areas, strict=True
-            )
+            for (value, entry), count, area in zip(model.classes.items(), summary.pixels, summary.areas, strict=True)
         ],
         "nodata": {"value": plan.nodata, "pixels": summary.nodata},
-        "resolution": resolution(plan, summary.sides),
+        "resolution": _resolution(plan, summary.sides),
         "windows": plan.layout.describe(),
         "labels": labels,
         "support_loss": dict(zip(("before", "after"), model.adapted.support_loss, strict=True)),

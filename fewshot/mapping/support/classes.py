@@ -94,12 +94,6 @@ def _parsed(colour: str | None) -> Colour | None:
     return red, green, blue
 
 
-def with_classes(table: ClassTable, kept: Sequence[int]) -> ClassTable:
-    """Return the table of some of the classes that count, by index, without the ignored ones."""
-    counted = [entry for entry in table.classes if not entry.ignored]
-    return ClassTable(table.name, tuple(counted[index] for index in kept))
-
-
 def number_classes(table: ClassTable) -> tuple[int, ...]:
     """Return the number of each class in a uint8 map.
 
@@ -116,11 +110,16 @@ def number_classes(table: ClassTable) -> tuple[int, ...]:
     return tuple(own) if fits else tuple(range(1, count + 1))
 
 
-def with_colours(table: ClassTable) -> ClassTable:
-    """Give every class a colour: its own, one that its name suggests, or one of the palette."""
-    taken: set[Colour] = {entry.colour for entry in table.classes if entry.colour is not None}
+def shown_classes(table: ClassTable, shown: Sequence[int]) -> ClassTable:
+    """Return the classes that a map shows, given by index, without the ignored ones.
+
+    Each has a colour: its own, one that its name suggests, or one of the palette.
+    """
+    counted = [entry for entry in table.classes if not entry.ignored]
+    kept = [counted[index] for index in shown]
+    taken = {entry.colour for entry in kept if entry.colour is not None}
     entries = []
-    for entry in table.classes:
+    for entry in kept:
         name = entry.name.casefold().replace(" ", "_")
         natural = [colour for words, colour in NATURAL if any(word in name for word in words.split())]
         options = (colour for colour in (*natural, *PALETTE) if colour not in taken)
