@@ -285,7 +285,7 @@ def _floats(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise ShapeError(f"{name} is numbers; received an array of {array.dtype}.")
-    return np.ascontiguousarray(array, np.float32) if array.ndim else np.asarray(array, np.float32)
+    return np.asarray(array, np.float32, order="C")
 
 
 def _whole(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int32]:

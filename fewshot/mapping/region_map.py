@@ -1,5 +1,6 @@
 """The mapping job, top to bottom: a scene and a few labels in, a land-cover map out."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,14 +27,7 @@ from fewshot.mapping.product.outputs import (
     write_rasters,
     write_style,
 )
-from fewshot.mapping.product.report import (
-    MapReport,
-    describe_labels,
-    describe_map,
-    map_tags,
-    scene_notes,
-    write_report,
-)
+from fewshot.mapping.product.report import MapReport, describe_labels, describe_map, map_tags, scene_notes
 from fewshot.mapping.product.validation import MapValidation, choose_validation
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
@@ -98,7 +92,7 @@ def map_region(
         labels = describe_labels(used, model.table.names) if used else {"adapted_before": str(request.adapted)}
         said = describe_map(plan, card, labels, summary)
         said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
-        write_report(made.report, said)
+        made.report.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if request.save_adapted is not None:
             model.save(request.save_adapted)
         files = publish(made, names)
@@ -193,7 +187,7 @@ def _write_map(
             raise RasterError(f"{plan.scene.info.path} has no pixel with data, so there is nothing to map")
         draw_map(made.picture, summary, plan, title)
 
-    styles = raster_styles(made, plan, map_tags(plan, card, summary))
+    styles = raster_styles(made, plan, map_tags(plan, card))
     write_rasters(seen(), made, plan.scene.grid, styles, draw)
     write_names(made.names, classes)
     write_style(made.style, classes)

@@ -11,13 +11,11 @@ from fewshot.geo.landcover import Labels
 from fewshot.geo.points import Examples
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.sampling import find_examples
-from fewshot.geo.windows import Window
+from fewshot.geo.windows import IntArray, Window
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import Block
 from fewshot.mapping.product.accuracy import MapAccuracy, assess
 from fewshot.mapping.support.examples import LabelPlan, UsedLabels
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass

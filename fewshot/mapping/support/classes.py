@@ -30,18 +30,9 @@ NATURAL: tuple[tuple[str, Colour], ...] = (
 """Colours that people expect, for classes whose names hold one of the words."""
 
 PALETTE: tuple[Colour, ...] = (
-    (51, 117, 56),
-    (221, 204, 119),
-    (93, 168, 153),
-    (194, 106, 119),
-    (46, 37, 133),
-    (159, 74, 150),
-    (148, 203, 236),
-    (126, 41, 84),
-    (220, 140, 60),
-    (120, 120, 120),
-    (190, 220, 90),
-    (90, 60, 40),
+    *((51, 117, 56), (221, 204, 119), (93, 168, 153), (194, 106, 119)),
+    *((46, 37, 133), (159, 74, 150), (148, 203, 236), (126, 41, 84)),
+    *((220, 140, 60), (120, 120, 120), (190, 220, 90), (90, 60, 40)),
 )
 """Colours of all others; the first eight are told apart by people with any colour vision."""
 
