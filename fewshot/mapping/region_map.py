@@ -68,7 +68,9 @@ def map_region(
     try:
         # The labels become a support set, and the model adapts to it.
         model, used = _adapt(predictor, scene, request, checkpoint)
-        plan = plan_map(scene, card, model, request)
+        size = (scene.grid.height, scene.grid.width)
+        layout = plan_windows(card, size, request.windows, classes=len(model.values))
+        plan = MapPlan(scene, layout, model, request.probabilities)
         checkpoint.claim(plan.describe())
         validation = choose_validation(plan, used, request.check)
 
@@ -133,24 +135,6 @@ def _adapt(
     model = adapt_to(predictor, support, table, steps=request.steps)
     model.save(checkpoint.adapted)
     return model, used
-
-
-def plan_map(scene: Scene, card: Card, model: AdaptedModel, request: MapRequest) -> MapPlan:
-    """Put together what the prediction of a group depends on.
-
-    Args:
-        scene: To map.
-        card: Of the model.
-        model: Adapted.
-        request: Which windows, and whether probabilities are kept.
-
-    Raises:
-        RecipeError: if the windows do not fit the model.
-        RasterError: if the scene has no pixel, or the model reads no squares.
-    """
-    size = (scene.grid.height, scene.grid.width)
-    layout = plan_windows(card, size, request.windows, classes=len(model.values))
-    return MapPlan(scene, layout, model, request.probabilities)
 
 
 def _predict_all(
