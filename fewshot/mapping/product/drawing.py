@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,6 @@ import numpy.typing as npt
 from fewshot.geo.landcover import LandClass
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.outputs import Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _EMPTY = (208, 208, 208)
 _BLACK = (0, 0, 0)
@@ -85,7 +82,7 @@ def _round_length(most: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= most)
 
 
-def _draw_scale_bar(axes: "Axes", pixel: float, width: int, height: int) -> None:
+def _draw_scale_bar(axes: Any, pixel: float, width: int, height: int) -> None:
     """Draw a bar of a round length, about a quarter as wide as the map."""
     length = _round_length(max(pixel * width * 0.3, pixel))
     name = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
