@@ -162,11 +162,15 @@ def make_request(folder: Path, to: Path) -> Any:
 def make_plan(predictor: Any, folder: Path) -> Any:
     """Return what the map predicts."""
     from fewshot.exported.adapted import AdaptedModel
-    from fewshot.mapping.region_map import plan_map
+    from fewshot.mapping.predict.groups import MapPlan
+    from fewshot.mapping.predict.layout import plan_windows
     from fewshot.mapping.scene import open_scene
 
     request, card = make_request(folder, folder / "map.tif"), predictor.card()
-    return plan_map(open_scene(request.scenes, card), card, AdaptedModel.load(folder / "adapted.npz", card), request)
+    scene, model = open_scene(request.scenes, card), AdaptedModel.load(folder / "adapted.npz", card)
+    size = (scene.grid.height, scene.grid.width)
+    layout = plan_windows(card, size, request.windows, classes=len(model.values))
+    return MapPlan(scene, layout, model, request.probabilities)
 
 
 def warm_up(predictor: Any, plan: Any) -> None:

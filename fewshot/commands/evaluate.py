@@ -15,16 +15,14 @@ from fewshot.commands.options import FILE, after_training_option, data_option, g
 class TestOptions:
     """The tasks of an evaluation."""
 
-    split: str = option(
-        "--split", default="test", show_default=True, help="Part of the recipe's own split to draw tasks from."
-    )
-    tasks: int = option("--tasks", default=600, show_default=True, type=click.IntRange(1), help="Tasks to draw.")
+    split: str = option("--split", default="test", help="Part of the recipe's own split to draw tasks from.")
+    tasks: int = option("--tasks", default=600, type=click.IntRange(1), help="Tasks to draw.")
     ways: int | None = option("--ways", type=click.IntRange(2), help="Classes a task; the recipe's if not given.")
     shots: str | None = option(
         "--shots", help="Support examples a class, such as 1 or 1,5,10 for a table; the recipe's if not given."
     )
     steps: str = option("--steps", default="0,1,2,5,10", show_default=True, help="Inner steps of the curve.")
-    seed: int = option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the drawn tasks.")
+    seed: int = option("--seed", default=0, type=click.IntRange(0), help="Of the drawn tasks.")
     bands: str | None = option(
         "--bands", help="Bands the test regions have, such as B2,B3,B4,B8; the others are missing there."
     )
@@ -40,9 +38,7 @@ class ReportOptions:
     baselines: bool = option(
         "--baselines", is_flag=True, help="Put the plain baselines beside the run, on the same tasks."
     )
-    baseline_minutes: float = option(
-        "--baseline-minutes", default=5.0, show_default=True, help="Most training time for each baseline."
-    )
+    baseline_minutes: float = option("--baseline-minutes", default=5.0, help="Most training time for each baseline.")
     json_file: Path | None = option("--json", "json_file", type=FILE, help="Write every figure to this file.")
     report_folder: Path | None = option("--report", "report_folder", type=FILE, help="Write report.md and plots there.")
 

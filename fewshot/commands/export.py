@@ -26,18 +26,10 @@ class ModelOptions:
         type=FILE,
         help="What `evaluate --json` wrote, for the card; RUN/evaluation.json if not given.",
     )
-    max_steps: int = option(
-        "--max-steps", default=50, show_default=True, type=click.IntRange(0), help="Inner steps of a request."
-    )
-    max_support: int = option(
-        "--max-support", default=512, show_default=True, type=click.IntRange(2), help="Its support pictures."
-    )
-    max_queries: int = option(
-        "--max-queries", default=4096, show_default=True, type=click.IntRange(1), help="Its query pictures."
-    )
-    max_classes: int = option(
-        "--max-classes", default=100, show_default=True, type=click.IntRange(2), help="Its classes."
-    )
+    max_steps: int = option("--max-steps", default=50, type=click.IntRange(0), help="Inner steps of a request.")
+    max_support: int = option("--max-support", default=512, type=click.IntRange(2), help="Its support pictures.")
+    max_queries: int = option("--max-queries", default=4096, type=click.IntRange(1), help="Its query pictures.")
+    max_classes: int = option("--max-classes", default=100, type=click.IntRange(2), help="Its classes.")
     transductive: bool = option(
         "--transductive", is_flag=True, help="Export a run whose answers depend on the request's other queries."
     )

@@ -14,7 +14,7 @@ from fewshot.commands.options import FILE, MapOptions, given, one_target, option
 
 if TYPE_CHECKING:
     from fewshot.exported import Predictor
-    from fewshot.mapping import Engine, LabelPlan, MapRequest
+    from fewshot.mapping import Engine, MapRequest
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
     """
     from fewshot.mapping import LabelPlan, MapRequest, WindowPlan, split_bands
 
-    labels: LabelPlan | None = None
-    check: LabelPlan | None = None
+    labels = check = None
     if region.labels is not None:
         labels = LabelPlan(
             region.labels,
@@ -95,8 +94,8 @@ def opened_model(options: MapOptions) -> Iterator[tuple[Predictor, Engine]]:
     from fewshot.exported import open_predictor
     from fewshot.mapping import open_engine
 
-    target = one_target(options.model, options.server)
-    workers, scheduler = options.workers, options.scheduler
-    with open_predictor(target) as predictor:
-        with open_engine(predictor, workers=workers, scheduler=scheduler) as engine:
-            yield predictor, engine
+    with (
+        open_predictor(one_target(options.model, options.server)) as predictor,
+        open_engine(predictor, workers=options.workers, scheduler=options.scheduler) as engine,
+    ):
+        yield predictor, engine

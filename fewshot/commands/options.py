@@ -42,16 +42,14 @@ def given(by: Callable[[Command], Command]) -> Any:
 
 
 def option(*names: str, **settings: Any) -> Any:
-    """Return a field of a dataclass that is an option of its own: `given(click.option(...))`."""
-    return given(click.option(*names, **settings))
+    """Return a field of a dataclass that is an option of its own, whose help shows its default where there is one."""
+    return given(click.option(*names, **{"show_default": settings.get("default") not in (None, ""), **settings}))
 
 
 def options_as(kind: type[Any], name: str = "options") -> Callable[[Command], Command]:
-    """Give a command the options that the fields of a dataclass are; it is called with one of these.
+    """Give a command the options that the fields of a dataclass are; its parameter `name` takes one of these.
 
-    Args:
-        kind: A dataclass whose every field is an `option` of the field's name, in the order of the help.
-        name: The command's parameter that takes it.
+    Every field is an `option` of the field's name, in the order of the help.
 
     Raises:
         TypeError: if a field is no option, or one of another name.
@@ -91,12 +89,14 @@ class MapOptions:
     scale: float | None = option(
         "--scale", type=float, help="What one unit of the scene is worth, where its file does not say."
     )
-    radius: int = option("--radius", default=1, show_default=True, help="Segmentation: pixels that a point labels too.")
-    holdout: float = option("--holdout", default=0.0, help="Share of the labels to keep back and report accuracy on.")
+    radius: int = option("--radius", default=1, help="Segmentation: pixels that a point labels too.")
+    holdout: float = option(
+        "--holdout", default=0.0, show_default=False, help="Share of the labels to keep back and report accuracy on."
+    )
     apart: int | None = option(
         "--apart", type=int, help="Least pixels between support and validation; a picture if not given."
     )
-    seed: int = option("--seed", default=0, show_default=True, help="Decides which labels are kept back.")
+    seed: int = option("--seed", default=0, help="Decides which labels are kept back.")
     steps: int | None = given(steps_option)
     stride: int | None = option(
         "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."
@@ -110,7 +110,7 @@ class MapOptions:
     probabilities: bool = option("--probabilities", is_flag=True, help="Write the probabilities of all classes too.")
     title: str = option("--title", default="", help="Above the picture.")
     resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
-    workers: int = option("--workers", default=1, show_default=True, help="Processes that predict on this machine.")
+    workers: int = option("--workers", default=1, help="Processes that predict on this machine.")
     scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
 
 

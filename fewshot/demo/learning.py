@@ -116,12 +116,12 @@ def draw_task(run: Path, figure: SubFigure) -> None:
     grid = figure.subplots(len(task.classes), shots + queries)
     for row, name in enumerate(task.classes):
         for column, image in enumerate(batch.support_x[0][batch.support_y[0] == row]):
-            show_patch(grid[row, column], brightness * image, "support" if row == 0 else "", "black")
+            _show_patch(grid[row, column], brightness * image, "support" if row == 0 else "", "black")
         for column, (image, answer) in enumerate(
             zip(batch.query_x[0][batch.query_y[0] == row], answers[batch.query_y[0] == row], strict=True), start=shots
         ):
             right = answer == row
-            show_patch(grid[row, column], brightness * image, task.classes[answer], "green" if right else "red")
+            _show_patch(grid[row, column], brightness * image, task.classes[answer], "green" if right else "red")
         grid[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     figure.suptitle(
         f"One task in {task.region}: support on the left, then queries with the class predicted", fontsize=10
@@ -134,16 +134,8 @@ def predicted_labels(learner: MetaLearner, inputs: tuple[np.ndarray, ...]) -> np
     return np.asarray(tf.argmax(logits[0, 0], axis=-1))
 
 
-def show_patch(axes: Axes, image: np.ndarray, title: str, colour: str) -> None:
-    """Draw a patch in natural colours.
-
-    Args:
-        axes: Where.
-        image: [H, W, bands] 0-1; blue, green, red and near infrared.
-        title: Above it.
-        colour: Of the title.
-    """
+def _show_patch(axes: Axes, image: np.ndarray, title: str, colour: str) -> None:
+    """Draw a patch [H, W, bands] 0-1 (blue, green, red and near infrared) in natural colours, with a coloured title."""
     axes.imshow(np.clip(image[..., [2, 1, 0]], 0, 1), interpolation="nearest")
     axes.set_title(title, fontsize=7, color=colour, pad=2)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])

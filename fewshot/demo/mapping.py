@@ -45,13 +45,13 @@ def demo_map(predictor: Predictor, out: Path, *, seed: int = 0) -> tuple[MapRepo
     write_raster(scene, region.optical, grid, names=bands, tags=tags)
     write_raster(truth, classes, grid, nodata=0, tags=tags)
     rows, columns = draw_points(classes, np.random.default_rng(seed))
-    write_points(labels, classes[rows, columns], grid.to_map(rows + 0.5, columns + 0.5), grid)
+    _write_points(labels, classes[rows, columns], grid.to_map(rows + 0.5, columns + 0.5), grid)
     write_table(table, np.unique(classes[rows, columns]))
     plan = LabelPlan(labels, "class", validation=truth, apart=1)
     title = "SIMULATED region, no measurement"
     request = MapRequest((str(scene),), folder / "map.tif", plan, classes=table, title=title)
     report = map_region(predictor, run_here(predictor), request)
-    return report, draw_demo_map(out / "demo_map.png", region, (rows, columns), report)
+    return report, _draw_demo_map(out / "demo_map.png", region, (rows, columns), report)
 
 
 def simplified(igbp: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -74,15 +74,8 @@ def draw_points(
     return rows, columns
 
 
-def write_points(path: Path, labels: npt.NDArray[np.uint8], places: tuple[Any, Any], grid: Grid) -> None:
-    """Write labelled points with the names of their classes, as a user would digitise them.
-
-    Args:
-        path: A GeoPackage.
-        labels: Number of each point's class, [n].
-        places: Their x and y.
-        grid: The scene's.
-    """
+def _write_points(path: Path, labels: npt.NDArray[np.uint8], places: tuple[Any, Any], grid: Grid) -> None:
+    """Write points at x and y with the names of their classes [n] to a GeoPackage, as a user would digitise them."""
     names = [IGBP.classes[number - 1].name for number in labels.tolist()]
     path.unlink(missing_ok=True)
     geopandas.GeoDataFrame({"class": names}, geometry=geopandas.points_from_xy(*places), crs=grid.crs).to_file(path)
@@ -98,17 +91,10 @@ def write_table(path: Path, numbers: npt.NDArray[np.uint8]) -> None:
             rows.writerow([number, entry.name, f"#{bytes(entry.colour or (0, 0, 0)).hex()}"])
 
 
-def draw_demo_map(
+def _draw_demo_map(
     path: Path, region: SimulatedRegion, points: tuple[npt.NDArray[np.int64], ...], report: MapReport
 ) -> Path:
-    """Draw the scene with its points, the reference and the map beside each other.
-
-    Args:
-        path: The picture to write; returned.
-        region: What was mapped.
-        points: Rows and columns of the labelled pixels.
-        report: Of the map.
-    """
+    """Draw the scene with its points (rows and columns), the reference and the map beside each other."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

@@ -75,23 +75,14 @@ def server(models: Path, grpc: int, rest: int, log: Path) -> Iterator[None]:
     command += [f"--port={grpc}", f"--rest_api_port={rest}"]
     with log.open("w", encoding="utf-8") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:
-            wait_for(grpc, process, log)
+            _wait_for(grpc, process, log)
             yield
         finally:
             process.terminate()
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until something listens on a port.
-
-    Args:
-        port: On this machine.
-        process: The server.
-        log: Where it says why it does not.
-
-    Raises:
-        TimeoutError: if the process ends or takes too long.
-    """
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a server listens on a port of this machine."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -30,6 +30,11 @@ class AdaptedModel:
     values: tuple[int, ...]
     fingerprint: int
 
+    @property
+    def classes(self) -> dict[int, LandClass]:
+        """The classes by their numbers in a map, in the order of the model's answers."""
+        return dict(zip(self.values, self.table.classes, strict=True))
+
     def save(self, path: Path) -> None:
         """Write it to a file; the file appears under its name only when it is whole.
 
@@ -38,7 +43,7 @@ class AdaptedModel:
         """
         classes = [
             {"name": entry.name, "ids": list(entry.ids), "colour": entry.colour, "value": value}
-            for entry, value in zip(self.table.classes, self.values, strict=True)
+            for value, entry in self.classes.items()
         ]
         about = {"fewshot_adapted": 1, "fingerprint": self.fingerprint, "table": self.table.name, "classes": classes}
 
@@ -54,11 +59,7 @@ class AdaptedModel:
 
     @classmethod
     def load(cls, path: Path, card: Card) -> Self:
-        """Read what `save` wrote.
-
-        Args:
-            path: The file.
-            card: Of the model that it is to be used with.
+        """Read what `save` wrote, to use it with the model that has this card.
 
         Raises:
             DataNotFoundError: if there is no such file.
@@ -89,11 +90,7 @@ class AdaptedModel:
         return model
 
     def require_model(self, card: Card, *, where: str) -> None:
-        """Refuse what was adapted from another model.
-
-        Args:
-            card: Of the model.
-            where: What this was read from, for the error.
+        """Refuse what was adapted from another model; `where` is what this was read from, for the error.
 
         Raises:
             ArtifactError: if the model it was adapted from is not the one with this card.

@@ -262,11 +262,7 @@ class Card:
 
 
 def card_from_json(text: str | bytes, *, where: str = "the card") -> Card:
-    """Read a card; keys that this version does not know are left out.
-
-    Args:
-        text: What `Card.to_json` returned.
-        where: What the text was read from, for errors.
+    """Read what `Card.to_json` returned, here or `where`; keys that this version does not know are left out.
 
     Raises:
         ArtifactError: if it is not a card, or lacks a part.

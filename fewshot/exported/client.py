@@ -100,7 +100,7 @@ class Transport(ABC):
             timeout: Longest time, in seconds.
 
         Raises:
-            StatusError: in their place.
+            StatusError: what the protocol or the server answers in their place.
         """
 
     @abstractmethod
@@ -125,16 +125,7 @@ class GrpcTransport(Transport):
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """Call Predict.
-
-        Args:
-            signature: Its name.
-            inputs: By name.
-            timeout: Longest time, in seconds.
-
-        Raises:
-            StatusProblem: what gRPC or the server answers in place of outputs.
-        """
+        """Call Predict."""
         request = self._requests()
         request.model_spec.name, request.model_spec.signature_name = self._address.model, signature
         if self._address.version is not None:
@@ -165,16 +156,7 @@ class RestTransport(Transport):
         self._client = httpx.Client(base_url=address.server)
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        """POST to :predict; a lone output comes without its name, and gets the name "" here.
-
-        Args:
-            signature: Its name.
-            inputs: By name.
-            timeout: Longest time, in seconds.
-
-        Raises:
-            StatusProblem: what HTTP or the server answers in place of outputs.
-        """
+        """POST to :predict; a lone output comes without its name, and gets the name "" here."""
         written = ", ".join(f"{json.dumps(key)}: {json_text(np.asarray(value))}" for key, value in inputs.items())
         body = f'{{"signature_name": {json.dumps(signature)}, "inputs": {{{written}}}}}'
         try:
@@ -262,15 +244,7 @@ class FewshotClient(Predictor):
         return card_from_json(text, where=f"the card of {self._where()}")
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Call a signature.
-
-        Args:
-            signature: Its name.
-            inputs: By name, all of them.
-
-        Raises:
-            FewshotError: what the server refuses or cannot do, in our tree.
-        """
+        """Call a signature; what the server refuses or cannot do is an error of our tree."""
         if signature not in self.card().signatures:
             raise ArtifactError(f"{self._where()} has no signature {signature}.")
         notes = self.card().signatures[signature].outputs

@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -31,12 +30,7 @@ PICTURE_BYTES = 64 << 20
 
 
 class SupportLoss(NamedTuple):
-    """Mean loss of the support labels.
-
-    Attributes:
-        before: Before the first step.
-        after: After the last.
-    """
+    """Mean loss of the support labels, before the first step and after the last."""
 
     before: float
     after: float
@@ -90,6 +84,7 @@ class Predictor(ABC):
             inputs: By name, all of them.
 
         Raises:
+            ArtifactError: if the model has no such signature.
             FewshotError: what the model refuses.
         """
 
@@ -105,9 +100,7 @@ class Predictor(ABC):
         """Return itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Let go of connections."""
         self.close()
 
@@ -177,15 +170,7 @@ class Predictor(ABC):
     ) -> Prediction:
         """Adapt to a support set and answer for queries, in one call where they fit one.
 
-        Args:
-            support_x: [n, H, W, bands], values as the card describes them.
-            support_y: [n] or [n, H, W], as `adapt` takes them.
-            query_x: [m, H, W, bands].
-            steps: Inner steps; the card's own number if None.
-            support_weight: [n] how much each picture counts; all the same if None.
-
-        Raises:
-            FewshotError: what `adapt` and `predict` raise.
+        Args and errors are those of `adapt` and `predict`.
         """
         queries = np.asarray(query_x)
         if len(np.atleast_1d(queries)) > self.queries_at_once(queries):
@@ -234,10 +219,7 @@ class LocalPredictor(Predictor):
     """A SavedModel folder, run in this process."""
 
     def __init__(self, model: Path) -> None:
-        """Load a model.
-
-        Args:
-            model: A version, DIR/NAME/N; or DIR/NAME, whose newest version is taken.
+        """Load a version, DIR/NAME/N; or the newest one of DIR/NAME.
 
         Raises:
             DataNotFoundError: if there is no such folder.
@@ -262,12 +244,7 @@ class LocalPredictor(Predictor):
         return read_card(self.folder)
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Run a signature.
-
-        Raises:
-            ArtifactError: if the model has no such signature.
-            FewshotError: what its graph refuses.
-        """
+        """Run a signature."""
         try:
             tensors = {key: self._tf.constant(value) for key, value in inputs.items()}
             outputs = self._model.signatures[signature](**tensors)
@@ -279,11 +256,7 @@ class LocalPredictor(Predictor):
 
 
 def refusal(message: str) -> FewshotError:
-    """Return the error of our tree for what an exported graph answers to a request that it refuses.
-
-    Args:
-        message: TensorFlow's, of an INVALID_ARGUMENT.
-    """
+    """Return the error of our tree for TensorFlow's INVALID_ARGUMENT: what a graph says of a request it refuses."""
     found = re.search(r"assertion failed: \[(.*?)\]\s*(?:\[\[|$)", message, re.DOTALL)
     if found is None:
         lines = [line for line in message.splitlines() if line and not line.startswith(_NOISE)]
@@ -312,7 +285,7 @@ def _floats(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise ShapeError(f"{name} is numbers; received an array of {array.dtype}.")
-    return np.ascontiguousarray(array, np.float32) if array.ndim else np.asarray(array, np.float32)
+    return np.asarray(array, np.float32, order="C")
 
 
 def _whole(name: str, values: npt.ArrayLike) -> npt.NDArray[np.int32]:

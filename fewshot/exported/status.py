@@ -11,12 +11,7 @@ from fewshot import errors
 
 
 class Code(NamedTuple):
-    """What a code is called in the two protocols.
-
-    Attributes:
-        number: In gRPC and TensorFlow.
-        http: In TF Serving's REST API.
-    """
+    """What a code is in the two protocols: its number in gRPC and TensorFlow, its status in TF Serving's REST API."""
 
     number: int
     http: int
@@ -71,12 +66,7 @@ EXCEPTIONS: dict[type[BaseException], str] = {
 
 
 class StatusError(errors.FewshotError, RuntimeError):
-    """A request that is answered with a code and a sentence.
-
-    Attributes:
-        code: A name of `CODES`.
-        http: The HTTP status where it is not the code's own.
-    """
+    """A request that is answered with a code and a sentence."""
 
     def __init__(self, code: str, message: str, *, http: int | None = None) -> None:
         """Keep the code beside the sentence.

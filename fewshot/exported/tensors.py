@@ -46,11 +46,7 @@ def type_name(dtype: tf.DType) -> str:
 
 
 def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
-    """Return a request's tensor as an array; strings as an object array of bytes.
-
-    Args:
-        proto: The tensor.
-        alias: The input's name, for the message.
+    """Return a tensor as an array, strings as an object array of bytes; `alias` is the input's name in messages.
 
     Raises:
         StatusError: INVALID_ARGUMENT if the tensor is malformed, RESOURCE_EXHAUSTED if it claims too many values.
@@ -87,9 +83,7 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
 def write_content(proto: tensor_pb2.TensorProto, array: np.ndarray) -> None:
     """Fill an empty tensor of a request, its values as raw content, which is the fastest to write and to read.
 
-    Args:
-        proto: To fill.
-        array: Any shape; an object array holds bytes.
+    The array may have any shape; one of objects holds bytes.
     """
     dtype = tf.as_dtype(array.dtype)
     proto.dtype = dtype.as_datatype_enum
@@ -101,10 +95,7 @@ def write_content(proto: tensor_pb2.TensorProto, array: np.ndarray) -> None:
 
 
 def encode(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """Return an array as a `TensorProto` with its values in the typed field.
-
-    Args:
-        array: Any shape; an object array holds bytes.
+    """Return an array of any shape as a `TensorProto` with its values in the typed field; one of objects holds bytes.
 
     Raises:
         StatusError: UNIMPLEMENTED for a type that has no typed field.

@@ -42,11 +42,7 @@ def newest_version(model: Path) -> Path:
 
 
 def free_version(model: Path, version: int | None = None) -> Path:
-    """Return the folder of a version that is not there yet.
-
-    Args:
-        model: The folder of a model's versions, which need not exist.
-        version: Its number; the next one if None.
+    """Return the folder that a new version gets, the next one if no number is given; the model's need not exist.
 
     Raises:
         ArtifactError: if the version is taken, or no number for one.

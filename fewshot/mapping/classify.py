@@ -29,7 +29,7 @@ class PictureRequest:
     Attributes:
         query: A picture, or a folder of pictures.
         support: A folder with a folder of pictures for each class; or
-        adapted: a model adapted before, as `save_adapted` wrote it.
+        adapted: A model adapted before, as `save_adapted` wrote it.
         steps: Inner steps; the model's own number if None.
         save_adapted: File to keep the adapted model in.
     """
@@ -91,22 +91,17 @@ class PictureReport:
             {"file": str(path), "class": self.names[index], "probabilities": dict(zip(self.names, row, strict=True))}
             for path, index, row in zip(self.paths, self.chosen, self.probabilities.tolist(), strict=True)
         ]
-        return {
-            **{"classes": list(self.names), "support_loss": list(self.support_loss), "accuracy": self.accuracy},
-            "predictions": rows,
-        }
+        about = {"classes": list(self.names), "support_loss": list(self.support_loss), "accuracy": self.accuracy}
+        return {**about, "predictions": rows}
 
 
 def classify_pictures(predictor: Predictor, request: PictureRequest) -> PictureReport:
     """Adapt to the labelled pictures, or take a model adapted before, and classify the others.
 
-    Args:
-        predictor: The model.
-        request: Which pictures.
-
     Raises:
-        DataNotFoundError: if a folder is missing or empty.
+        DataNotFoundError: if a folder is missing or empty, or there are not two classes.
         DamagedDataError: if a picture cannot be read or does not fit the model.
+        ManifestError: if the model's classes are fixed, and a folder is named otherwise.
         ArtifactError: if the model labels pixels, or the adapted model is of another one.
         FewshotError: what the model raises.
     """
@@ -114,7 +109,7 @@ def classify_pictures(predictor: Predictor, request: PictureRequest) -> PictureR
     if card.output != "patch":
         raise ArtifactError(f"{card.title!r} labels every pixel of a scene; use it with `fewshot map`.")
     if request.support is not None:
-        model = adapt_to_pictures(predictor, card, request.support, request.steps)
+        model = _adapt_to(predictor, card, request.support, request.steps)
     else:
         model = AdaptedModel.load(request.adapted or Path(), card)
     if request.save_adapted is not None:
@@ -126,19 +121,8 @@ def classify_pictures(predictor: Predictor, request: PictureRequest) -> PictureR
     return PictureReport(tuple(paths), names, answer.probabilities, truth, model.adapted.support_loss)
 
 
-def adapt_to_pictures(predictor: Predictor, card: Card, support: Path, steps: int | None) -> AdaptedModel:
-    """Adapt a model to a folder of folders, whose names are the classes.
-
-    Args:
-        predictor: The model.
-        card: Its card.
-        support: The folder.
-        steps: Inner steps; the model's own number if None.
-
-    Raises:
-        DataNotFoundError: if there are not two classes with pictures.
-        ManifestError: if the model's classes are fixed, and a folder is named otherwise.
-    """
+def _adapt_to(predictor: Predictor, card: Card, support: Path, steps: int | None) -> AdaptedModel:
+    """Adapt a model to a folder of folders, whose names are the classes."""
     if not support.is_dir():
         raise DataNotFoundError(f"there is no folder {support}; expected one with a folder of pictures for each class")
     found = {path.name: find_pictures(path) for path in sorted(support.iterdir()) if path.is_dir()}
@@ -233,9 +217,8 @@ def draw_pictures(report: PictureReport, card: Card, path: Path, *, most: int = 
     low, high = np.percentile(shown, 1), np.percentile(shown, 99)
     for axes in grid:
         axes.set_axis_off()
-    for axes, image, index, row, truth in zip(
-        grid, shown, report.chosen, report.probabilities, report.truth, strict=False
-    ):
+    answers = zip(report.chosen, report.probabilities, report.truth, strict=True)
+    for axes, image, (index, row, truth) in zip(grid, shown, answers, strict=False):
         axes.imshow(np.clip((image - low) / max(high - low, 1e-6), 0, 1), interpolation="nearest")
         colour = "black" if truth < 0 else "green" if truth == index else "red"
         axes.set_title(f"{report.names[index]}\n{100 * row[index]:.0f} %", fontsize=7, color=colour, pad=2)

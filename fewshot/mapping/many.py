@@ -13,9 +13,11 @@ from fewshot.mapping.request import MapRequest
 from fewshot.mapping.support.examples import LabelPlan
 
 COLUMNS = ("name", "scene", "labels")
-"""Columns that a list of regions has; the others may be left out."""
-
+"""Columns that a list of regions has."""
 MAY_HAVE = ("bands", "label_field", "validation", "classes")
+"""Columns that may be left out."""
+ROW = ("region", "state", "classes", "support_loss", "accuracy", "area_adjusted", "seconds", "message")
+"""Columns of the summary."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,6 @@ class RegionResult:
     """What became of one region.
 
     Attributes:
-        name: Of the region.
         state: "mapped", "failed" or "skipped".
         report: Of its map, where it was mapped now.
         message: Why it was not.
@@ -51,9 +52,6 @@ class RegionResult:
             "seconds": f"{self.report.seconds:.1f}",
             "message": " ".join(self.report.notes),
         }
-
-
-ROW = ("region", "state", "classes", "support_loss", "accuracy", "area_adjusted", "seconds", "message")
 
 
 def read_regions(path: Path, to: Path, common: MapRequest) -> list[tuple[str, MapRequest]]:

@@ -1,12 +1,11 @@
 """The mapping job, top to bottom: a scene and a few labels in, a land-cover map out."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
-from fewshot.errors import ArtifactError, FewshotError
+from fewshot.errors import ArtifactError, FewshotError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
@@ -24,21 +23,11 @@ from fewshot.mapping.product.outputs import (
     Summary,
     publish,
     raster_styles,
-    require_data,
-    start_summary,
-    summarise,
     write_names,
     write_rasters,
     write_style,
 )
-from fewshot.mapping.product.report import (
-    MapReport,
-    describe_labels,
-    describe_map,
-    map_tags,
-    scene_notes,
-    write_report,
-)
+from fewshot.mapping.product.report import MapReport, describe_labels, describe_map, map_tags, scene_notes
 from fewshot.mapping.product.validation import MapValidation, choose_validation
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
@@ -70,7 +59,7 @@ def map_region(
     """
     began = time.monotonic()
     card = predictor.card()
-    require_inductive(card)
+    _require_inductive(card)
     scene = open_scene(request.scenes, card, bands=request.bands, scale=request.scale)
     if request.labels is not None:
         require_georeference(scene.info, "scene")
@@ -78,22 +67,24 @@ def map_region(
     checkpoint.open(resume=request.resume)
     try:
         # The labels become a support set, and the model adapts to it.
-        model, used = adapt_model(predictor, scene, request, checkpoint)
-        plan = plan_map(scene, card, model, request)
+        model, used = _adapt(predictor, scene, request, checkpoint)
+        size = (scene.grid.height, scene.grid.width)
+        layout = plan_windows(card, size, request.windows, classes=len(model.values))
+        plan = MapPlan(scene, layout, model, request.probabilities)
         checkpoint.claim(plan.describe())
         validation = choose_validation(plan, used, request.check)
 
         # Every window is predicted once; finished groups of windows are kept on the disk. Behind, another thread puts
         # them together to rasters, and compares these with labels that the model was not shown.
-        made, finished = names.in_folder(checkpoint.path), FinishedGroups(checkpoint.finished())
+        made, finished = Outputs(checkpoint.path / request.to.name), FinishedGroups(checkpoint.finished())
         title = request.title or f"Land cover{f' from {len(used.examples)} labelled places' if used else ''}"
 
         def write() -> Summary:
             blocks = (assemble(plan, group, checkpoint.load) for group in finished.in_order(len(plan.layout)))
-            return write_map(plan, card, blocks, made, validation, title)
+            return _write_map(plan, card, blocks, made, validation, title)
 
         with finished.followed_by(write) as writing:
-            predict_all(plan, engine, checkpoint, finished, progress)
+            _predict_all(plan, engine, checkpoint, finished, progress)
         summary = writing.result()
         accuracy, notes = validation.assess(summary.areas, model.table.names) if validation else (None, ())
         notes = (*(used.notes if used else ()), *scene_notes(scene), *notes)
@@ -103,7 +94,7 @@ def map_region(
         labels = describe_labels(used, model.table.names) if used else {"adapted_before": str(request.adapted)}
         said = describe_map(plan, card, labels, summary)
         said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
-        write_report(made.report, said)
+        made.report.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if request.save_adapted is not None:
             model.save(request.save_adapted)
         files = publish(made, names)
@@ -117,12 +108,8 @@ def map_region(
     return MapReport(tuple(files), model.table, shares, model.adapted.support_loss, accuracy, notes, seconds)
 
 
-def require_inductive(card: Card) -> None:
-    """Refuse a model whose answers depend on the other queries of a call.
-
-    Raises:
-        ArtifactError: if this one's do.
-    """
+def _require_inductive(card: Card) -> None:
+    """Refuse a model whose answers depend on the other queries of a call."""
     if card.transductive:
         raise ArtifactError(
             f"{card.title!r} is transductive: what it says of a window depends on the windows that happen to be asked "
@@ -130,66 +117,30 @@ def require_inductive(card: Card) -> None:
         )
 
 
-def adapt_model(
+def _adapt(
     predictor: Predictor, scene: Scene, request: MapRequest, checkpoint: Checkpoint
 ) -> tuple[AdaptedModel, UsedLabels | None]:
     """Adapt the model to the labels, or take one that was adapted before.
 
-    Args:
-        predictor: The model.
-        scene: That the labels lie in.
-        request: Which labels, and what is done with them.
-        checkpoint: Keeps the adapted model, so that a resumed map goes on with the very same.
-
-    Raises:
-        FewshotError: if the labels or the model cannot be used.
+    The checkpoint keeps the adapted model, so that a resumed map goes on with the very same.
     """
     card = predictor.card()
-    if request.labels is not None:
-        support, table, used = read_labels(scene, card, request.labels, request.classes)
-        if request.resume and checkpoint.adapted.exists():
-            return AdaptedModel.load(checkpoint.adapted, card), used
-        model = adapt_to(predictor, support, table, steps=request.steps)
-        model.save(checkpoint.adapted)
-        return model, used
-    model = AdaptedModel.load(request.adapted or Path(), card)
-    scene.check_units()
-    return model, None
+    if request.labels is None:
+        model = AdaptedModel.load(request.adapted or Path(), card)
+        scene.check_units()
+        return model, None
+    support, table, used = read_labels(scene, card, request.labels, request.classes)
+    if request.resume and checkpoint.adapted.exists():
+        return AdaptedModel.load(checkpoint.adapted, card), used
+    model = adapt_to(predictor, support, table, steps=request.steps)
+    model.save(checkpoint.adapted)
+    return model, used
 
 
-def plan_map(scene: Scene, card: Card, model: AdaptedModel, request: MapRequest) -> MapPlan:
-    """Put together what the prediction of a group depends on.
-
-    Args:
-        scene: To map.
-        card: Of the model.
-        model: Adapted.
-        request: Which windows, and whether probabilities are kept.
-
-    Raises:
-        RecipeError: if the windows do not fit the model.
-        RasterError: if the scene has no pixel, or the model reads no squares.
-    """
-    size = (scene.grid.height, scene.grid.width)
-    layout = plan_windows(card, size, request.windows, classes=len(model.values))
-    return MapPlan(scene, layout, model, request.probabilities)
-
-
-def predict_all(
+def _predict_all(
     plan: MapPlan, engine: Engine, checkpoint: Checkpoint, finished: FinishedGroups, progress: Progress | None
 ) -> None:
-    """Predict the groups that are not finished yet.
-
-    Args:
-        plan: What to predict.
-        engine: Predicts.
-        checkpoint: Keeps each group.
-        finished: Is told of each group.
-        progress: Called with the groups that are finished and all there are.
-
-    Raises:
-        FewshotError: what the model raises, and if a group cannot be kept.
-    """
+    """Predict the groups that are not finished yet; each is kept, and said to be finished."""
     show = progress or (lambda done, total: None)
     show(len(finished), len(plan.layout))
 
@@ -201,41 +152,27 @@ def predict_all(
     engine(plan, [group for group in range(len(plan.layout)) if group not in finished], save)
 
 
-def write_map(
+def _write_map(
     plan: MapPlan, card: Card, blocks: Iterator[Block], made: Outputs, validation: MapValidation | None, title: str
 ) -> Summary:
-    """Write rasters, names, style and picture, and compare the blocks with the labels to validate with.
-
-    Args:
-        plan: Of the map.
-        card: Of the model.
-        blocks: All of the map.
-        made: Files to write, in the checkpoint's folder.
-        validation: Counts each block.
-        title: Of the picture.
-
-    Raises:
-        RasterError: if a file cannot be written, or the map has no pixel with data.
-    """
+    """Write rasters, names, style and picture, and compare the blocks with the labels to validate with."""
     prepare_drawing()
-    table, grid, values = plan.model.table, plan.scene.grid, plan.values
-    index = np.full(256, -1, np.int16)
-    index[list(values)] = np.arange(len(values))
-    summary = start_summary(grid, len(values), plan.nodata)
+    summary, classes = Summary(plan), plan.model.classes
 
-    def look(block: Block) -> None:
-        summarise(summary, block, index)
-        if validation is not None:
-            validation.add(block, index)
+    def seen() -> Iterator[Block]:
+        for block in blocks:
+            summary.add(block)
+            if validation is not None:
+                validation.add(block, plan.index)
+            yield block
 
     def draw() -> None:
-        require_data(summary, plan.scene.info.path)
-        draw_map(made.picture, summary, grid, table, values, title=title)
+        if not summary.pixels.sum():
+            raise RasterError(f"{plan.scene.info.path} has no pixel with data, so there is nothing to map")
+        draw_map(made.picture, summary, plan, title)
 
-    styles = raster_styles(made, table, values, plan.nodata, map_tags(plan, card, summary))
-    if not plan.all_probabilities:
-        del styles[made.probabilities]
-    write_rasters(blocks, made, grid, styles, look, draw)
-    write_names(made.names, table, values)
-    write_style(made.style, table, values)
+    styles = raster_styles(made, plan, map_tags(plan, card))
+    write_rasters(seen(), made, plan.scene.grid, styles, draw)
+    write_names(made.names, classes)
+    write_style(made.style, classes)
     return summary

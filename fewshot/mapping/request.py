@@ -60,21 +60,17 @@ class MapRequest:
         self._require_room()
 
     def _require_room(self) -> None:
-        """Refuse a map that would be written over what it is made from.
-
-        Raises:
-            RecipeError: if it would, or if a folder has its name.
-        """
+        """Refuse a map that would be written over what it is made from, or that has the name of a folder."""
         plans = [plan for plan in (self.labels, self.check) if plan is not None]
         named = [*self.scenes, self.adapted, self.classes, *(plan.path for plan in plans)]
         named += [plan.validation for plan in plans]
         files = [local_file(path) for path in named if path is not None]
         inputs = {file.resolve() for file in files if file is not None}
         kept = [self.save_adapted] if self.save_adapted is not None else []
-        for written in (*Outputs(self.to).all(), *kept):
+        for written in (*Outputs(self.to).all, *kept):
             if written.resolve() in inputs:
                 raise RecipeError(f"{written} is an input of the map and would be overwritten; give --to another name")
             if written.is_dir():
                 raise RecipeError(f"{written} is a folder; name a file that the map may be written to")
-        if any(path in Outputs(self.to).all() for path in kept):
+        if any(path in Outputs(self.to).all for path in kept):
             raise RecipeError(f"--save-adapted {self.save_adapted} is a file of the map itself; give it another name")

@@ -11,8 +11,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ class Checkpoint:
         """Write what the map depends on, or check that the one that is resumed depends on the same.
 
         Raises:
-            ArtifactError: if it does not, or the folder cannot be written.
+            ArtifactError: if it does not.
         """
         content = json.loads(json.dumps(content))
         path = self.path / "job.json"
@@ -65,8 +64,7 @@ class Checkpoint:
                     f"{self.path} is of another map: {said[:600]}. Ask for the same, or leave --resume out."
                 )
             return
-        with self._writing():
-            write_whole(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+        write_whole(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8"))
 
     def finished(self) -> set[int]:
         """Return the numbers of the groups that are whole."""
@@ -74,18 +72,13 @@ class Checkpoint:
         return {int(path.stem) for path in whole if zipfile.is_zipfile(path)}
 
     def save(self, group: int, parts: Parts) -> None:
-        """Keep a finished group.
-
-        Raises:
-            ArtifactError: if it cannot be written.
-        """
+        """Keep a finished group."""
 
         def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:
                 np.savez(file, **parts)  # type: ignore[arg-type]
 
-        with self._writing():
-            write_whole(self._groups / f"{group}.npz", write)
+        write_whole(self._groups / f"{group}.npz", write)
 
     def load(self, group: int) -> Parts:
         """Return a finished group; each of its arrays is read when it is asked for.
@@ -93,12 +86,11 @@ class Checkpoint:
         Raises:
             DamagedDataError: if its file is not whole.
         """
+        path = self._groups / f"{group}.npz"
         try:
-            parts: Parts = np.load(self._groups / f"{group}.npz", allow_pickle=False)
+            parts: Parts = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DamagedDataError(
-                f"{self._groups / f'{group}.npz'} is damaged ({error}); remove it and resume"
-            ) from None
+            raise DamagedDataError(f"{path} is damaged ({error}); remove it and resume") from None
         return parts
 
     def remove(self) -> None:
@@ -113,20 +105,8 @@ class Checkpoint:
         elif "--resume" not in str(error):
             error.args = (f"{str(error).rstrip('. ')}. {done} finished blocks are kept; go on with --resume.",)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Say what a write that fails means.
-
-        Raises:
-            ArtifactError: in place of an OSError.
-        """
-        try:
-            yield
-        except OSError as error:
-            raise self.cannot_write(error) from error
-
     def cannot_write(self, error: OSError) -> ArtifactError:
-        """Say what a failed write means."""
+        """Say what it means that something in the folder could not be written."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             free = shutil.disk_usage(self.path).free >> 20
             return ArtifactError(

@@ -18,7 +18,7 @@ from fewshot.geo.writing import CACHE_MB
 from fewshot.mapping.predict.blend import blend
 from fewshot.mapping.predict.groups import Engine, MapPlan, Save, predict_windows, read_group
 from fewshot.mapping.predict.parts import Parts
-from fewshot.mapping.predict.turns import short_turns
+from fewshot.mapping.predict.pipeline import short_turns
 
 IN_FLIGHT = 2
 """Groups that each worker has at a time: one is read while the other is predicted."""
@@ -98,7 +98,9 @@ def run_on(client: Client, predictor: Predictor) -> Engine:
                 group = futures.pop(future)
                 if future.status != "finished":
                     raise _reason(found, group)
-                save(group, _checked(found))
+                if isinstance(found, str):
+                    raise ArtifactError(f"a worker stopped: {found}")
+                save(group, found)
                 future.release()
                 for number in islice(waiting, 1):
                     new = submit(number)
@@ -131,12 +133,6 @@ def _opened(model: bytes) -> Predictor:
     """Open the model once in each process."""
     predictor: Predictor = pickle.loads(model)
     return predictor
-
-
-def _checked(found: Parts | str) -> Parts:
-    if isinstance(found, str):
-        raise ArtifactError(f"a worker stopped: {found}")
-    return found
 
 
 def _reason(found: Any, group: int) -> FewshotError:

@@ -60,11 +60,7 @@ class FinishedGroups:
 
     @contextmanager
     def followed_by(self, work: Callable[[], T]) -> Iterator[Future[T]]:
-        """Run work that takes the groups in order in a thread of its own, which is over when this context is.
-
-        Args:
-            work: Calls `in_order`.
-        """
+        """Run work that calls `in_order` in a thread of its own, which is over when this context is."""
 
         def run() -> T:
             try:

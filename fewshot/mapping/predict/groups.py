@@ -6,6 +6,7 @@ The windows of a group are always predicted in the same order and the same calls
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,13 @@ class MapPlan:
         """Number in the map where the scene has no data."""
         return 255 if 0 in self.values else 0
 
+    @cached_property
+    def index(self) -> npt.NDArray[np.int16]:
+        """Class of each number in the map [256], -1 for none."""
+        index = np.full(256, -1, np.int16)
+        index[list(self.values)] = np.arange(len(self.values))
+        return index
+
     def describe(self) -> dict[str, Any]:
         """Return what the pixels of the map depend on, to know it again."""
         return {
@@ -62,7 +70,7 @@ class MapPlan:
             "windows": self.layout.describe(),
             "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),
             "model": self.model.fingerprint,
-            "classes": dict(zip(self.model.table.names, self.values, strict=True)),
+            "classes": {entry.name: value for value, entry in self.model.classes.items()},
             "nodata": self.nodata,
             "probabilities": self.all_probabilities,
         }

@@ -127,14 +127,10 @@ class WindowLayout:
 
     def reading(self, group: int) -> Window:
         """Return what is read for a group: its windows with what the network reads around them."""
-        row, column = self.place(group)
-        sides = []
-        for axis, number in ((self.rows, row), (self.columns, column)):
-            inside = axis.starts[axis.windows(number)]
-            first = int(inside[0]) - self.before
-            sides.append((first, int(inside[-1]) - self.before + self.picture - first))
-        (top, height), (left, width) = sides
-        return Window(top, left, height, width)
+        extent = self.extent(group)
+        height = extent.height - self.rows.size + self.picture
+        width = extent.width - self.columns.size + self.picture
+        return Window(extent.row - self.before, extent.column - self.before, height, width)
 
     def describe(self) -> dict[str, int]:
         """Return the numbers that the pixels of a map depend on."""
@@ -177,9 +173,7 @@ def plan_windows(card: Card, scene: tuple[int, int], plan: WindowPlan, *, classe
         raise RasterError(
             f"the model reads pictures of {card.size.rows}x{card.size.columns} pixels; expected a square to map with"
         )
-    if card.output == "pixel":
-        return _pixel_layout(card, scene, plan, classes)
-    return _patch_layout(card, scene, plan, classes)
+    return (_pixel_layout if card.output == "pixel" else _patch_layout)(card, scene, plan, classes)
 
 
 def _pixel_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes: int) -> WindowLayout:
@@ -215,8 +209,7 @@ def _patch_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes:
         raise RecipeError(f"patches of {size} pixels are 1 to {size} pixels apart; received a stride of {stride}")
     footprint = 1 if stride == 1 else min(2 * stride, size)
     grid = WindowGrid(*scene, footprint, footprint - stride)
-    most = math.isqrt(_GROUP_ANSWERS)
-    per_group = min(_per_group(card, classes, stride, footprint - stride), most)
+    per_group = min(_per_group(card, classes, stride, footprint - stride), math.isqrt(_GROUP_ANSWERS))
     return WindowLayout(grid, size, size // 2 - footprint // 2, per_group, stride, per_pixel=False)
 
 

@@ -6,7 +6,7 @@ counts of samples into estimates of areas, with standard errors.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,6 @@ class Estimate:
 
     value: float | None
     ci95: float | None
-
-    def plain(self) -> dict[str, float | None]:
-        """Return both as JSON takes them."""
-        return {"value": self.value, "ci95": self.ci95}
 
 
 @dataclass(frozen=True)
@@ -88,14 +84,14 @@ class MapAccuracy:
             "overall": self.overall,
             "kappa": self.kappa,
             "macro_f1": self.macro_f1,
-            "area_adjusted_overall": self.adjusted.plain(),
+            "area_adjusted_overall": asdict(self.adjusted),
             "confusion": {"rows": "map", "columns": "reference", "counts": [list(row) for row in self.confusion]},
             "classes": [
                 {
                     **{"name": entry.name, "samples": entry.samples, "precision": entry.precision},
-                    **{"recall": entry.recall, "f1": entry.f1, "users_accuracy": entry.users.plain()},
-                    **{"producers_accuracy": entry.producers.plain(), "mapped_area": entry.mapped_area},
-                    "estimated_area": entry.area.plain(),
+                    **{"recall": entry.recall, "f1": entry.f1, "users_accuracy": asdict(entry.users)},
+                    **{"producers_accuracy": asdict(entry.producers), "mapped_area": entry.mapped_area},
+                    "estimated_area": asdict(entry.area),
                 }
                 for entry in self.classes
             ],

@@ -4,74 +4,53 @@ All are written in the work folder first. Only when every one of them is whole d
 the map itself last.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-import numpy.typing as npt
 
-from fewshot.errors import ArtifactError, RasterError
+from fewshot.errors import ArtifactError
 from fewshot.files import UNFINISHED
 from fewshot.geo.grid import Grid
-from fewshot.geo.landcover import ClassTable
+from fewshot.geo.landcover import LandClass
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
+from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import LEVELS, Block
 
 PICTURE_SIDE = 1000
 """Most rows and columns of the quick-look."""
 
 
-@dataclass(frozen=True)
 class Outputs:
-    """Names of the files beside a map, `map.tif`."""
+    """A map, `map.tif`, and the files beside it, which are named after it.
 
-    map: Path
+    Attributes:
+        map: Classes.
+        confidence: Greatest probability.
+        probabilities: Of every class.
+        names: Of the classes, as GDAL reads them.
+        style: For QGIS.
+        picture: Quick-look.
+        report: What was run.
+        all: All of these, the map last.
+    """
 
-    @property
-    def confidence(self) -> Path:
-        """Greatest probability."""
-        return self.map.with_name(f"{self.map.stem}_confidence.tif")
-
-    @property
-    def probabilities(self) -> Path:
-        """Probability of every class."""
-        return self.map.with_name(f"{self.map.stem}_probabilities.tif")
-
-    @property
-    def names(self) -> Path:
-        """Names of the classes, as GDAL reads them."""
-        return self.map.with_name(f"{self.map.name}.aux.xml")
-
-    @property
-    def style(self) -> Path:
-        """QGIS style."""
-        return self.map.with_suffix(".qml")
-
-    @property
-    def picture(self) -> Path:
-        """Quick-look."""
-        return self.map.with_suffix(".png")
-
-    @property
-    def report(self) -> Path:
-        """What was run."""
-        return self.map.with_suffix(".json")
-
-    def in_folder(self, folder: Path) -> "Outputs":
-        """Return the names in another folder."""
-        return Outputs(folder / self.map.name)
-
-    def all(self) -> list[Path]:
-        """Return all names, the map last."""
-        named = [self.confidence, self.probabilities, self.names, self.style, self.picture, self.report]
-        return [*named, self.map]
+    def __init__(self, to: Path) -> None:
+        """Name the files; none is written yet."""
+        self.map = to
+        self.confidence = to.with_name(f"{to.stem}_confidence.tif")
+        self.probabilities = to.with_name(f"{to.stem}_probabilities.tif")
+        self.names = to.with_name(f"{to.name}.aux.xml")
+        self.style, self.picture, self.report = (to.with_suffix(suffix) for suffix in (".qml", ".png", ".json"))
+        self.all = (
+            *(self.confidence, self.probabilities, self.names, self.style, self.picture, self.report),
+            self.map,
+        )
 
 
-@dataclass
 class Summary:
     """What is learned of a map as its blocks are written.
 
@@ -81,25 +60,38 @@ class Summary:
         nodata: Pixels without data.
         picture: Every so many rows and columns of the map.
         step: How many.
-        row_areas: [rows] square metres of a pixel in each row; 1 where the CRS is unknown.
         sides: Metres that pixels are high and wide; pixels where the CRS is unknown.
     """
 
-    pixels: npt.NDArray[np.int64]
-    areas: npt.NDArray[np.float64]
-    nodata: int
-    picture: npt.NDArray[np.uint8]
-    step: int
-    row_areas: npt.NDArray[np.float64]
-    sides: tuple[float, float]
+    def __init__(self, plan: MapPlan) -> None:
+        """Begin with a map of which nothing is written."""
+        grid, classes = plan.scene.grid, len(plan.values)
+        self.pixels, self.areas, self.nodata = np.zeros(classes, np.int64), np.zeros(classes), 0
+        self.step = max(1, -(-max(grid.height, grid.width) // PICTURE_SIDE))
+        self.picture = np.full((-(-grid.height // self.step), -(-grid.width // self.step)), plan.nodata, np.uint8)
+        self.sides = grid.pixel_sides()
+        self._row_areas, self._index = grid.pixel_areas(0, grid.height), plan.index
+
+    def add(self, block: Block) -> None:
+        """Add a block."""
+        window, step = block.window, self.step
+        # Of each row, whose pixels have a size of their own. Comparing bytes is faster than counting whole numbers.
+        counts = np.zeros((window.height, len(self.pixels)), np.int64)
+        for number in np.flatnonzero(self._index >= 0):
+            counts[:, self._index[number]] = (block.classes == number).view(np.uint8).sum(axis=1, dtype=np.uint32)
+        self.pixels += counts.sum(axis=0)
+        self.areas += self._row_areas[window.row : window.row + window.height] @ counts
+        self.nodata += block.classes.size - int(counts.sum())
+        seen = block.classes[-window.row % step :: step, -window.column % step :: step]
+        row, column = -(-window.row // step), -(-window.column // step)
+        self.picture[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
 
 
 def write_rasters(
-    blocks: Iterator[Block],
+    blocks: Iterable[Block],
     names: Outputs,
     grid: Grid,
     styles: Mapping[Path, RasterStyle],
-    look: Callable[[Block], None],
     meanwhile: Callable[[], None],
 ) -> None:
     """Write blocks to rasters, and these to Cloud Optimized GeoTIFFs.
@@ -109,8 +101,7 @@ def write_rasters(
         names: Files to write, in the work folder.
         grid: Of the map.
         styles: Of each raster to write.
-        look: Called with each block.
-        meanwhile: Called when all blocks were looked at, while the rasters are copied.
+        meanwhile: Called when all blocks are written, while the rasters are copied.
 
     Raises:
         RasterError: if one cannot be written.
@@ -123,7 +114,6 @@ def write_rasters(
             }
             for block in blocks:
                 _write_block(block, names, writers)
-                look(block)
         with ThreadPoolExecutor(2, "cog") as threads:
             copies = [threads.submit(write_cog, plain[path], path, classes=path == names.map) for path in styles]
             meanwhile()
@@ -145,77 +135,34 @@ def _write_block(block: Block, names: Outputs, writers: Mapping[Path, BlockWrite
             writers[path].write(block.window, shares)
 
 
-def raster_styles(
-    names: Outputs, table: ClassTable, values: Sequence[int], nodata: int, tags: Mapping[str, str]
-) -> dict[Path, RasterStyle]:
+def raster_styles(names: Outputs, plan: MapPlan, tags: Mapping[str, str]) -> dict[Path, RasterStyle]:
     """Return what each raster of a map says of itself.
 
     Args:
         names: Files of the map.
-        table: The classes.
-        values: Number in the map of each.
-        nodata: Number of pixels without data.
+        plan: Its classes, and whether the probabilities of all of them are written.
         tags: Remarks that all rasters carry.
     """
-    colours = {value: entry.colour for value, entry in zip(values, table.classes, strict=True) if entry.colour}
-    classes = {f"CLASS_{value}": entry.name for value, entry in zip(values, table.classes, strict=True)}
-    return {
-        names.map: RasterStyle("uint8", ("land cover",), nodata, colours, {**tags, **classes}),
-        names.confidence: RasterStyle("float32", ("greatest probability",), float("nan"), {}, tags),
-        names.probabilities: RasterStyle("float32", table.names, float("nan"), {}, tags),
+    classes, empty = plan.model.classes, float("nan")
+    colours = {value: entry.colour for value, entry in classes.items() if entry.colour}
+    named = {f"CLASS_{value}": entry.name for value, entry in classes.items()}
+    styles = {
+        names.map: RasterStyle("uint8", ("land cover",), plan.nodata, colours, {**tags, **named}),
+        names.confidence: RasterStyle("float32", ("greatest probability",), empty, {}, tags),
     }
+    if plan.all_probabilities:
+        styles[names.probabilities] = RasterStyle("float32", plan.model.table.names, empty, {}, tags)
+    return styles
 
 
-def start_summary(grid: Grid, classes: int, nodata: int) -> Summary:
-    """Return the summary of a map of which nothing is written yet.
-
-    Args:
-        grid: Of the map.
-        classes: How many there are.
-        nodata: Number of pixels without data.
-    """
-    step = max(1, -(-max(grid.height, grid.width) // PICTURE_SIDE))
-    shape = (-(-grid.height // step), -(-grid.width // step))
-    areas, picture = grid.pixel_areas(0, grid.height), np.full(shape, nodata, np.uint8)
-    return Summary(np.zeros(classes, np.int64), np.zeros(classes), 0, picture, step, areas, grid.pixel_sides())
-
-
-def summarise(summary: Summary, block: Block, index: npt.NDArray[np.int16]) -> None:
-    """Add a block to a summary.
-
-    Args:
-        summary: So far.
-        block: Finished pixels.
-        index: [256] class of each number in the map, -1 for none.
-    """
-    window, step = block.window, summary.step
-    # Of each row, whose pixels have a size of their own. Comparing bytes is faster than counting whole numbers.
-    counts = np.zeros((window.height, len(summary.pixels)), np.int64)
-    for number in np.flatnonzero(index >= 0):
-        counts[:, index[number]] = (block.classes == number).view(np.uint8).sum(axis=1, dtype=np.uint32)
-    summary.pixels += counts.sum(axis=0)
-    summary.areas += summary.row_areas[window.row : window.row + window.height] @ counts
-    summary.nodata += block.classes.size - int(counts.sum())
-    first = (-window.row % step, -window.column % step)
-    seen = block.classes[first[0] :: step, first[1] :: step]
-    row, column = -(-window.row // step), -(-window.column // step)
-    summary.picture[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
-
-
-def write_style(path: Path, table: ClassTable, values: Sequence[int]) -> None:
-    """Write a QGIS style: a palette with the names of the classes.
-
-    Args:
-        path: File to write.
-        table: The classes.
-        values: Number in the map of each.
-    """
+def write_style(path: Path, classes: Mapping[int, LandClass]) -> None:
+    """Write a QGIS style: a palette with the names of the classes, which are given by their numbers in the map."""
     root = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
     renderer = ElementTree.SubElement(
         ElementTree.SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1"
     )
     palette = ElementTree.SubElement(renderer, "colorPalette")
-    for value, entry in zip(values, table.classes, strict=True):
+    for value, entry in classes.items():
         colour = f"#{bytes(entry.colour or (128, 128, 128)).hex()}"
         ElementTree.SubElement(palette, "paletteEntry", value=str(value), color=colour, label=entry.name, alpha="255")
     ElementTree.indent(root)
@@ -225,17 +172,9 @@ def write_style(path: Path, table: ClassTable, values: Sequence[int]) -> None:
     )
 
 
-def write_names(path: Path, table: ClassTable, values: Sequence[int]) -> None:
-    """Write the names of the classes for GDAL, which keeps them beside the file.
-
-    Args:
-        path: File to write.
-        table: The classes.
-        values: Number in the map of each.
-    """
-    names = [""] * (max(values) + 1)
-    for value, entry in zip(values, table.classes, strict=True):
-        names[value] = entry.name
+def write_names(path: Path, classes: Mapping[int, LandClass]) -> None:
+    """Write the names of the classes, given by their numbers in the map, for GDAL, which keeps them beside the file."""
+    names = [classes[value].name if value in classes else "" for value in range(max(classes) + 1)]
     path.write_text(category_names(names), encoding="utf-8")
 
 
@@ -245,24 +184,14 @@ def publish(made: Outputs, final: Outputs) -> list[Path]:
     Raises:
         ArtifactError: if one cannot be moved.
     """
-    pairs = [(source, target) for source, target in zip(made.all(), final.all(), strict=True) if source.exists()]
+    pairs = [(source, target, source.exists()) for source, target in zip(made.all, final.all, strict=True)]
     try:
-        for source, target in pairs:
-            source.replace(target)
-        # What an earlier map of this name had and this one has not.
-        for source, target in zip(made.all(), final.all(), strict=True):
-            if (source, target) not in pairs:
+        for source, target, exists in pairs:
+            if exists:
+                source.replace(target)
+        for _, target, exists in pairs:
+            if not exists:  # an earlier map of this name may have it
                 target.unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(f"{final.map.parent} cannot be written to: {error}. Go on with --resume.") from error
-    return [target for _, target in pairs]
-
-
-def require_data(summary: Summary, scene: Path) -> None:
-    """Refuse a map without a pixel.
-
-    Raises:
-        RasterError: if the scene has no data.
-    """
-    if not summary.pixels.sum():
-        raise RasterError(f"{scene} has no pixel with data, so there is nothing to map")
+    return [target for _, target, exists in pairs if exists]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.errors import ArtifactError
 from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene import Scene
@@ -59,13 +58,13 @@ class MapReport:
             )
 
 
-def resolution(plan: MapPlan, sides: tuple[float, float]) -> str:
-    """Say how fine the map really is, with pixels so high and wide."""
-    layout = plan.layout
-    unit = "pixels" if plan.scene.grid.crs is None else "m"
+def _resolution(plan: MapPlan) -> str:
+    """Say how fine the map really is."""
+    layout, grid = plan.layout, plan.scene.grid
+    unit = "pixels" if grid.crs is None else "m"
 
     def size(pixels: int) -> str:
-        down, across = (side * pixels for side in sides)
+        down, across = (side * pixels for side in grid.pixel_sides())
         return f"{down:.3g} x {across:.3g} {unit}"
 
     if layout.per_pixel:
@@ -76,19 +75,13 @@ def resolution(plan: MapPlan, sides: tuple[float, float]) -> str:
     )
 
 
-def map_tags(plan: MapPlan, card: Card, summary: Summary) -> dict[str, str]:
-    """Return the remarks that the rasters carry.
-
-    Args:
-        plan: Of the map.
-        card: Of the model.
-        summary: Of the map, as it is begun.
-    """
+def map_tags(plan: MapPlan, card: Card) -> dict[str, str]:
+    """Return the remarks that the rasters carry."""
     return {
         "SOFTWARE": f"fewshot {installed('fewshot')}",
         "MODEL": card.title,
         "SCENE": ", ".join(part.source for part in plan.scene.parts[:8]),
-        "RESOLUTION": resolution(plan, summary.sides),
+        "RESOLUTION": _resolution(plan),
     }
 
 
@@ -126,16 +119,14 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
         },
         "classes": [
             {
-                **{"value": value, "name": name, "pixels": int(count), "share": float(count / total)},
+                **{"value": value, "name": entry.name, "pixels": int(count), "share": float(count / total)},
                 "area_m2" if scene.grid.crs is not None else "area_pixels": float(area),
                 "colour": f"#{bytes(entry.colour or (0, 0, 0)).hex()}",
             }
-            for value, name, entry, count, area in zip(
-                model.values, model.table.names, model.table.classes, summary.pixels, summary.areas, strict=True
-            )
+            for (value, entry), count, area in zip(model.classes.items(), summary.pixels, summary.areas, strict=True)
         ],
         "nodata": {"value": plan.nodata, "pixels": summary.nodata},
-        "resolution": resolution(plan, summary.sides),
+        "resolution": _resolution(plan),
         "windows": plan.layout.describe(),
         "labels": labels,
         "support_loss": dict(zip(("before", "after"), model.adapted.support_loss, strict=True)),
@@ -160,15 +151,3 @@ def describe_labels(used: UsedLabels, names: tuple[str, ...]) -> dict[str, Any]:
     elif plan.validation is not None:
         found["validation"] = str(plan.validation)
     return found
-
-
-def write_report(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `map.json`.
-
-    Raises:
-        ArtifactError: if it cannot be written.
-    """
-    try:
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be written: {error}") from error

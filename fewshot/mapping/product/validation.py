@@ -7,18 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.geo.labels import LabelFiles, LabelLayer, RasterLabels, open_labels
-from fewshot.geo.landcover import ClassTable, Labels
+from fewshot.geo.landcover import Labels
 from fewshot.geo.points import Examples
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.sampling import find_examples
-from fewshot.geo.scene import Scene
-from fewshot.geo.windows import Window
+from fewshot.geo.windows import IntArray, Window
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import Block
 from fewshot.mapping.product.accuracy import MapAccuracy, assess
 from fewshot.mapping.support.examples import LabelPlan, UsedLabels
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -48,12 +45,7 @@ class MapValidation:
         self.confusion = np.zeros((self.classes, self.classes), np.int64)
 
     def add(self, block: Block, index: npt.NDArray[np.int16]) -> None:
-        """Count a block.
-
-        Args:
-            block: Finished pixels.
-            index: [256] class of each number in the map, -1 for none.
-        """
+        """Count a block; `index` is the class of each number in the map [256], -1 for none."""
         labels = self._read(block.window)
         mapped = index[block.classes]
         counted = (labels >= 0) & (mapped >= 0)
@@ -72,24 +64,16 @@ class MapValidation:
         reach = self.apart - 1
         around = Window(window.row - reach, window.column - reach, window.height + 2 * reach, window.width + 2 * reach)
         close = self.support.keep(self.support.within(around))
-        for row, column in zip(
-            (close.rows - window.row).tolist(), (close.columns - window.column).tolist(), strict=True
-        ):
+        for row, column in zip(close.rows - window.row, close.columns - window.column, strict=True):
             square = labels[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
             self.near += int(np.count_nonzero(square >= 0))
             square[:] = -1
         return labels
 
     def assess(self, areas: npt.ArrayLike, names: Sequence[str]) -> tuple[MapAccuracy | None, tuple[str, ...]]:
-        """Say how good the map is, where labels are left to compare it with, and what is to be remarked.
-
-        Args:
-            areas: [classes] mapped area of each class.
-            names: Of the classes.
-        """
-        notes: tuple[str, ...] = ()
-        if self.near:
-            notes = (f"{self.near} validation labels lie too near to the support and do not count.",)
+        """Say how good a map with such areas [classes] is, and what is to be remarked; None if no label is left."""
+        near = f"{self.near} validation labels lie too near to the support and do not count."
+        notes = (near,) if self.near else ()
         if not self.confusion.sum():
             return None, (*notes, "No validation label is left, so the accuracy is not known.")
         accuracy = assess(self.confusion, areas, names)
@@ -99,44 +83,27 @@ class MapValidation:
 def choose_validation(plan: MapPlan, used: UsedLabels | None, check: LabelPlan | None) -> MapValidation | None:
     """Open the labels to compare a map with, if there are any: those named, or those kept back.
 
+    Of a raster each pixel is a sample, of other labels each feature.
+
     Args:
         plan: Of the map.
         used: The labels that the model was adapted to; None where it was adapted before.
         check: Labels for a map of such a model.
 
     Raises:
-        FewshotError: what `open_validation` raises.
-    """
-    scene, table = plan.scene, plan.model.table
-    if check is not None:
-        return open_validation(scene, check, table, Examples.none(), apart=1)
-    if used is None:
-        return None
-    if used.split is not None:
-        return MapValidation(len(table.names), used.examples, used.split.apart, examples=used.split.validation)
-    shown = used.plan.radius + 1 if plan.layout.per_pixel else 1
-    return open_validation(scene, used.plan, table, used.examples, apart=used.plan.apart or shown)
-
-
-def open_validation(
-    scene: Scene, plan: LabelPlan, table: ClassTable, support: Examples, *, apart: int
-) -> MapValidation | None:
-    """Open the labels to validate with, if any were named: each feature is one sample, of a raster each pixel.
-
-    Args:
-        scene: That they lie in.
-        plan: Which labels.
-        table: The classes of the map; others may not be among the labels.
-        support: The examples that the model was adapted to.
-        apart: Labels within so many pixels of them do not count.
-
-    Raises:
         FewshotError: what `open_labels` raises, and if a number of a raster stands for no class: now, not when the map
             is made.
     """
-    if plan.validation is None:
+    scene, table = plan.scene, plan.model.table
+    support, apart = Examples.none(), 1
+    if check is None and used is not None:
+        support, check = used.examples, used.plan
+        if used.split is not None:
+            return MapValidation(len(table.names), support, used.split.apart, examples=used.split.validation)
+        apart = check.apart or (check.radius + 1 if plan.layout.per_pixel else 1)
+    if check is None or check.validation is None:
         return None
-    files = LabelFiles(plan.validation, plan.field)
+    files = LabelFiles(check.validation, check.field)
     layer = open_labels(RasterReader(), files, scene.info, table)
     if isinstance(layer, RasterLabels):
         layer.require_classes(scene.grid.height, scene.grid.width)

@@ -14,13 +14,8 @@ from fewshot.geo.landcover import ClassTable, read_class_table
 from fewshot.geo.points import Examples
 from fewshot.geo.sampling import find_examples, split_apart
 from fewshot.geo.scene import Scene
-from fewshot.mapping.support.classes import find_classes, number_classes, with_classes, with_colours
-from fewshot.mapping.support.examples import (
-    LabelPlan,
-    SupportSet,
-    UsedLabels,
-    read_support,
-)
+from fewshot.mapping.support.classes import find_classes, number_classes, shown_classes
+from fewshot.mapping.support.examples import LabelPlan, SupportSet, UsedLabels, read_support
 
 
 def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, steps: int | None) -> AdaptedModel:
@@ -72,33 +67,21 @@ def read_labels(
             f"{plan.path}: {len(examples)} of {len(left)} labelled pixels are shown to the model, which takes "
             f"{card.limits.examples} pictures."
         )
-    kept = shown_classes(card, table, examples, plan.path)
+    kept = _shown(card, table, examples, plan.path)
     lost = [name for index, name in enumerate(table.names) if index not in kept]
     if lost:
         notes.append(f"{plan.path}: no example of {', '.join(lost)} is left, so the map does not show it.")
     index = np.full(len(table.names) + 1, -1, np.int32)  # the last is that of label -1
     index[kept] = np.arange(len(kept))
     if split:
-        split = replace(
-            split, support=_renumbered(split.support, index), validation=_renumbered(split.validation, index)
-        )
+        split = replace(split, validation=_renumbered(split.validation, index))
     support = SupportSet(support.x, index[support.y])
     used = UsedLabels(plan, _renumbered(examples, index), split, found.summary, tuple(notes))
-    return support, with_colours(with_classes(table, kept)), used
+    return support, shown_classes(table, kept), used
 
 
-def shown_classes(card: Card, table: ClassTable, examples: Examples, path: Path) -> list[int]:
-    """Return the classes of the map, by index: all that the model knows, or those that it is shown.
-
-    Args:
-        card: Of the model.
-        table: The classes of the labels.
-        examples: That the model is shown.
-        path: Of the labels, for errors.
-
-    Raises:
-        RasterError: if one class alone is shown, or more than the model takes.
-    """
+def _shown(card: Card, table: ClassTable, examples: Examples, path: Path) -> list[int]:
+    """Return the classes of the map, by index: all that the model knows, or those that it is shown."""
     shown = np.flatnonzero(examples.counts(len(table.names))).tolist()
     if len(shown) < 2:
         raise RasterError(f"{path} shows one class alone, {table.names[shown[0]]}; expected at least two to tell apart")

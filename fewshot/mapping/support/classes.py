@@ -30,18 +30,9 @@ NATURAL: tuple[tuple[str, Colour], ...] = (
 """Colours that people expect, for classes whose names hold one of the words."""
 
 PALETTE: tuple[Colour, ...] = (
-    (51, 117, 56),
-    (221, 204, 119),
-    (93, 168, 153),
-    (194, 106, 119),
-    (46, 37, 133),
-    (159, 74, 150),
-    (148, 203, 236),
-    (126, 41, 84),
-    (220, 140, 60),
-    (120, 120, 120),
-    (190, 220, 90),
-    (90, 60, 40),
+    *((51, 117, 56), (221, 204, 119), (93, 168, 153), (194, 106, 119)),
+    *((46, 37, 133), (159, 74, 150), (148, 203, 236), (126, 41, 84)),
+    *((220, 140, 60), (120, 120, 120), (190, 220, 90), (90, 60, 40)),
 )
 """Colours of all others; the first eight are told apart by people with any colour vision."""
 
@@ -94,12 +85,6 @@ def _parsed(colour: str | None) -> Colour | None:
     return red, green, blue
 
 
-def with_classes(table: ClassTable, kept: Sequence[int]) -> ClassTable:
-    """Return the table of some of the classes that count, by index, without the ignored ones."""
-    counted = [entry for entry in table.classes if not entry.ignored]
-    return ClassTable(table.name, tuple(counted[index] for index in kept))
-
-
 def number_classes(table: ClassTable) -> tuple[int, ...]:
     """Return the number of each class in a uint8 map.
 
@@ -116,11 +101,16 @@ def number_classes(table: ClassTable) -> tuple[int, ...]:
     return tuple(own) if fits else tuple(range(1, count + 1))
 
 
-def with_colours(table: ClassTable) -> ClassTable:
-    """Give every class a colour: its own, one that its name suggests, or one of the palette."""
-    taken: set[Colour] = {entry.colour for entry in table.classes if entry.colour is not None}
+def shown_classes(table: ClassTable, shown: Sequence[int]) -> ClassTable:
+    """Return the classes that a map shows, given by index, without the ignored ones.
+
+    Each has a colour: its own, one that its name suggests, or one of the palette.
+    """
+    counted = [entry for entry in table.classes if not entry.ignored]
+    kept = [counted[index] for index in shown]
+    taken = {entry.colour for entry in kept if entry.colour is not None}
     entries = []
-    for entry in table.classes:
+    for entry in kept:
         name = entry.name.casefold().replace(" ", "_")
         natural = [colour for words, colour in NATURAL if any(word in name for word in words.split())]
         options = (colour for colour in (*natural, *PALETTE) if colour not in taken)
