@@ -34,10 +34,18 @@ class Checks:
             said = tf.strings.format(sentence, tuple(number() for number in numbers))
             self._held = [tf.raw_ops.Assert(condition=claim(), data=[said])]
 
+    def require_axes(self, tensor: tf.Tensor, axes: int, sentence: str) -> None:
+        """Demand a number of axes; the sentence has {} for how many there are."""
+        self.require(lambda: tf.equal(tf.rank(tensor), axes), sentence, lambda: tf.rank(tensor))
+
     def after(self, tensor: tf.Tensor) -> tf.Tensor:
         """Return a tensor that is there when every claim so far holds."""
         with tf.control_dependencies(self._held):
             return tf.identity(tensor)
+
+    def settled(self, tensor: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
+        """Return a checked tensor, the shape that the claims made sure of known to what follows and not to them."""
+        return tf.ensure_shape(unknown_shape(self.after(tensor)), shape)
 
 
 def unknown_shape(tensor: tf.Tensor) -> tf.Tensor:
@@ -52,36 +60,21 @@ def unknown_shape(tensor: tf.Tensor) -> tf.Tensor:
     return hidden
 
 
-def settled(checks: Checks, tensor: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
-    """Return a checked tensor with its shape known to what follows, and hidden from the checks.
-
-    Args:
-        checks: The claims that it waits for.
-        tensor: What they are about.
-        shape: What they have made sure of.
-    """
-    return tf.ensure_shape(unknown_shape(checks.after(tensor)), shape)
-
-
 def check_images(checks: Checks, name: str, images: tf.Tensor, card: Card, most: int) -> tf.Tensor:
     """Return pictures `[n, H, W, bands]` float32 as sent, once they are what the card describes.
 
     Args:
         checks: The claims so far.
         name: Of the input.
-        images: As sent, of unknown shape.
+        images: As sent.
         card: Bands and sizes.
         most: The greatest n.
     """
-    size, bands = card.size, len(card.bands)
+    images, size, bands = unknown_shape(images), card.size, len(card.bands)
     shape = tf.shape(images)
     # First of all, since an empty list in JSON has one axis.
     checks.require(lambda: tf.size(images) > 0, f"{name} holds no picture; expected at least 1.")
-    checks.require(
-        lambda: tf.equal(tf.rank(images), 4),
-        f"{name} is pictures [n, rows, columns, bands]; received {{}} axes, expected 4.",
-        lambda: tf.rank(images),
-    )
+    checks.require_axes(images, 4, f"{name} is pictures [n, rows, columns, bands]; received {{}} axes, expected 4.")
     _check_count(checks, name, lambda: shape[0], most)
     checks.require(
         lambda: tf.equal(shape[3], bands),
@@ -94,7 +87,7 @@ def check_images(checks: Checks, name: str, images: tf.Tensor, card: Card, most:
         f"{name} holds values that are infinite or not a number; fill or leave out such pixels.",
     )
     known = [None, None, None, bands] if size.free else [None, size.rows, size.columns, bands]
-    return settled(checks, images, known)
+    return checks.settled(images, known)
 
 
 def check_labels(checks: Checks, labels: tf.Tensor, support_x: tf.Tensor, card: Card) -> tuple[tf.Tensor, tf.Tensor]:
@@ -102,18 +95,14 @@ def check_labels(checks: Checks, labels: tf.Tensor, support_x: tf.Tensor, card: 
 
     Args:
         checks: The claims so far, those of `support_x` among them.
-        labels: [n] or [n, H, W] int32 as sent, of unknown shape; -1 is ignored.
+        labels: [n] or [n, H, W] int32 as sent; -1 is ignored.
         support_x: The checked support pictures.
         card: Output, label space and limits.
     """
-    pixels = card.output == "pixel"
+    labels, pixels = unknown_shape(labels), card.output == "pixel"
     shape = tf.shape(support_x)[:3] if pixels else tf.shape(support_x)[:1]
     words = "one label a pixel, [n, rows, columns]" if pixels else "one label a picture, [n]"
-    checks.require(
-        lambda: tf.equal(tf.rank(labels), 3 if pixels else 1),
-        f"support_y is {words}; received {{}} axes.",
-        lambda: tf.rank(labels),
-    )
+    checks.require_axes(labels, 3 if pixels else 1, f"support_y is {words}; received {{}} axes.")
     checks.require(
         lambda: tf.reduce_all(tf.equal(tf.shape(checks.after(labels)), shape)),
         "support_y is of shape {}, support_x asks for {}; they must agree.",
@@ -138,7 +127,7 @@ def check_labels(checks: Checks, labels: tf.Tensor, support_x: tf.Tensor, card: 
     checks.require(lambda: shown >= 2, "support_y shows one class alone; at least two are needed.")
     classes = tf.reduce_max(flat) + 1 if card.outputs is None else tf.constant(card.outputs)
     known = [None, *support_x.shape[1:3]] if pixels else [None]
-    return settled(checks, labels, known), classes
+    return checks.settled(labels, known), classes
 
 
 def check_weight(checks: Checks, weight: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -146,14 +135,11 @@ def check_weight(checks: Checks, weight: tf.Tensor, labels: tf.Tensor) -> tf.Ten
 
     Args:
         checks: The claims so far, those of the labels among them.
-        weight: As sent, of unknown shape.
+        weight: As sent.
         labels: The checked labels.
     """
-    checks.require(
-        lambda: tf.equal(tf.rank(weight), 1),
-        "support_weight is one number a picture, [n]; received {} axes.",
-        lambda: tf.rank(weight),
-    )
+    weight = unknown_shape(weight)
+    checks.require_axes(weight, 1, "support_weight is one number a picture, [n]; received {} axes.")
     checks.require(
         lambda: tf.equal(tf.shape(checks.after(weight))[0], tf.shape(labels)[0]),
         "support_weight has {} numbers and support_x {} pictures; they must agree.",
@@ -169,7 +155,7 @@ def check_weight(checks: Checks, weight: tf.Tensor, labels: tf.Tensor) -> tf.Ten
         lambda: tf.reduce_any((each > 0) & (labels >= 0)),
         "support_weight is 0 for every labelled picture; at least one must count.",
     )
-    return settled(checks, each, [None, *[1] * (labels.shape.rank - 1)])
+    return checks.settled(each, [None, *[1] * (labels.shape.rank - 1)])
 
 
 def check_steps(checks: Checks, steps: tf.Tensor, card: Card) -> tf.Tensor:
@@ -177,18 +163,17 @@ def check_steps(checks: Checks, steps: tf.Tensor, card: Card) -> tf.Tensor:
 
     Args:
         checks: The claims so far.
-        steps: As sent, of unknown shape.
+        steps: As sent.
         card: Its limit.
     """
-    checks.require(
-        lambda: tf.equal(tf.rank(steps), 0), "steps is one whole number; received {} axes.", lambda: tf.rank(steps)
-    )
+    steps = unknown_shape(steps)
+    checks.require_axes(steps, 0, "steps is one whole number; received {} axes.")
     checks.require(
         lambda: (checks.after(steps) >= 0) & (steps <= card.limits.steps),
         f"steps is {{}}; the model takes 0 to {card.limits.steps}.",
         lambda: steps,
     )
-    return settled(checks, steps, [])
+    return checks.settled(steps, [])
 
 
 def check_adapted(checks: Checks, adapted: tf.Tensor, card: Card) -> tuple[tf.Tensor, tf.Tensor]:
@@ -196,15 +181,11 @@ def check_adapted(checks: Checks, adapted: tf.Tensor, card: Card) -> tuple[tf.Te
 
     Args:
         checks: The claims so far.
-        adapted: As sent, of unknown shape.
+        adapted: As sent.
         card: The vector's layout, and how many classes there may be.
     """
-    layout = card.adapted
-    checks.require(
-        lambda: tf.equal(tf.rank(adapted), 1),
-        "adapted is the flat vector that adapt returned; received {} axes.",
-        lambda: tf.rank(adapted),
-    )
+    adapted, layout = unknown_shape(adapted), card.adapted
+    checks.require_axes(adapted, 1, "adapted is the flat vector that adapt returned; received {} axes.")
     per_class = tf.size(checks.after(adapted)) - layout.fixed
     classes = per_class // layout.per_class
     fewest, most = (2, card.limits.classes) if card.outputs is None else (card.outputs, card.outputs)
@@ -222,7 +203,7 @@ def check_adapted(checks: Checks, adapted: tf.Tensor, card: Card) -> tuple[tf.Te
         lambda: tf.reduce_all(tf.math.is_finite(checks.after(adapted))),
         "adapted holds values that are infinite or not a number; adapt again.",
     )
-    return settled(checks, adapted, [None]), checks.after(classes)
+    return checks.settled(adapted, [None]), checks.after(classes)
 
 
 def decode_images(checks: Checks, name: str, encoded: tf.Tensor, card: Card, most: int) -> tf.Tensor:
@@ -231,18 +212,15 @@ def decode_images(checks: Checks, name: str, encoded: tf.Tensor, card: Card, mos
     Args:
         checks: The claims so far.
         name: Of the input.
-        encoded: As sent, of unknown shape.
+        encoded: As sent.
         card: The bands.
         most: The greatest n.
     """
-    checks.require(
-        lambda: tf.equal(tf.rank(encoded), 1),
-        f"{name} is one file a picture, [n]; received {{}} axes.",
-        lambda: tf.rank(encoded),
-    )
+    encoded = unknown_shape(encoded)
+    checks.require_axes(encoded, 1, f"{name} is one file a picture, [n]; received {{}} axes.")
     checks.require(lambda: tf.size(checks.after(encoded)) > 0, f"{name} holds no picture; expected at least 1.")
     _check_count(checks, name, lambda: tf.size(encoded), most)
-    files = settled(checks, encoded, [None])
+    files = checks.settled(encoded, [None])
 
     def decode(file: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_image(file, channels=len(card.bands), expand_animations=False)
@@ -258,7 +236,7 @@ def decode_images(checks: Checks, name: str, encoded: tf.Tensor, card: Card, mos
             lambda: first,
             lambda: tf.shape(picture),
         )
-        return settled(same, picture, [None, None, len(card.bands)])
+        return same.settled(picture, [None, None, len(card.bands)])
 
     pixels = tf.TensorSpec([None, None, len(card.bands)], tf.uint8)
     return tf.cast(tf.map_fn(one, files, fn_output_signature=pixels), tf.float32)

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
     model_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from fewshot.exported.status import CODES, StatusError, invalid
@@ -66,24 +64,22 @@ class Handlers:
         self.versions = versions
         self.admission = admission
         self.metrics = metrics
+        self.draining = False
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="reload")
+
+    def is_serving(self) -> bool:
+        """Return whether requests are answered: models are loaded and the server is not stopping."""
+        return not self.draining and self.versions.ready()
 
     async def predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
         """Answer Predict."""
         _require_spec(request)
         return await self._compute(request.model_spec, call, lambda s: inference.run_predict(s, request, call.deadline))
 
-    async def classify(
-        self, request: classification_pb2.ClassificationRequest, call: Call
-    ) -> classification_pb2.ClassificationResponse:
-        """Answer Classify."""
+    async def examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
+        """Answer Classify or Regress."""
         _require_spec(request)
-        return await self.admit(request.model_spec.name, call, lambda: self.run_classify(request, call))
-
-    async def regress(self, request: regression_pb2.RegressionRequest, call: Call) -> regression_pb2.RegressionResponse:
-        """Answer Regress."""
-        _require_spec(request)
-        return await self.admit(request.model_spec.name, call, lambda: self.run_regress(request, call))
+        return await self.admit(request.model_spec.name, call, lambda: self.run_examples(request, call))
 
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, call: Call
@@ -92,7 +88,7 @@ class Handlers:
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         return await self._compute(spec, call, lambda s: inference.run_multi_inference(s, request, call.deadline))
 
-    def metadata(
+    async def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Answer GetModelMetadata.
@@ -116,7 +112,7 @@ class Handlers:
         response.metadata[METADATA].Pack(signatures)
         return response
 
-    def status(
+    async def status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Answer GetModelStatus."""
@@ -186,20 +182,12 @@ class Handlers:
             self.metrics.runtime.add(spec.name, api, "TF1", sample=(time.monotonic() - begun) * 1e6)
             return result
 
-    def run_classify(
-        self, request: classification_pb2.ClassificationRequest, call: Call
-    ) -> classification_pb2.ClassificationResponse:
-        """Classify in this thread, and count the examples."""
+    def run_examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
+        """Classify or regress in this thread, and count the examples."""
         spec = request.model_spec
-        response = self.run_on(spec, call, lambda s: inference.run_classify(s, request, call.deadline))
-        self.metrics.record_examples(spec.name, len(response.result.classifications))
-        return response
-
-    def run_regress(self, request: regression_pb2.RegressionRequest, call: Call) -> regression_pb2.RegressionResponse:
-        """Regress in this thread, and count the examples."""
-        spec = request.model_spec
-        response = self.run_on(spec, call, lambda s: inference.run_regress(s, request, call.deadline))
-        self.metrics.record_examples(spec.name, len(response.result.regressions))
+        response = self.run_on(spec, call, lambda s: inference.run_examples(s, request, call.deadline))
+        ((_, results),) = response.result.ListFields()
+        self.metrics.record_examples(spec.name, len(results))
         return response
 
     async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:

@@ -7,6 +7,7 @@ first: it appends `_total` to the name of every counter.
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
 from collections.abc import Collection, Sequence
 
@@ -21,12 +22,14 @@ OTHER = "_other"
 class _Metric:
     """Values by their labels."""
 
-    kind = ""
-
     def __init__(self, name: str, labels: Sequence[str]) -> None:
         self.name = ":tensorflow:serving:" + name
         self.labels = tuple(labels)
         self._lock = threading.Lock()
+
+    def lines(self) -> list[str]:
+        """Return the metric as text."""
+        raise NotImplementedError
 
     def _key(self, values: tuple[str, ...], known: Collection[tuple[str, ...]]) -> tuple[str, ...]:
         full = values not in known and len(known) >= MOST_LABELS
@@ -39,8 +42,6 @@ class _Metric:
 
 class Counter(_Metric):
     """How often something happened."""
-
-    kind = "counter"
 
     def __init__(self, name: str, labels: Sequence[str]) -> None:
         """Begin at nothing."""
@@ -62,8 +63,6 @@ class Counter(_Metric):
 
 class Sampler(_Metric):
     """How values are distributed."""
-
-    kind = "histogram"
 
     def __init__(self, name: str, labels: Sequence[str], limits: Sequence[float] = BUCKETS) -> None:
         """Begin at nothing.
@@ -91,11 +90,11 @@ class Sampler(_Metric):
         with self._lock:
             samples = sorted((key, list(buckets), total[0]) for key, (buckets, total) in self._samples.items())
         for key, buckets, total in samples:
-            labels, count = self._text(key), 0
-            for limit, more in zip([*(f"{limit:g}" for limit in self._limits), "+Inf"], buckets, strict=True):
-                count += more
+            labels = self._text(key)
+            counts = list(itertools.accumulate(buckets))
+            for limit, count in zip([*(f"{limit:g}" for limit in self._limits), "+Inf"], counts, strict=True):
                 found.append(f'{self.name}_bucket{{{labels},le="{limit}"}} {count}')
-            found += [f"{self.name}_sum{{{labels}}} {total:g}", f"{self.name}_count{{{labels}}} {count}"]
+            found += [f"{self.name}_sum{{{labels}}} {total:g}", f"{self.name}_count{{{labels}}} {counts[-1]}"]
         return found
 
 
@@ -113,16 +112,6 @@ class Metrics:
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
-    def record_warm_up(self, path: str, seconds: float, status: str) -> None:
-        """Note that a version was warmed up.
-
-        Args:
-            path: Its folder.
-            seconds: How long it took.
-            status: "OK", or what went wrong.
-        """
-        self.warm_up.add(path, status, sample=seconds * 1e6)
-
     def record_examples(self, model: str, count: int) -> None:
         """Note how many examples a request held."""
         self.examples.add(model, sample=count)
@@ -130,15 +119,8 @@ class Metrics:
 
     def page(self) -> str:
         """Return every metric as text."""
-        parts: list[Counter | Sampler] = [
-            self.requests,
-            self.latency,
-            self.runtime,
-            self.examples,
-            self.examples_total,
-            self.warm_up,
-        ]
-        lines = [line for part in parts for line in part.lines()]
+        every = (self.requests, self.latency, self.runtime, self.examples, self.examples_total, self.warm_up)
+        lines = [line for metric in every for line in metric.lines()]
         return "\n".join(lines) + "\n" + generate_latest(self._process).decode()
 
 

@@ -32,7 +32,7 @@ from serving.server.limits import Admission, ServerLimits, at_once
 from serving.server.loading import LoadOptions, load_version
 from serving.server.messages import MonitoringConfig
 from serving.server.metrics import Metrics
-from serving.server.rest.api import METRICS_PATH, RestApi, RestOptions
+from serving.server.rest.api import METRICS_PATH, RestApi
 from serving.server.status import describe
 from serving.server.versions import VersionOptions, Versions
 
@@ -51,11 +51,10 @@ class ModelServer:
         """Nothing is loaded or listened to yet."""
         self.options = options
         self.metrics = Metrics()
-        load = partial(load_version, options=_load_options(options), on_warm_up=self.metrics.record_warm_up)
+        load = partial(load_version, options=_load_options(options), warm_up_latency=self.metrics.warm_up)
         self.versions = Versions(_version_options(options), load)
         self._admission = Admission(_limits(options))
         self._handlers = Handlers(self.versions, self._admission, self.metrics)
-        self._draining = False
         self._grpc: Any = None
         self._rest: _Rest | None = None
         self._rest_task: asyncio.Task[None] | None = None
@@ -81,7 +80,7 @@ class ModelServer:
 
     async def stop(self) -> None:
         """Take no more requests, let those that run finish, and unload the models."""
-        self._draining = True
+        self._handlers.draining = True
         self._stopping.set()
         if self._rest is not None and self._rest_task is not None:
             self._rest.should_exit = True
@@ -98,10 +97,6 @@ class ModelServer:
     def busy(self) -> bool:
         """Whether TensorFlow still computes for somebody."""
         return self._admission.pending > 0
-
-    def is_serving(self) -> bool:
-        """Return whether requests are answered: models are loaded and the server is not stopping."""
-        return not self._draining and self.versions.ready()
 
     def _read_config(self) -> ServerConfig:
         if not self.options.model_config_file:
@@ -121,7 +116,7 @@ class ModelServer:
 
     async def _start_grpc(self) -> None:
         arguments = channel_arguments(self.options.grpc_channel_arguments)
-        self._grpc = build_server(self._handlers, is_serving=self.is_serving, arguments=arguments)
+        self._grpc = build_server(self._handlers, arguments)
         address = f"{self.options.host}:{self.options.port}"
         try:
             if self.options.port:
@@ -140,14 +135,20 @@ class ModelServer:
 
     async def _start_rest(self, metrics_path: str | None) -> None:
         options = self.options
-        rest = RestOptions(options.rest_api_timeout_in_ms / 1000, options.rest_api_enable_cors_support, metrics_path)
+        app = RestApi(
+            self._handlers,
+            timeout=options.rest_api_timeout_in_ms / 1000,
+            cors=options.rest_api_enable_cors_support,
+            metrics_path=metrics_path,
+        )
         listener = _listen(options.host, options.rest_api_port)
         self._rest = _Rest(
             uvicorn.Config(
-                RestApi(self._handlers, rest, is_serving=self.is_serving).app,
+                app,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                ws="none",
                 server_header=False,
                 timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
             )
