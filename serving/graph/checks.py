@@ -35,7 +35,13 @@ class Checks:
             self._held = [tf.raw_ops.Assert(condition=claim(), data=[said])]
 
     def require_axes(self, tensor: tf.Tensor, axes: int, sentence: str) -> None:
-        """Demand a number of axes; the sentence has {} for how many there are."""
+        """Demand a number of axes.
+
+        Args:
+            tensor: Of unknown shape.
+            axes: Wanted.
+            sentence: What is said where it has others, with {} for how many.
+        """
         self.require(lambda: tf.equal(tf.rank(tensor), axes), sentence, lambda: tf.rank(tensor))
 
     def after(self, tensor: tf.Tensor) -> tf.Tensor:

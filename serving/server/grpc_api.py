@@ -21,8 +21,8 @@ SPARE = 64  # calls beyond those that compute or wait: status, metadata, health,
 Context: TypeAlias = grpc.aio.ServicerContext
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+class Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
+    """Both services of TF Serving."""
 
     def __init__(self, handlers: Handlers) -> None:
         """Answer with these handlers."""
@@ -47,14 +47,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     async def GetModelMetadata(self, request: Any, context: Context) -> Any:
         """Describe a model's signatures."""
         return await _answer(context, self._handlers.metadata(request))
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus and HandleReloadConfigRequest."""
-
-    def __init__(self, handlers: Handlers) -> None:
-        """Answer with these handlers."""
-        self._handlers = handlers
 
     async def GetModelStatus(self, request: Any, context: Context) -> Any:
         """Say where a model's versions stand."""
@@ -123,8 +115,9 @@ def build_server(handlers: Handlers, arguments: Mapping[str, int | str]) -> grpc
     server = grpc.aio.server(
         options=list(options.items()), maximum_concurrent_rpcs=limits.workers + limits.queue + SPARE
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(handlers), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(handlers), server)
+    services = Services(handlers)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
     server.add_generic_rpc_handlers((HealthService(handlers).handler(),))
     return server
 

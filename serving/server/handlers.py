@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -161,8 +160,15 @@ class Handlers:
         Raises:
             StatusError: as `Admission.run` does, and what the work raises.
         """
-        with self._counted(model, call):
-            return await self.admission.run(run, deadline=call.deadline)
+        begun = time.monotonic()
+        try:
+            result = await self.admission.run(run, deadline=call.deadline)
+        except BaseException as error:
+            self.metrics.requests.add(model, as_status(error).code)
+            raise
+        self.metrics.requests.add(model, "OK")
+        self.metrics.latency.add(model, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
+        return result
 
     def run_on(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
         """Run work on the version that a request names, in this thread, and note how long it takes.
@@ -186,23 +192,13 @@ class Handlers:
         """Classify or regress in this thread, and count the examples."""
         spec = request.model_spec
         response = self.run_on(spec, call, lambda s: inference.run_examples(s, request, call.deadline))
-        ((_, results),) = response.result.ListFields()
-        self.metrics.record_examples(spec.name, len(results))
+        ((_, results),) = response.result.ListFields()  # either message has one list
+        self.metrics.examples.add(spec.name, sample=len(results))
+        self.metrics.examples_total.add(spec.name, count=len(results))
         return response
 
     async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
         return await self.admit(spec.name, call, lambda: self.run_on(spec, call, work))
-
-    @contextmanager
-    def _counted(self, model: str, call: Call) -> Iterator[None]:
-        begun = time.monotonic()
-        try:
-            yield
-        except BaseException as error:
-            self.metrics.requests.add(model, as_status(error).code)
-            raise
-        self.metrics.requests.add(model, "OK")
-        self.metrics.latency.add(model, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
 
 
 async def answered(work: Awaitable[T]) -> T:

@@ -46,14 +46,12 @@ class LoadOptions:
         tags: Of the graph in the SavedModel.
         intra_op: Threads for one operation; 0 lets TensorFlow choose.
         inter_op: Operations at a time; 0 lets TensorFlow choose.
-        warm_up: Whether to replay the model's warm-up records.
-        warm_up_iterations: How often to replay each.
+        warm_up_iterations: How often to replay each of the model's warm-up records; 0 not to.
     """
 
     tags: tuple[str, ...] = ("serve",)
     intra_op: int = 0
     inter_op: int = 0
-    warm_up: bool = True
     warm_up_iterations: int = 1
 
 
@@ -76,7 +74,7 @@ def load_version(
         tf.errors.OpError: if its variables cannot be restored, or a warm-up request fails.
     """
     servable = _load(name, version, folder, options)
-    if not options.warm_up:
+    if not options.warm_up_iterations:
         return servable
     begun, outcome = time.monotonic(), "OK"
     try:

@@ -28,13 +28,13 @@ from serving.server.config import ServerConfig, read_text_proto, single_model_co
 from serving.server.flags import ServeOptions, channel_arguments
 from serving.server.grpc_api import build_server
 from serving.server.handlers import Handlers
-from serving.server.limits import Admission, ServerLimits, at_once
+from serving.server.limits import Admission, ServerLimits
 from serving.server.loading import LoadOptions, load_version
 from serving.server.messages import MonitoringConfig
 from serving.server.metrics import Metrics
 from serving.server.rest.api import METRICS_PATH, RestApi
 from serving.server.status import describe
-from serving.server.versions import VersionOptions, Versions
+from serving.server.versions import Versions
 
 logger = logging.getLogger("serving")
 
@@ -52,7 +52,13 @@ class ModelServer:
         self.options = options
         self.metrics = Metrics()
         load = partial(load_version, options=_load_options(options), warm_up_latency=self.metrics.warm_up)
-        self.versions = Versions(_version_options(options), load)
+        self.versions = Versions(
+            load,
+            poll_seconds=options.file_system_poll_wait_seconds,
+            retries=options.max_num_load_retries,
+            retry_seconds=max(options.load_retry_interval_micros, 0) / 1e6,
+            labels_before_load=options.allow_version_labels_for_unavailable_models,
+        )
         self._admission = Admission(_limits(options))
         self._handlers = Handlers(self.versions, self._admission, self.metrics)
         self._grpc: Any = None
@@ -218,7 +224,8 @@ async def _serve(options: ServeOptions) -> None:
 def _limits(options: ServeOptions) -> ServerLimits:
     largest = options.max_request_bytes or sys.maxsize
     return ServerLimits(
-        workers=options.max_concurrent or at_once(),
+        # One request is read, or its answer written, while another computes.
+        workers=options.max_concurrent or 2 * len(os.sched_getaffinity(0)),
         queue=options.max_queue,
         request_bytes=largest,
         pending_bytes=max(4 * largest, 1 << 30),
@@ -231,17 +238,7 @@ def _load_options(options: ServeOptions) -> LoadOptions:
         tags=tuple(options.saved_model_tags.split(",")),
         intra_op=options.tensorflow_intra_op_parallelism or both,
         inter_op=options.tensorflow_inter_op_parallelism or both,
-        warm_up=options.enable_model_warmup,
-        warm_up_iterations=max(options.num_request_iterations_for_warmup, 1),
-    )
-
-
-def _version_options(options: ServeOptions) -> VersionOptions:
-    return VersionOptions(
-        poll_seconds=options.file_system_poll_wait_seconds,
-        retries=options.max_num_load_retries,
-        retry_seconds=max(options.load_retry_interval_micros, 0) / 1e6,
-        labels_before_load=options.allow_version_labels_for_unavailable_models,
+        warm_up_iterations=max(options.num_request_iterations_for_warmup, 1) if options.enable_model_warmup else 0,
     )
 
 
@@ -268,17 +265,13 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Line(logging.Formatter):
     """A line as TF Serving logs it: `2024-05-04 03:02:01.123456: I serving/server/server.py:42] words`."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        self.default_msec_format = "%s.%03d000"
-        where = f"{record.name}/{record.filename}:{record.lineno}"
-        line = f"{self.formatTime(record)}: {record.levelname[0]} {where}] {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+    default_msec_format = "%s.%03d000"
 
 
 def _log_as_tf_serving() -> None:
     tf.get_logger().setLevel(logging.ERROR)  # the loader's note on its own age
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(_Line("%(asctime)s: %(levelname).1s %(name)s/%(filename)s:%(lineno)d] %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False

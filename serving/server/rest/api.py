@@ -45,6 +45,11 @@ CORS = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
+EXAMPLES: dict[str, tuple[type[Any], Callable[[Any], bytes]]] = {
+    "classify": (classification_pb2.ClassificationRequest, responses.from_classification),
+    "regress": (regression_pb2.RegressionRequest, responses.from_regression),
+}
+"""Methods on examples: what is asked of a model, and what writes the result."""
 
 
 class RestApi:
@@ -72,7 +77,10 @@ class RestApi:
         path = _raw_path(request.scope)
         plain = path.partition("?")[0]
         if plain == self._metrics_path:
-            return self._metrics(path)
+            if path != plain:
+                text = f"Unexpected path: {path}. Should be {plain}"
+                return Response(text, 400, media_type="text/plain")
+            return Response(self._handlers.metrics.page(), media_type="text/plain")
         if plain in ("/health", "/healthz"):
             serving = self._handlers.is_serving()
             return Response("ok\n" if serving else "not serving\n", 200 if serving else 503, media_type="text/plain")
@@ -90,11 +98,11 @@ class RestApi:
         deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
         if request.method == "POST" and (match := COMPUTE.fullmatch(path)):
             name, version, label, method = match.groups()
-            if method in METHODS:
-                spec = _model_spec(name, version, label)
+            if method == "predict" or method in EXAMPLES:
+                spec, call = _model_spec(name, version, label), Call(method, "REST", deadline)
                 with self._handlers.admission.holding() as hold:
                     body = await _in_time(_read_body(request, hold), deadline)
-                    return await self._compute(spec, body, Call(method, "REST", deadline))
+                    return await self._handlers.admit(spec.name, call, lambda: self._compute(spec, body, call))
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if not name:
@@ -107,56 +115,33 @@ class RestApi:
             return responses.from_status(await self._handlers.status(asked))
         raise invalid(f"Malformed request: {request.method} {path}")
 
-    async def _compute(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> bytes:
-        def run() -> bytes:
-            document = read_document(body)
-            spec.signature_name = requests.signature_name(document)
-            return METHODS[call.api](self._handlers, spec, document, call)
-
-        return await self._handlers.admit(spec.name, call, run)
-
-    def _metrics(self, path: str) -> Response:
-        if path != self._metrics_path:
-            text = f"Unexpected path: {path}. Should be {self._metrics_path}"
-            return Response(text, 400, media_type="text/plain")
-        return Response(self._handlers.metrics.page(), media_type="text/plain")
+    def _compute(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> bytes:
+        """Read a document, run it and write the answer; all of it in the pool."""
+        document = read_document(body)
+        spec.signature_name = requests.signature_name(document)
+        if call.api == "predict":
+            return self._handlers.run_on(spec, call, lambda servable: _predict(servable, spec, document, call.deadline))
+        request_type, write = EXAMPLES[call.api]
+        request = request_type(model_spec=spec, input=requests.examples_input(document))
+        return write(self._handlers.run_examples(request, call).result)
 
 
-def _predict(handlers: Handlers, spec: model_pb2.ModelSpec, document: dict[str, Any], call: Call) -> bytes:
-    def work(servable: Servable) -> bytes:
-        name = spec.signature_name or DEFAULT_SIGNATURE
-        if name not in servable.signatures:
-            raise invalid(f'Serving signature name: "{name}" not found in signature def')
-        infos = servable.signatures[name].inputs
-        if not infos:
-            raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
-        arrays, rows = requests.predict_inputs(document, infos)
-        document.clear()  # large, and read
-        return responses.from_tensors(predict(servable, spec, arrays, deadline=call.deadline), rows=rows)
-
-    return handlers.run_on(spec, call, work)
-
-
-def _classify(handlers: Handlers, spec: model_pb2.ModelSpec, document: dict[str, Any], call: Call) -> bytes:
-    examples = requests.examples_input(document)
-    request = classification_pb2.ClassificationRequest(model_spec=spec, input=examples)
-    return responses.from_classification(handlers.run_examples(request, call).result)
-
-
-def _regress(handlers: Handlers, spec: model_pb2.ModelSpec, document: dict[str, Any], call: Call) -> bytes:
-    examples = requests.examples_input(document)
-    request = regression_pb2.RegressionRequest(model_spec=spec, input=examples)
-    return responses.from_regression(handlers.run_examples(request, call).result)
-
-
-METHODS = {"predict": _predict, "classify": _classify, "regress": _regress}
+def _predict(servable: Servable, spec: model_pb2.ModelSpec, document: dict[str, Any], deadline: float | None) -> bytes:
+    name = spec.signature_name or DEFAULT_SIGNATURE
+    if name not in servable.signatures:
+        raise invalid(f'Serving signature name: "{name}" not found in signature def')
+    infos = servable.signatures[name].inputs
+    if not infos:
+        raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
+    arrays, rows = requests.predict_inputs(document, infos)
+    document.clear()  # large, and read
+    return responses.from_tensors(predict(servable, spec, arrays, deadline=deadline), rows=rows)
 
 
 def _raw_path(scope: Scope) -> str:
-    path: bytes = scope.get("raw_path") or scope["path"].encode()
-    query: bytes = scope.get("query_string", b"")
-    path = path.partition(b"?")[0]
-    return (path + (b"?" + query if query else b"")).decode("latin-1")
+    query: bytes = scope["query_string"]
+    path: bytes = scope["raw_path"] + (b"?" + query if query else b"")
+    return path.decode("latin-1")
 
 
 def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.ModelSpec:
