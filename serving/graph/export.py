@@ -105,9 +105,7 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
     # The run: its data tells the size of a picture and the classes; its weights the rest.
     regions = opened.parts(options.data)["train"]
     learner = opened.learner(regions)
-    if not all(bool(np.isfinite(variable.numpy()).all()) for variable in learner.weights):
-        weights = opened.folder.best_weights
-        raise ArtifactError(f"{weights} holds values that are infinite or not a number; train again.")
+    _require_finite(learner, opened.folder.best_weights)
     if learner.transductive and not options.transductive:
         raise ArtifactError(
             f"{run} is transductive ({recipe.network.normalization} normalisation): an answer would depend on the "
@@ -149,6 +147,11 @@ def model_name(name: str | None, run: Path) -> str:
             f"{name!r} cannot name a served model; use letters, digits, '_', '-' and '.', and name it with --name."
         )
     return name
+
+
+def _require_finite(learner: MetaLearner, weights: Path) -> None:
+    if not all(bool(np.isfinite(variable.numpy()).all()) for variable in learner.weights):
+        raise ArtifactError(f"{weights} holds values that are infinite or not a number; train again.")
 
 
 def publish(target: Path, write: Callable[[Path], None]) -> Path:

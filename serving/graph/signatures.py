@@ -21,8 +21,7 @@ from fewshot.errors import ArtifactError
 from fewshot.exported.card import CARD_NAME, AdaptedLayout, Card
 from fewshot.meta import MetaLearner, Support, adapt
 from fewshot.meta.adapt import support_loss
-from serving.graph import checks as check
-from serving.graph.checks import Checks
+from serving.graph.checks import Checks, RequestChecks, unknown_shape
 from serving.graph.contract import input_specs
 
 Tensors = dict[str, tf.Tensor]
@@ -157,8 +156,8 @@ class Requests:
             steps: Scalar; inner steps.
             support_weight: [n] how much each picture counts; all the same if None.
         """
-        checks = Checks()
-        queries = self._checked_queries(checks, query_x)
+        checks = RequestChecks(self.card)
+        queries = checks.images("query_x", query_x, self.card.limits.queries)
         adapted, losses, classes = self._fit(checks, support_x, support_y, steps, support_weight)
         answer = self.adaptation.predict(adapted, classes, self.adaptation.scaled(checks.after(queries)))
         return {**answer, "support_loss": losses}
@@ -167,30 +166,30 @@ class Requests:
         self, support_bytes: tf.Tensor, support_y: tf.Tensor, query_bytes: tf.Tensor, steps: tf.Tensor
     ) -> Tensors:
         """Args and errors are those of `adapt_and_predict`, but the pictures PNG or JPEG files, `[n]` and `[m]`."""
-        checks, card = Checks(), self.card
-        support_x = check.decode_images(checks, "support_bytes", support_bytes, card, card.limits.examples)
-        query_x = check.decode_images(checks, "query_bytes", query_bytes, card, card.limits.queries)
+        checks, limits = RequestChecks(self.card), self.card.limits
+        support_x = checks.decoded("support_bytes", support_bytes, limits.examples)
+        query_x = checks.decoded("query_bytes", query_bytes, limits.queries)
         return self.adapt_and_predict(support_x, support_y, query_x, steps)
 
     def adapt(
         self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, support_weight: tf.Tensor | None = None
     ) -> Tensors:
         """Adapt to the support pictures; Args and errors are those of `adapt_and_predict`."""
-        adapted, losses, classes = self._fit(Checks(), support_x, support_y, steps, support_weight)
+        adapted, losses, classes = self._fit(RequestChecks(self.card), support_x, support_y, steps, support_weight)
         return {"adapted": adapted, "classes": classes, "support_loss": losses}
 
     def predict(self, adapted: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries with an adapted vector."""
-        checks = Checks()
-        vector, classes = check.check_adapted(checks, adapted, self.card)
-        queries = self._checked_queries(checks, query_x)
+        checks = RequestChecks(self.card)
+        vector, classes = checks.adapted(adapted)
+        queries = checks.images("query_x", query_x, self.card.limits.queries)
         scaled = self.adaptation.scaled(checks.after(queries))
         answer: Tensors = self.adaptation.predict(checks.after(vector), classes, scaled)
         return answer
 
     def predict_base(self, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries without adapting."""
-        queries = self._checked_queries(Checks(), query_x)
+        queries = RequestChecks(self.card).images("query_x", query_x, self.card.limits.queries)
         state = [tf.convert_to_tensor(variable) for variable in self.base_state]
         return self.adaptation.predict_base(self.adaptation.scaled(queries), state)
 
@@ -200,7 +199,7 @@ class Requests:
         The input is there because TF Serving's REST API refuses signatures without one.
         """
         checks = Checks()
-        asked = check.unknown_shape(document)
+        asked = unknown_shape(document)
         checks.require(
             lambda: tf.reduce_all(tf.equal(asked, CARD_NAME)),
             f"document is {CARD_NAME}, the one there is; received {{}}.",
@@ -209,23 +208,24 @@ class Requests:
         return {"json": checks.after(tf.constant(self.card.to_json()))}
 
     def _fit(
-        self, checks: Checks, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, weight: tf.Tensor | None
+        self,
+        checks: RequestChecks,
+        support_x: tf.Tensor,
+        support_y: tf.Tensor,
+        steps: tf.Tensor,
+        weight: tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Check a support set and adapt to it; return the adapted vector, losses, and the number of classes."""
-        card = self.card
-        images = check.check_images(checks, "support_x", support_x, card, card.limits.examples)
-        labels, classes = check.check_labels(checks, support_y, images, card)
-        steps = check.check_steps(checks, steps, card)
+        images = checks.images("support_x", support_x, self.card.limits.examples)
+        labels, classes = checks.labels(support_y, images)
+        steps = checks.steps(steps)
         if weight is None:
             weight = tf.ones([tf.shape(labels)[0], *[1] * (labels.shape.rank - 1)])
         else:
-            weight = check.check_weight(checks, weight, labels)
+            weight = checks.weight(weight, labels)
         support = Support(self.adaptation.scaled(checks.after(images)), checks.after(labels), weight)
         adapted, losses = self.adaptation.adapt(support, checks.after(classes), checks.after(steps))
         return adapted, losses, classes
-
-    def _checked_queries(self, checks: Checks, query_x: tf.Tensor) -> tf.Tensor:
-        return check.check_images(checks, "query_x", query_x, self.card, self.card.limits.queries)
 
 
 def make_module(

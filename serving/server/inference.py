@@ -303,7 +303,7 @@ def _enum_name(array: np.ndarray) -> str:
     return "DT_" + tensors.type_name(tf.as_dtype(array.dtype)).upper()
 
 
-class Method(NamedTuple):
+class ExamplesMethod(NamedTuple):
     """How a signature answers about examples.
 
     Attributes:
@@ -320,8 +320,8 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    CLASSIFY: Method(
+    CLASSIFY: ExamplesMethod(
         _classification_tensors, _classifications, "classification_result", classification_pb2.ClassificationResponse
     ),
-    REGRESS: Method(_regression_tensors, _regressions, "regression_result", regression_pb2.RegressionResponse),
+    REGRESS: ExamplesMethod(_regression_tensors, _regressions, "regression_result", regression_pb2.RegressionResponse),
 }
