@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from fewshot.exported.card import Card, InputSize
+from fewshot.exported.card import Card
 
 Claim = Callable[[], tf.Tensor]
 
@@ -34,10 +34,24 @@ class Checks:
             said = tf.strings.format(sentence, tuple(number() for number in numbers))
             self._held = [tf.raw_ops.Assert(condition=claim(), data=[said])]
 
+    def require_axes(self, tensor: tf.Tensor, axes: int, sentence: str) -> None:
+        """Demand a number of axes.
+
+        Args:
+            tensor: Of unknown shape.
+            axes: Wanted.
+            sentence: What is said where it has others, with {} for how many.
+        """
+        self.require(lambda: tf.equal(tf.rank(tensor), axes), sentence, lambda: tf.rank(tensor))
+
     def after(self, tensor: tf.Tensor) -> tf.Tensor:
         """Return a tensor that is there when every claim so far holds."""
         with tf.control_dependencies(self._held):
             return tf.identity(tensor)
+
+    def settled(self, tensor: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
+        """Return a checked tensor, the shape that the claims made sure of known to what follows and not to them."""
+        return tf.ensure_shape(unknown_shape(self.after(tensor)), shape)
 
 
 def unknown_shape(tensor: tf.Tensor) -> tf.Tensor:
@@ -52,238 +66,189 @@ def unknown_shape(tensor: tf.Tensor) -> tf.Tensor:
     return hidden
 
 
-def settled(checks: Checks, tensor: tf.Tensor, shape: Sequence[int | None]) -> tf.Tensor:
-    """Return a checked tensor with its shape known to what follows, and hidden from the checks.
+class RequestChecks(Checks):
+    """The claims about what a request sends, in terms of the model's card.
 
-    Args:
-        checks: The claims that it waits for.
-        tensor: What they are about.
-        shape: What they have made sure of.
+    Each method demands what must hold of an input, whose shape nobody knows yet, and returns it as it was sent.
     """
-    return tf.ensure_shape(unknown_shape(checks.after(tensor)), shape)
 
+    def __init__(self, card: Card) -> None:
+        """Begin without a claim."""
+        super().__init__()
+        self.card = card
 
-def check_images(checks: Checks, name: str, images: tf.Tensor, card: Card, most: int) -> tf.Tensor:
-    """Return pictures `[n, H, W, bands]` float32 as sent, once they are what the card describes.
+    def images(self, name: str, images: tf.Tensor, most: int) -> tf.Tensor:
+        """Return pictures `[n, H, W, bands]` float32 as sent, once they are what the card describes.
 
-    Args:
-        checks: The claims so far.
-        name: Of the input.
-        images: As sent, of unknown shape.
-        card: Bands and sizes.
-        most: The greatest n.
-    """
-    size, bands = card.size, len(card.bands)
-    shape = tf.shape(images)
-    # First of all, since an empty list in JSON has one axis.
-    checks.require(lambda: tf.size(images) > 0, f"{name} holds no picture; expected at least 1.")
-    checks.require(
-        lambda: tf.equal(tf.rank(images), 4),
-        f"{name} is pictures [n, rows, columns, bands]; received {{}} axes, expected 4.",
-        lambda: tf.rank(images),
-    )
-    _check_count(checks, name, lambda: shape[0], most)
-    checks.require(
-        lambda: tf.equal(shape[3], bands),
-        f"{name} has {{}} bands; the model reads {bands} ({', '.join(card.band_names)}).",
-        lambda: shape[3],
-    )
-    _check_size(checks, name, shape, size)
-    checks.require(
-        lambda: tf.reduce_all(tf.math.is_finite(checks.after(images))),
-        f"{name} holds values that are infinite or not a number; fill or leave out such pixels.",
-    )
-    known = [None, None, None, bands] if size.free else [None, size.rows, size.columns, bands]
-    return settled(checks, images, known)
-
-
-def check_labels(checks: Checks, labels: tf.Tensor, support_x: tf.Tensor, card: Card) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return labels as sent, and the number of classes, once they are what the card describes.
-
-    Args:
-        checks: The claims so far, those of `support_x` among them.
-        labels: [n] or [n, H, W] int32 as sent, of unknown shape; -1 is ignored.
-        support_x: The checked support pictures.
-        card: Output, label space and limits.
-    """
-    pixels = card.output == "pixel"
-    shape = tf.shape(support_x)[:3] if pixels else tf.shape(support_x)[:1]
-    words = "one label a pixel, [n, rows, columns]" if pixels else "one label a picture, [n]"
-    checks.require(
-        lambda: tf.equal(tf.rank(labels), 3 if pixels else 1),
-        f"support_y is {words}; received {{}} axes.",
-        lambda: tf.rank(labels),
-    )
-    checks.require(
-        lambda: tf.reduce_all(tf.equal(tf.shape(checks.after(labels)), shape)),
-        "support_y is of shape {}, support_x asks for {}; they must agree.",
-        lambda: tf.shape(labels),
-        lambda: shape,
-    )
-    flat = tf.reshape(checks.after(labels), [-1])
-    most = card.limits.classes if card.outputs is None else card.outputs
-    checks.require(
-        lambda: tf.reduce_all((flat >= -1) & (flat < most)),
-        f"support_y holds labels from {{}} to {{}}; the model takes classes 0 to {most - 1}, and -1 for ignored.",
-        lambda: tf.reduce_min(flat),
-        lambda: tf.reduce_max(flat),
-    )
-    checks.require(
-        lambda: tf.reduce_any(flat >= 0),
-        "support_y marks every label as ignored (-1); at least two classes are needed.",
-    )
-    flat = checks.after(flat)
-    counts = tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, most)  # ignored labels are left out
-    shown = tf.reduce_sum(tf.cast(counts > 0, tf.int32))
-    checks.require(lambda: shown >= 2, "support_y shows one class alone; at least two are needed.")
-    classes = tf.reduce_max(flat) + 1 if card.outputs is None else tf.constant(card.outputs)
-    known = [None, *support_x.shape[1:3]] if pixels else [None]
-    return settled(checks, labels, known), classes
-
-
-def check_weight(checks: Checks, weight: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Return weights `[n]` (or `[n, 1, 1]` for pixel labels) once they fit the checked labels.
-
-    Args:
-        checks: The claims so far, those of the labels among them.
-        weight: As sent, of unknown shape.
-        labels: The checked labels.
-    """
-    checks.require(
-        lambda: tf.equal(tf.rank(weight), 1),
-        "support_weight is one number a picture, [n]; received {} axes.",
-        lambda: tf.rank(weight),
-    )
-    checks.require(
-        lambda: tf.equal(tf.shape(checks.after(weight))[0], tf.shape(labels)[0]),
-        "support_weight has {} numbers and support_x {} pictures; they must agree.",
-        lambda: tf.size(weight),
-        lambda: tf.shape(labels)[0],
-    )
-    checks.require(
-        lambda: tf.reduce_all(tf.math.is_finite(weight) & (weight >= 0)),
-        "support_weight holds values that are negative, infinite or not a number.",
-    )
-    each = tf.reshape(checks.after(weight), [-1, *[1] * (labels.shape.rank - 1)])  # beside [n] or [n, H, W]
-    checks.require(
-        lambda: tf.reduce_any((each > 0) & (labels >= 0)),
-        "support_weight is 0 for every labelled picture; at least one must count.",
-    )
-    return settled(checks, each, [None, *[1] * (labels.shape.rank - 1)])
-
-
-def check_steps(checks: Checks, steps: tf.Tensor, card: Card) -> tf.Tensor:
-    """Return the number of steps, once it is one within the card's limit.
-
-    Args:
-        checks: The claims so far.
-        steps: As sent, of unknown shape.
-        card: Its limit.
-    """
-    checks.require(
-        lambda: tf.equal(tf.rank(steps), 0), "steps is one whole number; received {} axes.", lambda: tf.rank(steps)
-    )
-    checks.require(
-        lambda: (checks.after(steps) >= 0) & (steps <= card.limits.steps),
-        f"steps is {{}}; the model takes 0 to {card.limits.steps}.",
-        lambda: steps,
-    )
-    return settled(checks, steps, [])
-
-
-def check_adapted(checks: Checks, adapted: tf.Tensor, card: Card) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return an adapted vector and its number of classes, once it can be one of this model's.
-
-    Args:
-        checks: The claims so far.
-        adapted: As sent, of unknown shape.
-        card: The vector's layout, and how many classes there may be.
-    """
-    layout = card.adapted
-    checks.require(
-        lambda: tf.equal(tf.rank(adapted), 1),
-        "adapted is the flat vector that adapt returned; received {} axes.",
-        lambda: tf.rank(adapted),
-    )
-    per_class = tf.size(checks.after(adapted)) - layout.fixed
-    classes = per_class // layout.per_class
-    fewest, most = (2, card.limits.classes) if card.outputs is None else (card.outputs, card.outputs)
-    checks.require(
-        lambda: tf.equal(per_class % layout.per_class, 0) & (classes >= fewest) & (classes <= most),
-        f"adapted has {{}} numbers; a vector of this model has {layout.fixed} and {layout.per_class} for each of its "
-        f"{fewest if fewest == most else f'{fewest} to {most}'} classes.",
-        lambda: tf.size(adapted),
-    )
-    checks.require(
-        lambda: tf.equal(checks.after(adapted)[0], tf.constant(layout.fingerprint, tf.float32)),
-        "adapted was made by another model or another version of it; adapt again with this one.",
-    )
-    checks.require(
-        lambda: tf.reduce_all(tf.math.is_finite(checks.after(adapted))),
-        "adapted holds values that are infinite or not a number; adapt again.",
-    )
-    return settled(checks, adapted, [None]), checks.after(classes)
-
-
-def decode_images(checks: Checks, name: str, encoded: tf.Tensor, card: Card, most: int) -> tf.Tensor:
-    """Decode PNG or JPEG bytes `[n]` to pictures `[n, H, W, bands]` float32, 0-255; all must be of one size.
-
-    Args:
-        checks: The claims so far.
-        name: Of the input.
-        encoded: As sent, of unknown shape.
-        card: The bands.
-        most: The greatest n.
-    """
-    checks.require(
-        lambda: tf.equal(tf.rank(encoded), 1),
-        f"{name} is one file a picture, [n]; received {{}} axes.",
-        lambda: tf.rank(encoded),
-    )
-    checks.require(lambda: tf.size(checks.after(encoded)) > 0, f"{name} holds no picture; expected at least 1.")
-    _check_count(checks, name, lambda: tf.size(encoded), most)
-    files = settled(checks, encoded, [None])
-
-    def decode(file: tf.Tensor) -> tf.Tensor:
-        return tf.io.decode_image(file, channels=len(card.bands), expand_animations=False)
-
-    first = tf.shape(decode(files[0]))
-
-    def one(file: tf.Tensor) -> tf.Tensor:
-        picture = decode(file)
-        same = Checks()
-        same.require(
-            lambda: tf.reduce_all(tf.equal(tf.shape(picture), first)),
-            f"{name} holds pictures of {{}} and of {{}} rows, columns and bands; they must be of one size.",
-            lambda: first,
-            lambda: tf.shape(picture),
+        Args:
+            name: Of the input.
+            images: As sent.
+            most: The greatest n.
+        """
+        images, size, bands = unknown_shape(images), self.card.size, len(self.card.bands)
+        shape = tf.shape(images)
+        # First of all, since an empty list in JSON has one axis.
+        self.require(lambda: tf.size(images) > 0, f"{name} holds no picture; expected at least 1.")
+        self.require_axes(images, 4, f"{name} is pictures [n, rows, columns, bands]; received {{}} axes, expected 4.")
+        self._count(name, lambda: shape[0], most)
+        self.require(
+            lambda: tf.equal(shape[3], bands),
+            f"{name} has {{}} bands; the model reads {bands} ({', '.join(self.card.band_names)}).",
+            lambda: shape[3],
         )
-        return settled(same, picture, [None, None, len(card.bands)])
+        self._size(name, shape)
+        self.require(
+            lambda: tf.reduce_all(tf.math.is_finite(self.after(images))),
+            f"{name} holds values that are infinite or not a number; fill or leave out such pixels.",
+        )
+        known = [None, None, None, bands] if size.free else [None, size.rows, size.columns, bands]
+        return self.settled(images, known)
 
-    pixels = tf.TensorSpec([None, None, len(card.bands)], tf.uint8)
-    return tf.cast(tf.map_fn(one, files, fn_output_signature=pixels), tf.float32)
+    def labels(self, labels: tf.Tensor, support_x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return labels `[n]` or `[n, H, W]` int32, and the number of classes, once they fit the checked pictures."""
+        labels, card = unknown_shape(labels), self.card
+        pixels = card.output == "pixel"
+        shape = tf.shape(support_x)[:3] if pixels else tf.shape(support_x)[:1]
+        words = "one label a pixel, [n, rows, columns]" if pixels else "one label a picture, [n]"
+        self.require_axes(labels, 3 if pixels else 1, f"support_y is {words}; received {{}} axes.")
+        self.require(
+            lambda: tf.reduce_all(tf.equal(tf.shape(self.after(labels)), shape)),
+            "support_y is of shape {}, support_x asks for {}; they must agree.",
+            lambda: tf.shape(labels),
+            lambda: shape,
+        )
+        flat = tf.reshape(self.after(labels), [-1])
+        most = card.limits.classes if card.outputs is None else card.outputs
+        self.require(
+            lambda: tf.reduce_all((flat >= -1) & (flat < most)),
+            f"support_y holds labels from {{}} to {{}}; the model takes classes 0 to {most - 1}, and -1 for ignored.",
+            lambda: tf.reduce_min(flat),
+            lambda: tf.reduce_max(flat),
+        )
+        self.require(
+            lambda: tf.reduce_any(flat >= 0),
+            "support_y marks every label as ignored (-1); at least two classes are needed.",
+        )
+        flat = self.after(flat)
+        counts = tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, most)  # ignored labels are left out
+        shown = tf.reduce_sum(tf.cast(counts > 0, tf.int32))
+        self.require(lambda: shown >= 2, "support_y shows one class alone; at least two are needed.")
+        classes = tf.reduce_max(flat) + 1 if card.outputs is None else tf.constant(card.outputs)
+        known = [None, *support_x.shape[1:3]] if pixels else [None]
+        return self.settled(labels, known), classes
 
+    def weight(self, weight: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Return weights `[n]` (or `[n, 1, 1]` for pixel labels) once they fit the checked labels."""
+        weight = unknown_shape(weight)
+        self.require_axes(weight, 1, "support_weight is one number a picture, [n]; received {} axes.")
+        self.require(
+            lambda: tf.equal(tf.shape(self.after(weight))[0], tf.shape(labels)[0]),
+            "support_weight has {} numbers and support_x {} pictures; they must agree.",
+            lambda: tf.size(weight),
+            lambda: tf.shape(labels)[0],
+        )
+        self.require(
+            lambda: tf.reduce_all(tf.math.is_finite(weight) & (weight >= 0)),
+            "support_weight holds values that are negative, infinite or not a number.",
+        )
+        each = tf.reshape(self.after(weight), [-1, *[1] * (labels.shape.rank - 1)])  # beside [n] or [n, H, W]
+        self.require(
+            lambda: tf.reduce_any((each > 0) & (labels >= 0)),
+            "support_weight is 0 for every labelled picture; at least one must count.",
+        )
+        return self.settled(each, [None, *[1] * (labels.shape.rank - 1)])
 
-def _check_count(checks: Checks, name: str, count: Claim, most: int) -> None:
-    checks.require(
-        lambda: count() <= most, f"{name} holds {{}} pictures; the model takes at most {most} in one request.", count
-    )
+    def steps(self, steps: tf.Tensor) -> tf.Tensor:
+        """Return the number of steps, once it is one within the card's limit."""
+        steps, most = unknown_shape(steps), self.card.limits.steps
+        self.require_axes(steps, 0, "steps is one whole number; received {} axes.")
+        self.require(
+            lambda: (self.after(steps) >= 0) & (steps <= most),
+            f"steps is {{}}; the model takes 0 to {most}.",
+            lambda: steps,
+        )
+        return self.settled(steps, [])
 
+    def adapted(self, adapted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return an adapted vector and its number of classes, once it can be one of this model's."""
+        adapted, card = unknown_shape(adapted), self.card
+        layout = card.adapted
+        self.require_axes(adapted, 1, "adapted is the flat vector that adapt returned; received {} axes.")
+        per_class = tf.size(self.after(adapted)) - layout.fixed
+        classes = per_class // layout.per_class
+        fewest, most = (2, card.limits.classes) if card.outputs is None else (card.outputs, card.outputs)
+        number = str(most) if fewest == most else f"{fewest} to {most}"
+        self.require(
+            lambda: tf.equal(per_class % layout.per_class, 0) & (classes >= fewest) & (classes <= most),
+            f"adapted has {{}} numbers; a vector of this model has {layout.fixed} and {layout.per_class} for each of "
+            f"its {number} classes.",
+            lambda: tf.size(adapted),
+        )
+        self.require(
+            lambda: tf.equal(self.after(adapted)[0], tf.constant(layout.fingerprint, tf.float32)),
+            "adapted was made by another model or another version of it; adapt again with this one.",
+        )
+        self.require(
+            lambda: tf.reduce_all(tf.math.is_finite(self.after(adapted))),
+            "adapted holds values that are infinite or not a number; adapt again.",
+        )
+        return self.settled(adapted, [None]), self.after(classes)
 
-def _check_size(checks: Checks, name: str, shape: tf.Tensor, size: InputSize) -> None:
-    """Demand rows and columns that the network reads, of pictures of this shape."""
-    if size.free:
-        allowed = f"{size.smallest} to {size.largest} rows and columns"
-        allowed += f", a multiple of {size.multiple_of}" if size.multiple_of > 1 else ""
-    else:
-        allowed = f"{size.rows}x{size.columns}"
+    def decoded(self, name: str, encoded: tf.Tensor, most: int) -> tf.Tensor:
+        """Decode PNG or JPEG bytes `[n]` to pictures `[n, H, W, bands]` float32, 0-255; all must be of one size.
 
-    def fits() -> tf.Tensor:
-        sides = shape[1:3]
-        if not size.free:
-            return tf.reduce_all(tf.equal(sides, [size.rows, size.columns]))
-        inside = (sides >= size.smallest) & (sides <= size.largest)
-        return tf.reduce_all(inside & tf.equal(sides % size.multiple_of, 0))
+        Args:
+            name: Of the input.
+            encoded: As sent.
+            most: The greatest n.
+        """
+        encoded, bands = unknown_shape(encoded), len(self.card.bands)
+        self.require_axes(encoded, 1, f"{name} is one file a picture, [n]; received {{}} axes.")
+        self.require(lambda: tf.size(self.after(encoded)) > 0, f"{name} holds no picture; expected at least 1.")
+        self._count(name, lambda: tf.size(encoded), most)
+        files = self.settled(encoded, [None])
 
-    sentence = f"{name} is pictures of {{}}x{{}} pixels; the model reads {allowed}."
-    checks.require(fits, sentence, lambda: shape[1], lambda: shape[2])
+        def decode(file: tf.Tensor) -> tf.Tensor:
+            return tf.io.decode_image(file, channels=bands, expand_animations=False)
+
+        first = tf.shape(decode(files[0]))
+
+        def one(file: tf.Tensor) -> tf.Tensor:
+            picture = decode(file)
+            same = Checks()
+            same.require(
+                lambda: tf.reduce_all(tf.equal(tf.shape(picture), first)),
+                f"{name} holds pictures of {{}} and of {{}} rows, columns and bands; they must be of one size.",
+                lambda: first,
+                lambda: tf.shape(picture),
+            )
+            return same.settled(picture, [None, None, bands])
+
+        pixels = tf.TensorSpec([None, None, bands], tf.uint8)
+        return tf.cast(tf.map_fn(one, files, fn_output_signature=pixels), tf.float32)
+
+    def _count(self, name: str, count: Claim, most: int) -> None:
+        self.require(
+            lambda: count() <= most,
+            f"{name} holds {{}} pictures; the model takes at most {most} in one request.",
+            count,
+        )
+
+    def _size(self, name: str, shape: tf.Tensor) -> None:
+        """Demand rows and columns that the network reads, of pictures of this shape."""
+        size = self.card.size
+        if size.free:
+            allowed = f"{size.smallest} to {size.largest} rows and columns"
+            allowed += f", a multiple of {size.multiple_of}" if size.multiple_of > 1 else ""
+        else:
+            allowed = f"{size.rows}x{size.columns}"
+
+        def fits() -> tf.Tensor:
+            sides = shape[1:3]
+            if not size.free:
+                return tf.reduce_all(tf.equal(sides, [size.rows, size.columns]))
+            inside = (sides >= size.smallest) & (sides <= size.largest)
+            return tf.reduce_all(inside & tf.equal(sides % size.multiple_of, 0))
+
+        sentence = f"{name} is pictures of {{}}x{{}} pixels; the model reads {allowed}."
+        self.require(fits, sentence, lambda: shape[1], lambda: shape[2])

@@ -104,7 +104,8 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
 
     # The run: its data tells the size of a picture and the classes; its weights the rest.
     regions = opened.parts(options.data)["train"]
-    learner = load_learner(opened, regions)
+    learner = opened.learner(regions)
+    _require_finite(learner, opened.folder.best_weights)
     if learner.transductive and not options.transductive:
         raise ArtifactError(
             f"{run} is transductive ({recipe.network.normalization} normalisation): an answer would depend on the "
@@ -113,10 +114,10 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
         )
 
     # The card, then the graph that keeps to it.
-    card = make_card(recipe, regions, learner, options.limits, find_accuracy(opened, options.evaluation))
+    card = _make_card(recipe, regions, learner, options.limits, find_accuracy(opened, options.evaluation))
     base = card.outputs is not None
     card = replace(card, signatures=describe_signatures(card, base=base))
-    module, signatures = make_module(learner, card, base_state(learner, regions) if base else None)
+    module, signatures = make_module(learner, card, _base_state(learner, regions) if base else None)
 
     # Requests to warm up with also try the graph, here and as it is loaded again.
     requests = warm_up_requests(card, signatures)
@@ -148,8 +149,17 @@ def model_name(name: str | None, run: Path) -> str:
     return name
 
 
+def _require_finite(learner: MetaLearner, weights: Path) -> None:
+    if not all(bool(np.isfinite(variable.numpy()).all()) for variable in learner.weights):
+        raise ArtifactError(f"{weights} holds values that are infinite or not a number; train again.")
+
+
 def publish(target: Path, write: Callable[[Path], None]) -> Path:
-    """Let `write` make a folder under a name that no server looks at, and rename it when it is whole."""
+    """Let `write` make a folder under a name that no server looks at, and rename it when it is whole.
+
+    Raises:
+        ArtifactError: if it cannot be written, or another was faster.
+    """
     partial = target.with_name(f".partial-{target.name}-{uuid.uuid4().hex[:8]}")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -162,19 +172,7 @@ def publish(target: Path, write: Callable[[Path], None]) -> Path:
     return target
 
 
-def load_learner(run: Run, regions: RegionSet) -> MetaLearner:
-    """Load the run's best weights.
-
-    Raises:
-        ArtifactError: if they are missing, damaged, not finite or do not fit the recipe and its data.
-    """
-    learner = run.learner(regions)
-    if not all(bool(np.isfinite(variable.numpy()).all()) for variable in learner.weights):
-        raise ArtifactError(f"{run.folder.best_weights} holds values that are infinite or not a number; train again.")
-    return learner
-
-
-def make_card(
+def _make_card(
     recipe: Recipe, regions: RegionSet, learner: MetaLearner, limits: Limits, accuracy: MeasuredAccuracy | None
 ) -> Card:
     """Describe a run, its signatures apart."""
@@ -230,9 +228,9 @@ def describe_bands(recipe: Recipe, regions: RegionSet) -> tuple[tuple[CardBand, 
 def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
     """Return which sizes of pictures a network reads."""
     rows, columns = int(trained[0]), int(trained[1])
-    if not reads_any_size(body):
+    if not _reads_any_size(body):
         return InputSize(rows, columns, smallest=min(rows, columns), largest=max(rows, columns))
-    halved = math.prod(pooled_side(layer) for layer in body.layers)
+    halved = math.prod(_pooled_side(layer) for layer in body.layers)
     largest = max(LARGEST_SIDE, 4 * rows, 4 * columns)
     per_pixel = len(body.output_shape) == 4  # these join what they halved, so that it must halve evenly
     return InputSize(
@@ -245,14 +243,14 @@ def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
     )
 
 
-def pooled_side(layer: keras.layers.Layer) -> int:
+def _pooled_side(layer: keras.layers.Layer) -> int:
     """Return how many pixels along a side a layer pools into one."""
     if isinstance(layer, keras.layers.MaxPooling2D):
         return int(layer.strides[0])
     return layer.pool if isinstance(layer, Normalization) else 1
 
 
-def reads_any_size(body: keras.Model) -> bool:
+def _reads_any_size(body: keras.Model) -> bool:
     """Whether a network gives as many features whatever the size of a picture; tried, on a picture of unknown size."""
     pictures = tf.TensorSpec([None, None, None, body.input_shape[-1]], tf.float32)
     try:
@@ -315,7 +313,7 @@ def _accuracy(report: Mapping[str, Any]) -> MeasuredAccuracy:
     )
 
 
-def base_state(learner: MetaLearner, regions: RegionSet) -> list[tf.Tensor]:
+def _base_state(learner: MetaLearner, regions: RegionSet) -> list[tf.Tensor]:
     """Return the statistics that an unadapted network normalises with: those of pictures from all training regions."""
     start = learner.start()
     if not start.state:

@@ -21,8 +21,7 @@ from fewshot.errors import ArtifactError
 from fewshot.exported.card import CARD_NAME, AdaptedLayout, Card
 from fewshot.meta import MetaLearner, Support, adapt
 from fewshot.meta.adapt import support_loss
-from serving.graph import checks as check
-from serving.graph.checks import Checks
+from serving.graph.checks import Checks, RequestChecks, unknown_shape
 from serving.graph.contract import input_specs
 
 Tensors = dict[str, tf.Tensor]
@@ -34,7 +33,7 @@ FINGERPRINTS = 2**24
 def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
     """Return how long a learner's adapted vector is, and the fingerprint it begins with."""
     start = learner.start()
-    moving = [value for value, rate in zip(start.body, start.rates, strict=False) if rate is not None]
+    moving = _moving(start.body, start.rates)
     digest = hashlib.sha256()
     for variable in learner.weights:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
@@ -43,6 +42,11 @@ def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
         per_class=learner.body.output_shape[-1] + 1,
         fingerprint=int.from_bytes(digest.digest()[:4], "big") % FINGERPRINTS,
     )
+
+
+def _moving(body: Sequence[tf.Tensor], rates: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
+    """Return the parameters of a body that adapt: those with a rate. The rates of the head come after them."""
+    return [value for value, rate in zip(body, rates, strict=False) if rate is not None]
 
 
 class Adaptation:
@@ -90,7 +94,7 @@ class Adaptation:
             lambda: steps,
         )
         *body, kernel, bias = adapted.parameters
-        moved = [value for value, rate in zip(body, start.rates, strict=False) if rate is not None]
+        moved = _moving(body, start.rates)
         fingerprint = tf.constant([self.card.adapted.fingerprint], tf.float32)
         parts = [tf.cast(tf.reshape(value, [-1]), tf.float32) for value in [*moved, *state, kernel, bias]]
         return finite.after(tf.concat([fingerprint, *parts], axis=0)), tf.stack([losses[0], after])
@@ -98,7 +102,7 @@ class Adaptation:
     def _predict(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Return the probabilities of queries under an adapted vector."""
         start, features = self.learner.start(), self.learner.body.output_shape[-1]
-        moving = [value for value, rate in zip(start.body, start.rates, strict=False) if rate is not None]
+        moving = _moving(start.body, start.rates)
         shapes = [value.shape for value in [*moving, *start.state]]
         sizes = [1, *(math.prod(shape) for shape in shapes)]
         _, *values, kernel, bias = tf.split(adapted, [*sizes, features * classes, classes])
@@ -109,22 +113,16 @@ class Adaptation:
             value if rate is None else tf.cast(next(moved), value.dtype)
             for value, rate in zip(start.body, start.rates, strict=False)
         ]
-        return self.answer([*body, tf.reshape(kernel, [features, classes]), bias], state, query_x)
+        return self._answer([*body, tf.reshape(kernel, [features, classes]), bias], state, query_x)
 
     def predict_base(self, query_x: tf.Tensor, state: Sequence[tf.Tensor]) -> Tensors:
         """Return the probabilities of queries before any adaptation, of a head with outputs of its own."""
         start, outputs = self.learner.start(), self.card.outputs or 0
         kernel, bias = self.head.start(None, tf.range(outputs), outputs)  # every class is shown, none ruled out
-        return self.answer([*start.body, kernel, bias], state, query_x)
+        return self._answer([*start.body, kernel, bias], state, query_x)
 
-    def answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
-        """Return probabilities `[m, ..., classes]` and the index of the greatest `[m, ...]`.
-
-        Args:
-            parameters: Of the network: its body's, then the head's kernel and bias.
-            state: The statistics that queries are normalised with.
-            query_x: [m, H, W, bands] as the network reads them.
-        """
+    def _answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
+        """Return probabilities `[m, ..., classes]` of scaled queries, and the index of the greatest `[m, ...]`."""
         views = self.learner.views
         outputs, _ = self.learner.network.stateless_call(parameters, state, views.of(query_x), training=False)
         probabilities = tf.nn.softmax(views.joined(tf.cast(outputs, tf.float32)))
@@ -142,62 +140,56 @@ class Requests:
         self.adaptation, self.card, self.base_state = adaptation, adaptation.card, base_state
 
     def adapt_and_predict(
-        self, support_x: tf.Tensor, support_y: tf.Tensor, query_x: tf.Tensor, steps: tf.Tensor
-    ) -> Tensors:
-        """Adapt to the support pictures, answer for the queries; Args as below."""
-        return self._adapt_and_predict(support_x, support_y, query_x, steps, None)
-
-    def adapt_and_predict_weighted(
         self,
         support_x: tf.Tensor,
         support_y: tf.Tensor,
-        support_weight: tf.Tensor,
         query_x: tf.Tensor,
         steps: tf.Tensor,
+        support_weight: tf.Tensor | None = None,
     ) -> Tensors:
-        """Adapt to weighted support pictures, answer for the queries.
+        """Adapt to the support pictures, answer for the queries.
 
         Args:
             support_x: [n, H, W, bands] values as clients send them.
             support_y: [n] or [n, H, W] classes; -1 is ignored.
-            support_weight: [n] how much each picture counts.
             query_x: [m, H, W, bands] as `support_x`.
             steps: Scalar; inner steps.
+            support_weight: [n] how much each picture counts; all the same if None.
         """
-        return self._adapt_and_predict(support_x, support_y, query_x, steps, support_weight)
+        checks = RequestChecks(self.card)
+        queries = checks.images("query_x", query_x, self.card.limits.queries)
+        adapted, losses, classes = self._fit(checks, support_x, support_y, steps, support_weight)
+        answer = self.adaptation.predict(adapted, classes, self.adaptation.scaled(checks.after(queries)))
+        return {**answer, "support_loss": losses}
 
     def adapt_and_predict_encoded(
         self, support_bytes: tf.Tensor, support_y: tf.Tensor, query_bytes: tf.Tensor, steps: tf.Tensor
     ) -> Tensors:
-        """Decode PNG or JPEG files `[n]` and `[m]`, adapt, and answer for the queries; other Args as above."""
-        checks, card = Checks(), self.card
-        hidden = [check.unknown_shape(tensor) for tensor in (support_bytes, query_bytes)]
-        support_x = check.decode_images(checks, "support_bytes", hidden[0], card, card.limits.examples)
-        query_x = check.decode_images(checks, "query_bytes", hidden[1], card, card.limits.queries)
-        return self._adapt_and_predict(support_x, support_y, query_x, steps, None)
+        """Args and errors are those of `adapt_and_predict`, but the pictures PNG or JPEG files, `[n]` and `[m]`."""
+        checks, limits = RequestChecks(self.card), self.card.limits
+        support_x = checks.decoded("support_bytes", support_bytes, limits.examples)
+        query_x = checks.decoded("query_bytes", query_bytes, limits.queries)
+        return self.adapt_and_predict(support_x, support_y, query_x, steps)
 
-    def adapt(self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor) -> Tensors:
-        """Adapt to the support pictures; Args as above."""
-        return self._adapt(support_x, support_y, steps, None)
-
-    def adapt_weighted(
-        self, support_x: tf.Tensor, support_y: tf.Tensor, support_weight: tf.Tensor, steps: tf.Tensor
+    def adapt(
+        self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, support_weight: tf.Tensor | None = None
     ) -> Tensors:
-        """Adapt to weighted support pictures; Args as above."""
-        return self._adapt(support_x, support_y, steps, support_weight)
+        """Adapt to the support pictures; Args and errors are those of `adapt_and_predict`."""
+        adapted, losses, classes = self._fit(RequestChecks(self.card), support_x, support_y, steps, support_weight)
+        return {"adapted": adapted, "classes": classes, "support_loss": losses}
 
     def predict(self, adapted: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries with an adapted vector."""
-        checks = Checks()
-        vector, classes = check.check_adapted(checks, check.unknown_shape(adapted), self.card)
-        queries = self._checked_queries(checks, query_x)
+        checks = RequestChecks(self.card)
+        vector, classes = checks.adapted(adapted)
+        queries = checks.images("query_x", query_x, self.card.limits.queries)
         scaled = self.adaptation.scaled(checks.after(queries))
         answer: Tensors = self.adaptation.predict(checks.after(vector), classes, scaled)
         return answer
 
     def predict_base(self, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries without adapting."""
-        queries = self._checked_queries(Checks(), query_x)
+        queries = RequestChecks(self.card).images("query_x", query_x, self.card.limits.queries)
         state = [tf.convert_to_tensor(variable) for variable in self.base_state]
         return self.adaptation.predict_base(self.adaptation.scaled(queries), state)
 
@@ -207,7 +199,7 @@ class Requests:
         The input is there because TF Serving's REST API refuses signatures without one.
         """
         checks = Checks()
-        asked = check.unknown_shape(document)
+        asked = unknown_shape(document)
         checks.require(
             lambda: tf.reduce_all(tf.equal(asked, CARD_NAME)),
             f"document is {CARD_NAME}, the one there is; received {{}}.",
@@ -215,43 +207,25 @@ class Requests:
         )
         return {"json": checks.after(tf.constant(self.card.to_json()))}
 
-    def _adapt_and_predict(
+    def _fit(
         self,
+        checks: RequestChecks,
         support_x: tf.Tensor,
         support_y: tf.Tensor,
-        query_x: tf.Tensor,
         steps: tf.Tensor,
         weight: tf.Tensor | None,
-    ) -> Tensors:
-        checks = Checks()
-        queries = self._checked_queries(checks, query_x)
-        adapted, losses, classes = self._fit(checks, support_x, support_y, steps, weight)
-        answer = self.adaptation.predict(adapted, classes, self.adaptation.scaled(checks.after(queries)))
-        return {**answer, "support_loss": losses}
-
-    def _adapt(self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, weight: tf.Tensor | None) -> Tensors:
-        adapted, losses, classes = self._fit(Checks(), support_x, support_y, steps, weight)
-        return {"adapted": adapted, "classes": classes, "support_loss": losses}
-
-    def _fit(
-        self, checks: Checks, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, weight: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Check a support set and adapt to it; return the adapted vector, losses, and the number of classes."""
-        card = self.card
-        images = check.check_images(checks, "support_x", check.unknown_shape(support_x), card, card.limits.examples)
-        labels, classes = check.check_labels(checks, check.unknown_shape(support_y), images, card)
-        steps = check.check_steps(checks, check.unknown_shape(steps), card)
+        images = checks.images("support_x", support_x, self.card.limits.examples)
+        labels, classes = checks.labels(support_y, images)
+        steps = checks.steps(steps)
         if weight is None:
             weight = tf.ones([tf.shape(labels)[0], *[1] * (labels.shape.rank - 1)])
         else:
-            weight = check.check_weight(checks, check.unknown_shape(weight), labels)
+            weight = checks.weight(weight, labels)
         support = Support(self.adaptation.scaled(checks.after(images)), checks.after(labels), weight)
         adapted, losses = self.adaptation.adapt(support, checks.after(classes), checks.after(steps))
         return adapted, losses, classes
-
-    def _checked_queries(self, checks: Checks, query_x: tf.Tensor) -> tf.Tensor:
-        images = check.unknown_shape(query_x)
-        return check.check_images(checks, "query_x", images, self.card, self.card.limits.queries)
 
 
 def make_module(
@@ -270,8 +244,8 @@ def make_module(
     requests = Requests(Adaptation(learner, card), module.base_state)
     signatures = {}
     for name in card.signatures:
-        method = requests.card_json if name == "card" else getattr(requests, name)
-        traced = tf.function(method, autograph=False, input_signature=input_specs(card, name))
-        signatures[name] = traced.get_concrete_function()
+        method = requests.card_json if name == "card" else getattr(requests, name.removesuffix("_weighted"))
+        traced = tf.function(method, autograph=False)
+        signatures[name] = traced.get_concrete_function(**{spec.name: spec for spec in input_specs(card, name)})
     signatures["serving_default"] = signatures["adapt_and_predict"]
     return module, signatures

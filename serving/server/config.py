@@ -17,8 +17,6 @@ PLATFORM = "tensorflow"
 ServerConfig: TypeAlias = model_server_config_pb2.ModelServerConfig
 ModelConfig: TypeAlias = model_server_config_pb2.ModelConfig
 Policy: TypeAlias = FileSystemStoragePathSourceConfig.ServableVersionPolicy
-
-
 M = TypeVar("M", bound=Message)
 
 
@@ -38,11 +36,7 @@ def read_text_proto(path: Path, message: M) -> M:
 
 
 def single_model_config(models: Mapping[str, Path]) -> ServerConfig:
-    """Return the configuration that serves the newest version of each model.
-
-    Args:
-        models: Name to base path.
-    """
+    """Return the configuration that serves the newest version of each model, from its base path by its name."""
     config = ServerConfig()
     for name, base in models.items():
         config.model_config_list.config.add(name=name, base_path=str(base), model_platform=PLATFORM)
@@ -68,30 +62,23 @@ def check_config(config: ServerConfig) -> None:
 
 
 def _check_platform(model: ModelConfig) -> None:
-    platform = model.model_platform
-    if model.model_type:
-        if platform:
-            raise invalid(
-                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
-            )
-        if model.model_type != model_server_config_pb2.TENSORFLOW:
-            raise invalid(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
-        platform = PLATFORM
-    if not platform:
+    kind, platform = model.model_type, model.model_platform
+    if kind and platform:
+        raise invalid(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+        )
+    if kind and kind != model_server_config_pb2.TENSORFLOW:
+        raise invalid(f"ModelServerConfig::model_type choice {kind} not supported.")
+    if not kind and not platform:
         raise invalid(
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform."
         )
-    if platform != PLATFORM:
+    if platform not in ("", PLATFORM):
         raise invalid(f"Model {model.name} requests unsupported platform {platform}")
 
 
 def chosen_versions(policy: Policy, folders: Mapping[int, Path]) -> dict[int, Path]:
-    """Return the versions that a policy wants served, newest first.
-
-    Args:
-        policy: `latest` (the default, one version), `all`, or `specific`.
-        folders: What is there.
-    """
+    """Return which of the versions there are a policy wants served, newest first: the latest, unless it says more."""
     newest = sorted(folders, reverse=True)
     kind = policy.WhichOneof("policy_choice")
     if kind == "specific":

@@ -131,15 +131,11 @@ def read_flags(folder: Path | None, given: Mapping[str, Any]) -> ServeOptions:
         RecipeError: for a flag that is refused or malformed, or nothing to serve.
         ArtifactError: if the folder holds no model.
     """
-    named = {flag.name: flag for flag in FLAGS}
     chosen = {name: value for name, value in given.items() if value is not None}
-    useless = []
-    for name, value in chosen.items():
-        flag = named[name]
-        if flag.refused and value != flag.default:
-            raise RecipeError(f"--{name} cannot be served: {flag.refused}.")
-        if not flag.help and not flag.refused:
-            useless.append(f"--{name}")
+    for flag in REFUSED:
+        if chosen.get(flag.name, flag.default) != flag.default:
+            raise RecipeError(f"--{flag.name} cannot be served: {flag.refused}.")
+    useless = [f"--{flag.name}" for flag in IGNORED if flag.name in chosen]
     if useless:
         logger.warning("%s: accepted for TF Serving's sake, without effect here.", ", ".join(useless))
     channel_arguments(chosen.get("grpc_channel_arguments", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -21,8 +21,8 @@ SPARE = 64  # calls beyond those that compute or wait: status, metadata, health,
 Context: TypeAlias = grpc.aio.ServicerContext
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+class Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
+    """Both services of TF Serving."""
 
     def __init__(self, handlers: Handlers) -> None:
         """Answer with these handlers."""
@@ -34,11 +34,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def Classify(self, request: Any, context: Context) -> Any:
         """Classify examples."""
-        return await _answer(context, self._handlers.classify(request, _call("Classify", context)))
+        return await _answer(context, self._handlers.examples(request, _call("Classify", context)))
 
     async def Regress(self, request: Any, context: Context) -> Any:
         """Regress examples."""
-        return await _answer(context, self._handlers.regress(request, _call("Regress", context)))
+        return await _answer(context, self._handlers.examples(request, _call("Regress", context)))
 
     async def MultiInference(self, request: Any, context: Context) -> Any:
         """Classify and regress the same examples."""
@@ -46,19 +46,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def GetModelMetadata(self, request: Any, context: Context) -> Any:
         """Describe a model's signatures."""
-        return await _answer(context, _soon(self._handlers.metadata, request))
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus and HandleReloadConfigRequest."""
-
-    def __init__(self, handlers: Handlers) -> None:
-        """Answer with these handlers."""
-        self._handlers = handlers
+        return await _answer(context, self._handlers.metadata(request))
 
     async def GetModelStatus(self, request: Any, context: Context) -> Any:
         """Say where a model's versions stand."""
-        return await _answer(context, _soon(self._handlers.status, request))
+        return await _answer(context, self._handlers.status(request))
 
     async def HandleReloadConfigRequest(self, request: Any, context: Context) -> Any:
         """Serve another configuration."""
@@ -68,9 +60,9 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 class HealthService:
     """The standard health check: serving while every configured model has a version, and until the server drains."""
 
-    def __init__(self, is_serving: Callable[[], bool]) -> None:
-        """Ask this function."""
-        self._is_serving = is_serving
+    def __init__(self, handlers: Handlers) -> None:
+        """Ask these handlers."""
+        self._handlers = handlers
 
     async def check(self, request: Any, context: Context) -> Any:
         """Answer once."""
@@ -89,7 +81,7 @@ class HealthService:
             await asyncio.sleep(0.5)
 
     def _response(self) -> Any:
-        return HealthCheckResponse(status=1 if self._is_serving() else 2)
+        return HealthCheckResponse(status=1 if self._handlers.is_serving() else 2)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the service as gRPC registers it."""
@@ -106,14 +98,11 @@ class HealthService:
         )
 
 
-def build_server(
-    handlers: Handlers, *, is_serving: Callable[[], bool], arguments: dict[str, int | str] | None = None
-) -> grpc.aio.Server:
+def build_server(handlers: Handlers, arguments: Mapping[str, int | str]) -> grpc.aio.Server:
     """Return a gRPC server that listens nowhere yet.
 
     Args:
         handlers: What answers.
-        is_serving: What the health check says.
         arguments: Channel arguments, such as `grpc.max_connection_age_ms`; they go before our own.
     """
     limits = handlers.admission.limits
@@ -121,14 +110,15 @@ def build_server(
         "grpc.max_receive_message_length": limits.request_bytes if limits.request_bytes < 2**31 else -1,
         "grpc.max_send_message_length": -1,
         "grpc.so_reuseport": 0,  # a second server on the same port is an error, not a silent share of the requests
-        **(arguments or {}),
+        **arguments,
     }
     server = grpc.aio.server(
         options=list(options.items()), maximum_concurrent_rpcs=limits.workers + limits.queue + SPARE
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(handlers), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(handlers), server)
-    server.add_generic_rpc_handlers((HealthService(is_serving).handler(),))
+    services = Services(handlers)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
+    server.add_generic_rpc_handlers((HealthService(handlers).handler(),))
     return server
 
 
@@ -137,10 +127,6 @@ async def _answer(context: Context, work: Awaitable[Any]) -> Any:
         return await answered(work)
     except StatusError as status:
         await context.abort(grpc.StatusCode[status.code], str(status))
-
-
-async def _soon(function: Callable[[Any], Any], request: Any) -> Any:
-    return function(request)
 
 
 def _call(api: str, context: Context) -> Call:

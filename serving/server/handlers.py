@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
     model_pb2,
     predict_pb2,
-    regression_pb2,
 )
 
 from fewshot.exported.status import CODES, StatusError, invalid
@@ -66,24 +63,22 @@ class Handlers:
         self.versions = versions
         self.admission = admission
         self.metrics = metrics
+        self.draining = False
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="reload")
+
+    def is_serving(self) -> bool:
+        """Return whether requests are answered: models are loaded and the server is not stopping."""
+        return not self.draining and self.versions.ready()
 
     async def predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
         """Answer Predict."""
         _require_spec(request)
         return await self._compute(request.model_spec, call, lambda s: inference.run_predict(s, request, call.deadline))
 
-    async def classify(
-        self, request: classification_pb2.ClassificationRequest, call: Call
-    ) -> classification_pb2.ClassificationResponse:
-        """Answer Classify."""
+    async def examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
+        """Answer Classify or Regress."""
         _require_spec(request)
-        return await self.admit(request.model_spec.name, call, lambda: self.run_classify(request, call))
-
-    async def regress(self, request: regression_pb2.RegressionRequest, call: Call) -> regression_pb2.RegressionResponse:
-        """Answer Regress."""
-        _require_spec(request)
-        return await self.admit(request.model_spec.name, call, lambda: self.run_regress(request, call))
+        return await self.admit(request.model_spec.name, call, lambda: self.run_examples(request, call))
 
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, call: Call
@@ -92,7 +87,7 @@ class Handlers:
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         return await self._compute(spec, call, lambda s: inference.run_multi_inference(s, request, call.deadline))
 
-    def metadata(
+    async def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Answer GetModelMetadata.
@@ -116,7 +111,7 @@ class Handlers:
         response.metadata[METADATA].Pack(signatures)
         return response
 
-    def status(
+    async def status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Answer GetModelStatus."""
@@ -165,8 +160,15 @@ class Handlers:
         Raises:
             StatusError: as `Admission.run` does, and what the work raises.
         """
-        with self._counted(model, call):
-            return await self.admission.run(run, deadline=call.deadline)
+        begun = time.monotonic()
+        try:
+            result = await self.admission.run(run, deadline=call.deadline)
+        except BaseException as error:
+            self.metrics.requests.add(model, as_status(error).code)
+            raise
+        self.metrics.requests.add(model, "OK")
+        self.metrics.latency.add(model, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
+        return result
 
     def run_on(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
         """Run work on the version that a request names, in this thread, and note how long it takes.
@@ -186,35 +188,17 @@ class Handlers:
             self.metrics.runtime.add(spec.name, api, "TF1", sample=(time.monotonic() - begun) * 1e6)
             return result
 
-    def run_classify(
-        self, request: classification_pb2.ClassificationRequest, call: Call
-    ) -> classification_pb2.ClassificationResponse:
-        """Classify in this thread, and count the examples."""
+    def run_examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
+        """Classify or regress in this thread, and count the examples."""
         spec = request.model_spec
-        response = self.run_on(spec, call, lambda s: inference.run_classify(s, request, call.deadline))
-        self.metrics.record_examples(spec.name, len(response.result.classifications))
-        return response
-
-    def run_regress(self, request: regression_pb2.RegressionRequest, call: Call) -> regression_pb2.RegressionResponse:
-        """Regress in this thread, and count the examples."""
-        spec = request.model_spec
-        response = self.run_on(spec, call, lambda s: inference.run_regress(s, request, call.deadline))
-        self.metrics.record_examples(spec.name, len(response.result.regressions))
+        response = self.run_on(spec, call, lambda s: inference.run_examples(s, request, call.deadline))
+        ((_, results),) = response.result.ListFields()  # either message has one list
+        self.metrics.examples.add(spec.name, sample=len(results))
+        self.metrics.examples_total.add(spec.name, count=len(results))
         return response
 
     async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
         return await self.admit(spec.name, call, lambda: self.run_on(spec, call, work))
-
-    @contextmanager
-    def _counted(self, model: str, call: Call) -> Iterator[None]:
-        begun = time.monotonic()
-        try:
-            yield
-        except BaseException as error:
-            self.metrics.requests.add(model, as_status(error).code)
-            raise
-        self.metrics.requests.add(model, "OK")
-        self.metrics.latency.add(model, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
 
 
 async def answered(work: Awaitable[T]) -> T:

@@ -7,22 +7,15 @@ and regressed too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import Message
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import (
-    classification_pb2,
-    inference_pb2,
-    input_pb2,
-    model_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, model_pb2, predict_pb2, regression_pb2
 
 from fewshot.exported import tensors
 from fewshot.exported.status import StatusError, invalid
@@ -35,6 +28,8 @@ REGRESS = "tensorflow/serving/regress"
 Signature: TypeAlias = meta_graph_pb2.SignatureDef
 Inputs = Mapping[str, np.ndarray | tensor_pb2.TensorProto]
 Outputs = dict[str, np.ndarray]
+ExamplesRequest: TypeAlias = classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest
+ExamplesResponse: TypeAlias = classification_pb2.ClassificationResponse | regression_pb2.RegressionResponse
 
 
 def predict(
@@ -84,16 +79,14 @@ def run_predict(
         StatusError: as `predict` does.
     """
     outputs = predict(servable, request.model_spec, request.inputs, request.output_filter, deadline)
-    response = predict_pb2.PredictResponse(model_spec=model_spec(servable, request.model_spec))
+    response = predict_pb2.PredictResponse(model_spec=_model_spec(servable, request.model_spec))
     for alias, array in outputs.items():
         response.outputs[alias].CopyFrom(tensors.encode(array))
     return response
 
 
-def run_classify(
-    servable: Servable, request: classification_pb2.ClassificationRequest, deadline: float | None = None
-) -> classification_pb2.ClassificationResponse:
-    """Classify the request's examples.
+def run_examples(servable: Servable, request: ExamplesRequest, deadline: float | None = None) -> ExamplesResponse:
+    """Classify or regress the request's examples.
 
     Args:
         servable: The version to run.
@@ -101,40 +94,19 @@ def run_classify(
         deadline: On the monotonic clock, in seconds; None for no limit.
 
     Raises:
-        StatusError: INVALID_ARGUMENT for an unknown or unfit signature, an empty input, or unfit outputs.
+        StatusError: INVALID_ARGUMENT for an unknown or unfit signature, an empty input, or unfit outputs;
+            FAILED_PRECONDITION for a signature that cannot regress.
     """
-    signature = _signature(servable, request.model_spec)
-    feed, fetches = check_classification(signature)
-    examples = serialized_examples(request.input)
-    arrays = servable.run({feed: examples}, fetches, deadline=deadline)
-    return classification_pb2.ClassificationResponse(
-        model_spec=model_spec(servable, request.model_spec),
-        result=_classifications(signature, dict(zip(fetches, arrays, strict=True)), len(examples)),
-    )
-
-
-def run_regress(
-    servable: Servable, request: regression_pb2.RegressionRequest, deadline: float | None = None
-) -> regression_pb2.RegressionResponse:
-    """Regress the request's examples.
-
-    Args:
-        servable: The version to run.
-        request: Names the signature, and holds the examples.
-        deadline: On the monotonic clock, in seconds; None for no limit.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION for an unfit signature, INVALID_ARGUMENT for an empty input
-            or unfit outputs.
-    """
-    signature = _signature(servable, request.model_spec)
-    feed, fetches = check_regression(signature)
-    examples = serialized_examples(request.input)
-    arrays = servable.run({feed: examples}, fetches, deadline=deadline)
-    return regression_pb2.RegressionResponse(
-        model_spec=model_spec(servable, request.model_spec),
-        result=_regressions(signature, dict(zip(fetches, arrays, strict=True)), len(examples)),
-    )
+    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    if name not in servable.signatures:
+        raise invalid(f"No signature was found with the name: {name}")
+    signature = servable.signatures[name]
+    method = METHODS[CLASSIFY if isinstance(request, classification_pb2.ClassificationRequest) else REGRESS]
+    feed, fetches = method.tensors(signature)
+    examples = _serialized_examples(request.input)
+    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, deadline=deadline), strict=True))
+    result = method.result(signature, arrays, len(examples))
+    return method.response(model_spec=_model_spec(servable, request.model_spec), result=result)
 
 
 def run_multi_inference(
@@ -152,32 +124,26 @@ def run_multi_inference(
             UNIMPLEMENTED for another method.
     """
     feed, fetches = _check_tasks(servable, request.tasks)
-    examples = serialized_examples(request.input)
+    examples = _serialized_examples(request.input)
     arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, deadline=deadline), strict=True))
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
         signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]
-        result = response.results.add(model_spec=model_spec(servable, task.model_spec))
-        if task.method_name == CLASSIFY:
-            result.classification_result.CopyFrom(_classifications(signature, arrays, len(examples)))
-        else:
-            result.regression_result.CopyFrom(_regressions(signature, arrays, len(examples)))
+        result = response.results.add(model_spec=_model_spec(servable, task.model_spec))
+        method = METHODS[task.method_name]
+        getattr(result, method.field).CopyFrom(method.result(signature, arrays, len(examples)))
     return response
 
 
-def model_spec(servable: Servable, asked: model_pb2.ModelSpec) -> model_pb2.ModelSpec:
+def _model_spec(servable: Servable, asked: model_pb2.ModelSpec) -> model_pb2.ModelSpec:
     """Return which model, version and signature answer."""
     spec = model_pb2.ModelSpec(name=asked.name, signature_name=asked.signature_name or DEFAULT_SIGNATURE)
     spec.version.value = servable.version
     return spec
 
 
-def serialized_examples(source: input_pb2.Input) -> np.ndarray:
-    """Return a request's examples `[n]` as the bytes a graph parses, each with the common context in front.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if there is none.
-    """
+def _serialized_examples(source: input_pb2.Input) -> np.ndarray:
+    """Return a request's examples `[n]` as the bytes a graph parses, each with the common context in front."""
     context = b""
     examples: Iterable[Message] = source.example_list.examples
     if source.WhichOneof("kind") == "example_list_with_context":
@@ -186,46 +152,7 @@ def serialized_examples(source: input_pb2.Input) -> np.ndarray:
     found = [context + example.SerializeToString() for example in examples]
     if not found:
         raise invalid("Input is empty.")
-    array = np.empty(len(found), object)
-    array[:] = found
-    return array
-
-
-def check_classification(signature: Signature) -> tuple[str, list[str]]:
-    """Return the tensors to feed and to fetch for Classify.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if the signature cannot classify.
-    """
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(signature.outputs) not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
-    if "inputs" not in signature.inputs:
-        raise invalid(f"No classification inputs found in SignatureDef: {signature}")
-    found = [signature.outputs[key].name for key in ("classes", "scores") if key in signature.outputs]
-    if not found:
-        raise invalid(
-            'Expected classification signature outputs to contain at least one of "classes" or "scores". '
-            f"Signature was: {signature}"
-        )
-    return signature.inputs["inputs"].name, found
-
-
-def check_regression(signature: Signature) -> tuple[str, list[str]]:
-    """Return the tensors to feed and to fetch for Regress.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION if the signature cannot regress.
-    """
-    if len(signature.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(signature.outputs) != 1:
-        raise invalid("Expected one output Tensor.")
-    for key, side in (("inputs", signature.inputs), ("outputs", signature.outputs)):
-        if key not in side:
-            raise StatusError("FAILED_PRECONDITION", f"No regression {key} found in SignatureDef: {signature}")
-    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
+    return np.array(found, object)
 
 
 def _feeds(signature: Signature, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -270,15 +197,7 @@ def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:
     return seen or sorted(signature.outputs)
 
 
-def _signature(servable: Servable, spec: model_pb2.ModelSpec) -> Signature:
-    name = spec.signature_name or DEFAULT_SIGNATURE
-    if name not in servable.signatures:
-        raise invalid(f"No signature was found with the name: {name}")
-    return servable.signatures[name]
-
-
 def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]) -> tuple[str, list[str]]:
-    checks = {CLASSIFY: check_classification, REGRESS: check_regression}
     models: set[str] = set()
     seen: set[str] = set()
     feeds: set[str] = set()
@@ -295,14 +214,43 @@ def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask
         seen.add(name)
         if name not in servable.signatures:
             raise invalid(f"Requested signature not found in model graph: {name}")
-        if task.method_name not in checks:
+        if task.method_name not in METHODS:
             raise StatusError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
-        feed, found = checks[task.method_name](servable.signatures[name])
+        feed, found = METHODS[task.method_name].tensors(servable.signatures[name])
         feeds.add(feed)
         if len(feeds) > 1:
             raise invalid("Input tensor must be the same for all Signatures.")
         fetches.update(found)
     return feeds.pop(), sorted(fetches)
+
+
+def _classification_tensors(signature: Signature) -> tuple[str, list[str]]:
+    """Return the tensors to feed and to fetch for Classify."""
+    if len(signature.inputs) != 1:
+        raise invalid("Expected one input Tensor.")
+    if len(signature.outputs) not in (1, 2):
+        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+    if "inputs" not in signature.inputs:
+        raise invalid(f"No classification inputs found in SignatureDef: {signature}")
+    found = [signature.outputs[key].name for key in ("classes", "scores") if key in signature.outputs]
+    if not found:
+        raise invalid(
+            'Expected classification signature outputs to contain at least one of "classes" or "scores". '
+            f"Signature was: {signature}"
+        )
+    return signature.inputs["inputs"].name, found
+
+
+def _regression_tensors(signature: Signature) -> tuple[str, list[str]]:
+    """Return the tensors to feed and to fetch for Regress."""
+    if len(signature.inputs) != 1:
+        raise invalid("Expected one input Tensor.")
+    if len(signature.outputs) != 1:
+        raise invalid("Expected one output Tensor.")
+    for key, side in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        if key not in side:
+            raise StatusError("FAILED_PRECONDITION", f"No regression {key} found in SignatureDef: {signature}")
+    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
 
 
 def _classifications(signature: Signature, arrays: Outputs, examples: int) -> classification_pb2.ClassificationResult:
@@ -353,3 +301,27 @@ def _shape(array: np.ndarray) -> str:
 
 def _enum_name(array: np.ndarray) -> str:
     return "DT_" + tensors.type_name(tf.as_dtype(array.dtype)).upper()
+
+
+class ExamplesMethod(NamedTuple):
+    """How a signature answers about examples.
+
+    Attributes:
+        tensors: Checks a signature, and names the tensors to feed and to fetch.
+        result: Makes the result of a signature, the fetched arrays by name, and the number of examples.
+        field: Of the result, in the answer to MultiInference.
+        response: The message that carries the result otherwise.
+    """
+
+    tensors: Callable[[Signature], tuple[str, list[str]]]
+    result: Callable[[Signature, Outputs, int], Message]
+    field: str
+    response: type[Any]
+
+
+METHODS = {
+    CLASSIFY: ExamplesMethod(
+        _classification_tensors, _classifications, "classification_result", classification_pb2.ClassificationResponse
+    ),
+    REGRESS: ExamplesMethod(_regression_tensors, _regressions, "regression_result", regression_pb2.RegressionResponse),
+}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from fewshot.exported.status import TOO_LARGE, StatusError
@@ -21,11 +20,6 @@ from fewshot.exported.status import TOO_LARGE, StatusError
 T = TypeVar("T")
 
 LATE = 0.25  # seconds that TensorFlow gets to say itself that the time is over
-
-
-def at_once() -> int:
-    """Return how many requests are computed at a time: one is read, or its answer written, while another computes."""
-    return 2 * len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -39,26 +33,25 @@ class ServerLimits:
         pending_bytes: Of all REST bodies held at a time.
     """
 
-    workers: int = field(default_factory=at_once)
-    queue: int = 64
+    workers: int
+    queue: int
     request_bytes: int = 256 << 20
     pending_bytes: int = 1 << 30
 
 
 class Admission:
-    """Lets requests in, for one event loop."""
+    """Lets requests in, for one event loop.
+
+    Attributes:
+        pending: Requests that run or wait.
+    """
 
     def __init__(self, limits: ServerLimits) -> None:
         """Start the threads' pool; its threads start as they are needed."""
         self.limits = limits
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="tensorflow")
-        self._pending = 0
+        self.pending = 0
         self._bytes = 0
-
-    @property
-    def pending(self) -> int:
-        """Requests that run or wait."""
-        return self._pending
 
     async def run(self, work: Callable[[], T], *, deadline: float | None) -> T:
         """Run blocking work in the pool, and give its result or error.
@@ -71,17 +64,17 @@ class Admission:
             StatusError: RESOURCE_EXHAUSTED if as many requests wait as may, DEADLINE_EXCEEDED if time runs out.
         """
         most = self.limits.workers + self.limits.queue
-        if self._pending >= most:
+        if self.pending >= most:
             raise StatusError(
                 "RESOURCE_EXHAUSTED",
                 f"The server is busy: {self.limits.workers} requests are being computed and {self.limits.queue} wait, "
                 "as many as it takes. Try again later.",
             )
         loop = asyncio.get_running_loop()
-        self._pending += 1
+        self.pending += 1
         future = self._pool.submit(_in_time, work, deadline)
         # Not when the client stops waiting but when the thread is free again.
-        future.add_done_callback(lambda _: _call_soon(loop, self._leave))
+        future.add_done_callback(lambda _: self._leave(loop))
         left = None if deadline is None else max(deadline - time.monotonic(), 0) + LATE
         try:
             return await asyncio.wait_for(asyncio.shield(_watched(future)), left)
@@ -122,8 +115,12 @@ class Admission:
         """Let go of the threads; those that compute finish first."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _leave(self) -> None:
-        self._pending -= 1
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        def leave() -> None:
+            self.pending -= 1
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+            loop.call_soon_threadsafe(leave)
 
 
 def _in_time(work: Callable[[], T], deadline: float | None) -> T:
@@ -137,8 +134,3 @@ def _watched(future: Future[T]) -> asyncio.Future[T]:
     # Somebody has looked at the error, even if the client is gone when it comes.
     waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
     return waiting
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
-        loop.call_soon_threadsafe(function)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 from fewshot.exported.card import EXTRA
 from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.versions import WARM_UP
-from serving.server.inference import run_classify, run_multi_inference, run_predict, run_regress
+from serving.server.inference import run_examples, run_multi_inference, run_predict
+from serving.server.metrics import Sampler
 from serving.server.servables import Servable
 from serving.server.status import describe
 
@@ -31,8 +32,8 @@ MOST_RECORDS = 1000
 
 RUNNERS = {
     "predict_log": run_predict,
-    "classify_log": run_classify,
-    "regress_log": run_regress,
+    "classify_log": run_examples,
+    "regress_log": run_examples,
     "multi_inference_log": run_multi_inference,
 }
 
@@ -45,30 +46,51 @@ class LoadOptions:
         tags: Of the graph in the SavedModel.
         intra_op: Threads for one operation; 0 lets TensorFlow choose.
         inter_op: Operations at a time; 0 lets TensorFlow choose.
-        warm_up: Whether to replay the model's warm-up records.
-        warm_up_iterations: How often to replay each.
+        warm_up_iterations: How often to replay each of the model's warm-up records; 0 not to.
     """
 
     tags: tuple[str, ...] = ("serve",)
     intra_op: int = 0
     inter_op: int = 0
-    warm_up: bool = True
     warm_up_iterations: int = 1
 
 
-def load_servable(name: str, version: int, path: Path, options: LoadOptions) -> Servable:
-    """Load one version of a model.
+def load_version(
+    name: str, version: int, folder: Path, options: LoadOptions, warm_up_latency: Sampler | None = None
+) -> Servable:
+    """Load one version of a model and warm it up.
 
     Args:
         name: The model's name.
         version: Its number.
-        path: The folder of the SavedModel.
+        folder: Of the SavedModel.
         options: How.
+        warm_up_latency: Where to note how long the warm-up took, by folder and status.
 
     Raises:
-        StatusError: NOT_FOUND if there is no SavedModel, or none with the tags; DATA_LOSS if it is damaged.
-        tf.errors.OpError: if its variables cannot be restored.
+        StatusError: NOT_FOUND if there is no SavedModel, or none with the tags; DATA_LOSS if it is damaged; for the
+            warm-up INVALID_ARGUMENT for more than a thousand records or one that is not a request, UNIMPLEMENTED for
+            one of a kind that is not served, DATA_LOSS for a file that is not a TFRecord.
+        tf.errors.OpError: if its variables cannot be restored, or a warm-up request fails.
     """
+    servable = _load(name, version, folder, options)
+    if not options.warm_up_iterations:
+        return servable
+    begun, outcome = time.monotonic(), "OK"
+    try:
+        count = _warm_up(servable, folder / RECORDS, options.warm_up_iterations)
+    except Exception as error:
+        outcome = describe(error)
+        servable.retire()
+        raise
+    finally:
+        if warm_up_latency is not None:
+            warm_up_latency.add(str(folder), outcome, sample=(time.monotonic() - begun) * 1e6)
+    logger.info("Number of warmup records read from %s: %d", folder, count)
+    return servable
+
+
+def _load(name: str, version: int, path: Path, options: LoadOptions) -> Servable:
     if not any((path / file).exists() for file in GRAPH_FILES):
         raise StatusError(
             "NOT_FOUND", f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
@@ -78,27 +100,24 @@ def load_servable(name: str, version: int, path: Path, options: LoadOptions) -> 
         intra_op_parallelism_threads=options.intra_op, inter_op_parallelism_threads=options.inter_op
     )
     session = tf.compat.v1.Session(graph=graph, config=config)
-    try:
-        with graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.load(session, list(options.tags), str(path))
-    except RuntimeError as error:
-        session.close()
-        if "MetaGraphDef" not in str(error):
-            raise
-        raise StatusError(
-            "NOT_FOUND",
-            f"Could not find meta graph def matching supplied tags: {{ {' '.join(options.tags)} }}. To inspect "
-            "available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
-        ) from None
-    except ValueError as error:  # the folder of variables is not there, or not whole
-        session.close()
-        raise StatusError("NOT_FOUND", f"The SavedModel at {path} lacks its variables: {error}") from None
-    except OSError as error:
-        session.close()
-        raise StatusError("DATA_LOSS", f"Can't parse the SavedModel at {path}: {error}") from None
-    except BaseException:
-        session.close()
-        raise
+    with ExitStack() as failed:
+        failed.callback(session.close)
+        try:
+            with graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.load(session, list(options.tags), str(path))
+        except RuntimeError as error:
+            if "MetaGraphDef" not in str(error):
+                raise
+            raise StatusError(
+                "NOT_FOUND",
+                f"Could not find meta graph def matching supplied tags: {{ {' '.join(options.tags)} }}. To inspect "
+                "available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+            ) from None
+        except ValueError as error:  # the folder of variables is not there, or not whole
+            raise StatusError("NOT_FOUND", f"The SavedModel at {path} lacks its variables: {error}") from None
+        except OSError as error:
+            raise StatusError("DATA_LOSS", f"Can't parse the SavedModel at {path}: {error}") from None
+        failed.pop_all()
     # The graph's own description is often the largest part of a small model, and nobody asks for it again.
     signatures = {
         key: meta_graph_pb2.SignatureDef.FromString(value.SerializeToString())
@@ -107,60 +126,8 @@ def load_servable(name: str, version: int, path: Path, options: LoadOptions) -> 
     return Servable(name, version, signatures, session)
 
 
-def load_version(
-    name: str,
-    version: int,
-    folder: Path,
-    options: LoadOptions,
-    on_warm_up: Callable[[str, float, str], None] | None = None,
-) -> Servable:
-    """Load one version of a model and warm it up.
-
-    Args:
-        name: The model's name.
-        version: Its number.
-        folder: Of the SavedModel.
-        options: How.
-        on_warm_up: Told the folder, the seconds and the status of the warm-up.
-
-    Raises:
-        StatusError: as `load_servable` and `warm_up` do.
-        tf.errors.OpError: if its variables cannot be restored, or a warm-up request fails.
-    """
-    servable = load_servable(name, version, folder, options)
-    if not options.warm_up:
-        return servable
-    begun, outcome = time.monotonic(), "OK"
-    try:
-        count = warm_up(servable, folder, iterations=options.warm_up_iterations)
-    except Exception as error:
-        outcome = describe(error)
-        servable.retire()
-        raise
-    finally:
-        if on_warm_up is not None:
-            on_warm_up(str(folder), time.monotonic() - begun, outcome)
-    logger.info("Number of warmup records read from %s: %d", folder, count)
-    return servable
-
-
-def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
-    """Replay a model's warm-up records.
-
-    Args:
-        servable: The loaded version.
-        path: The folder of its SavedModel.
-        iterations: How often to replay each record.
-
-    Returns:
-        The records replayed; 0 where the model has none.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT for more than a thousand records or one that is not a request, UNIMPLEMENTED for
-            one of a kind that is not served, DATA_LOSS for a file that is not a TFRecord.
-        tf.errors.OpError: what the model raises.
-    """
-    records = path / RECORDS
+def _warm_up(servable: Servable, records: Path, iterations: int) -> int:
+    """Replay a model's warm-up records, each so often; return how many there are."""
     if not records.exists():
         return 0
     count = 0

@@ -7,8 +7,10 @@ first: it appends `_total` to the name of every counter.
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
@@ -21,15 +23,18 @@ OTHER = "_other"
 class _Metric:
     """Values by their labels."""
 
-    kind = ""
-
     def __init__(self, name: str, labels: Sequence[str]) -> None:
         self.name = ":tensorflow:serving:" + name
         self.labels = tuple(labels)
         self._lock = threading.Lock()
+        self._values: dict[tuple[str, ...], Any] = {}
 
-    def _key(self, values: tuple[str, ...], known: Collection[tuple[str, ...]]) -> tuple[str, ...]:
-        full = values not in known and len(known) >= MOST_LABELS
+    def lines(self) -> list[str]:
+        """Return the metric as text."""
+        raise NotImplementedError
+
+    def _key(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        full = values not in self._values and len(self._values) >= MOST_LABELS
         return (OTHER, *values[1:]) if full else values
 
     def _text(self, values: tuple[str, ...]) -> str:
@@ -40,30 +45,21 @@ class _Metric:
 class Counter(_Metric):
     """How often something happened."""
 
-    kind = "counter"
-
-    def __init__(self, name: str, labels: Sequence[str]) -> None:
-        """Begin at nothing."""
-        super().__init__(name, labels)
-        self._counts: dict[tuple[str, ...], int] = {}
-
     def add(self, *values: str, count: int = 1) -> None:
         """Count one more, or `count`, under these label values."""
         with self._lock:
-            key = self._key(values, self._counts)
-            self._counts[key] = self._counts.get(key, 0) + count
+            key = self._key(values)
+            self._values[key] = self._values.get(key, 0) + count
 
     def lines(self) -> list[str]:
         """Return the metric as text."""
         with self._lock:
-            counts = sorted(self._counts.items())
+            counts = sorted(self._values.items())
         return [f"# TYPE {self.name} counter", *(f"{self.name}{{{self._text(k)}}} {n}" for k, n in counts)]
 
 
 class Sampler(_Metric):
     """How values are distributed."""
-
-    kind = "histogram"
 
     def __init__(self, name: str, labels: Sequence[str], limits: Sequence[float] = BUCKETS) -> None:
         """Begin at nothing.
@@ -75,13 +71,12 @@ class Sampler(_Metric):
         """
         super().__init__(name, labels)
         self._limits = list(limits)
-        self._samples: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
 
     def add(self, *values: str, sample: float) -> None:
         """Add a sample under these label values."""
         with self._lock:
-            key = self._key(values, self._samples)
-            buckets, total = self._samples.setdefault(key, ([0] * (len(self._limits) + 1), [0.0]))
+            key = self._key(values)
+            buckets, total = self._values.setdefault(key, ([0] * (len(self._limits) + 1), [0.0]))
             buckets[bisect.bisect_right(self._limits, sample)] += 1
             total[0] += sample
 
@@ -89,13 +84,13 @@ class Sampler(_Metric):
         """Return the metric as text."""
         found = [f"# TYPE {self.name} histogram"]
         with self._lock:
-            samples = sorted((key, list(buckets), total[0]) for key, (buckets, total) in self._samples.items())
+            samples = sorted((key, list(buckets), total[0]) for key, (buckets, total) in self._values.items())
         for key, buckets, total in samples:
-            labels, count = self._text(key), 0
-            for limit, more in zip([*(f"{limit:g}" for limit in self._limits), "+Inf"], buckets, strict=True):
-                count += more
+            labels = self._text(key)
+            counts = list(itertools.accumulate(buckets))
+            for limit, count in zip([*(f"{limit:g}" for limit in self._limits), "+Inf"], counts, strict=True):
                 found.append(f'{self.name}_bucket{{{labels},le="{limit}"}} {count}')
-            found += [f"{self.name}_sum{{{labels}}} {total:g}", f"{self.name}_count{{{labels}}} {count}"]
+            found += [f"{self.name}_sum{{{labels}}} {total:g}", f"{self.name}_count{{{labels}}} {counts[-1]}"]
         return found
 
 
@@ -113,32 +108,10 @@ class Metrics:
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
 
-    def record_warm_up(self, path: str, seconds: float, status: str) -> None:
-        """Note that a version was warmed up.
-
-        Args:
-            path: Its folder.
-            seconds: How long it took.
-            status: "OK", or what went wrong.
-        """
-        self.warm_up.add(path, status, sample=seconds * 1e6)
-
-    def record_examples(self, model: str, count: int) -> None:
-        """Note how many examples a request held."""
-        self.examples.add(model, sample=count)
-        self.examples_total.add(model, count=count)
-
     def page(self) -> str:
         """Return every metric as text."""
-        parts: list[Counter | Sampler] = [
-            self.requests,
-            self.latency,
-            self.runtime,
-            self.examples,
-            self.examples_total,
-            self.warm_up,
-        ]
-        lines = [line for part in parts for line in part.lines()]
+        every = (self.requests, self.latency, self.runtime, self.examples, self.examples_total, self.warm_up)
+        lines = [line for metric in every for line in metric.lines()]
         return "\n".join(lines) + "\n" + generate_latest(self._process).decode()
 
 

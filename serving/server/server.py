@@ -28,13 +28,13 @@ from serving.server.config import ServerConfig, read_text_proto, single_model_co
 from serving.server.flags import ServeOptions, channel_arguments
 from serving.server.grpc_api import build_server
 from serving.server.handlers import Handlers
-from serving.server.limits import Admission, ServerLimits, at_once
+from serving.server.limits import Admission, ServerLimits
 from serving.server.loading import LoadOptions, load_version
 from serving.server.messages import MonitoringConfig
 from serving.server.metrics import Metrics
-from serving.server.rest.api import METRICS_PATH, RestApi, RestOptions
+from serving.server.rest.api import METRICS_PATH, RestApi
 from serving.server.status import describe
-from serving.server.versions import VersionOptions, Versions
+from serving.server.versions import Versions
 
 logger = logging.getLogger("serving")
 
@@ -51,11 +51,16 @@ class ModelServer:
         """Nothing is loaded or listened to yet."""
         self.options = options
         self.metrics = Metrics()
-        load = partial(load_version, options=_load_options(options), on_warm_up=self.metrics.record_warm_up)
-        self.versions = Versions(_version_options(options), load)
+        load = partial(load_version, options=_load_options(options), warm_up_latency=self.metrics.warm_up)
+        self.versions = Versions(
+            load,
+            poll_seconds=options.file_system_poll_wait_seconds,
+            retries=options.max_num_load_retries,
+            retry_seconds=max(options.load_retry_interval_micros, 0) / 1e6,
+            labels_before_load=options.allow_version_labels_for_unavailable_models,
+        )
         self._admission = Admission(_limits(options))
         self._handlers = Handlers(self.versions, self._admission, self.metrics)
-        self._draining = False
         self._grpc: Any = None
         self._rest: _Rest | None = None
         self._rest_task: asyncio.Task[None] | None = None
@@ -81,7 +86,7 @@ class ModelServer:
 
     async def stop(self) -> None:
         """Take no more requests, let those that run finish, and unload the models."""
-        self._draining = True
+        self._handlers.draining = True
         self._stopping.set()
         if self._rest is not None and self._rest_task is not None:
             self._rest.should_exit = True
@@ -98,10 +103,6 @@ class ModelServer:
     def busy(self) -> bool:
         """Whether TensorFlow still computes for somebody."""
         return self._admission.pending > 0
-
-    def is_serving(self) -> bool:
-        """Return whether requests are answered: models are loaded and the server is not stopping."""
-        return not self._draining and self.versions.ready()
 
     def _read_config(self) -> ServerConfig:
         if not self.options.model_config_file:
@@ -121,7 +122,7 @@ class ModelServer:
 
     async def _start_grpc(self) -> None:
         arguments = channel_arguments(self.options.grpc_channel_arguments)
-        self._grpc = build_server(self._handlers, is_serving=self.is_serving, arguments=arguments)
+        self._grpc = build_server(self._handlers, arguments)
         address = f"{self.options.host}:{self.options.port}"
         try:
             if self.options.port:
@@ -140,14 +141,20 @@ class ModelServer:
 
     async def _start_rest(self, metrics_path: str | None) -> None:
         options = self.options
-        rest = RestOptions(options.rest_api_timeout_in_ms / 1000, options.rest_api_enable_cors_support, metrics_path)
+        app = RestApi(
+            self._handlers,
+            timeout=options.rest_api_timeout_in_ms / 1000,
+            cors=options.rest_api_enable_cors_support,
+            metrics_path=metrics_path,
+        )
         listener = _listen(options.host, options.rest_api_port)
         self._rest = _Rest(
             uvicorn.Config(
-                RestApi(self._handlers, rest, is_serving=self.is_serving).app,
+                app,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                ws="none",
                 server_header=False,
                 timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
             )
@@ -217,7 +224,8 @@ async def _serve(options: ServeOptions) -> None:
 def _limits(options: ServeOptions) -> ServerLimits:
     largest = options.max_request_bytes or sys.maxsize
     return ServerLimits(
-        workers=options.max_concurrent or at_once(),
+        # One request is read, or its answer written, while another computes.
+        workers=options.max_concurrent or 2 * len(os.sched_getaffinity(0)),
         queue=options.max_queue,
         request_bytes=largest,
         pending_bytes=max(4 * largest, 1 << 30),
@@ -230,17 +238,7 @@ def _load_options(options: ServeOptions) -> LoadOptions:
         tags=tuple(options.saved_model_tags.split(",")),
         intra_op=options.tensorflow_intra_op_parallelism or both,
         inter_op=options.tensorflow_inter_op_parallelism or both,
-        warm_up=options.enable_model_warmup,
-        warm_up_iterations=max(options.num_request_iterations_for_warmup, 1),
-    )
-
-
-def _version_options(options: ServeOptions) -> VersionOptions:
-    return VersionOptions(
-        poll_seconds=options.file_system_poll_wait_seconds,
-        retries=options.max_num_load_retries,
-        retry_seconds=max(options.load_retry_interval_micros, 0) / 1e6,
-        labels_before_load=options.allow_version_labels_for_unavailable_models,
+        warm_up_iterations=max(options.num_request_iterations_for_warmup, 1) if options.enable_model_warmup else 0,
     )
 
 
@@ -267,17 +265,13 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Line(logging.Formatter):
     """A line as TF Serving logs it: `2024-05-04 03:02:01.123456: I serving/server/server.py:42] words`."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        self.default_msec_format = "%s.%03d000"
-        where = f"{record.name}/{record.filename}:{record.lineno}"
-        line = f"{self.formatTime(record)}: {record.levelname[0]} {where}] {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+    default_msec_format = "%s.%03d000"
 
 
 def _log_as_tf_serving() -> None:
     tf.get_logger().setLevel(logging.ERROR)  # the loader's note on its own age
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(_Line("%(asctime)s: %(levelname).1s %(name)s/%(filename)s:%(lineno)d] %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False

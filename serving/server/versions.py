@@ -19,36 +19,13 @@ from tensorflow_serving.apis import model_pb2
 
 from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.versions import version_folders
-from serving.server.config import (
-    ModelConfig,
-    Policy,
-    ServerConfig,
-    check_config,
-    chosen_versions,
-)
+from serving.server.config import ModelConfig, Policy, ServerConfig, check_config, chosen_versions
 from serving.server.servables import Servable
 from serving.server.status import as_status, describe
 
 logger = logging.getLogger("serving")
 
 Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
-
-
-@dataclass(frozen=True)
-class VersionOptions:
-    """How versions come and go.
-
-    Attributes:
-        poll_seconds: Between two looks at the base paths; 0 to look once.
-        retries: Loads tried again before a version is given up.
-        retry_seconds: Between two tries.
-        labels_before_load: Whether a label may be given to a version that is not there yet.
-    """
-
-    poll_seconds: float = 1.0
-    retries: int = 0
-    retry_seconds: float = 60.0
-    labels_before_load: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,15 +54,28 @@ class _Model:
 class Versions:
     """Every model that is served, and its versions. Safe to ask from many threads."""
 
-    def __init__(self, options: VersionOptions, load: Callable[[str, int, Path], Servable]) -> None:
+    def __init__(
+        self,
+        load: Callable[[str, int, Path], Servable],
+        *,
+        poll_seconds: float = 1.0,
+        retries: int = 0,
+        retry_seconds: float = 60.0,
+        labels_before_load: bool = False,
+    ) -> None:
         """Serve nothing yet.
 
         Args:
-            options: How versions come and go.
             load: Makes a version of a model from its name, number and folder.
+            poll_seconds: Between two looks at the base paths; 0 to look once.
+            retries: Loads tried again before a version is given up.
+            retry_seconds: Between two tries.
+            labels_before_load: Whether a label may be given to a version that is not there yet.
         """
-        self.options = options
         self._load_version = load
+        self._poll_seconds = poll_seconds
+        self._retries, self._retry_seconds = retries, retry_seconds
+        self._labels_before_load = labels_before_load
         self._models: dict[str, _Model] = {}
         self._states: dict[str, dict[int, VersionState]] = {}
         self._labels: dict[str, dict[str, int]] = {}
@@ -154,7 +144,7 @@ class Versions:
                         name,
                         model.base,
                     )
-            self._stopping.wait(self.options.poll_seconds or 1.0)
+            self._stopping.wait(self._poll_seconds or 1.0)
             before = {name: dict(model.failed) for name, model in self._models.items()}
             self.poll()
             # A version that is still being copied fails once, and then its files change.
@@ -204,14 +194,14 @@ class Versions:
         """Poll in a thread of its own until `stop`."""
 
         def run() -> None:
-            while not self._stopping.wait(self.options.poll_seconds):
+            while not self._stopping.wait(self._poll_seconds):
                 try:
                     self.poll()
                 except Exception:
                     logger.exception("Looking for new versions failed; the ones that serve go on.")
 
         thread = threading.Thread(target=run, name="versions", daemon=True)
-        if self.options.poll_seconds > 0:
+        if self._poll_seconds > 0:
             thread.start()
         return thread
 
@@ -248,8 +238,8 @@ class Versions:
             return  # it would fail again
         self._note(name, version, VersionState("LOADING"))
         logger.info("Loading servable version {name: %s version: %d}", name, version)
-        for attempt in range(self.options.retries + 1):
-            if attempt and self._stopping.wait(self.options.retry_seconds):
+        for attempt in range(self._retries + 1):
+            if attempt and self._stopping.wait(self._retry_seconds):
                 return
             try:
                 servable = self._load_version(name, version, folder)
@@ -290,7 +280,7 @@ class Versions:
             serving = self._models[name].serving if name in self._models else {}
             for label, version in model.version_labels.items():
                 moved = self._labels.get(name, {}).get(label, version) != version
-                if version not in serving and (moved or not self.options.labels_before_load):
+                if version not in serving and (moved or not self._labels_before_load):
                     raise StatusError(
                         "FAILED_PRECONDITION",
                         f"Request to assign label to version {version} of model {name}, which is not currently "

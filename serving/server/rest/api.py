@@ -1,4 +1,7 @@
-"""TF Serving's REST API, its metrics page, and health checks, as an ASGI application."""
+"""TF Serving's REST API, its metrics page, and health checks, as an ASGI application.
+
+What is computed is computed in the pool: documents are read and answers are written there too.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,26 @@ import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    regression_pb2,
+)
 
 from fewshot.exported.status import StatusError, invalid
 from serving.server.handlers import METADATA, Call, Handlers, answered
-from serving.server.rest import responses
-from serving.server.rest.methods import METHODS, compute
+from serving.server.inference import DEFAULT_SIGNATURE, predict
+from serving.server.rest import requests, responses
+from serving.server.rest.documents import read_document
+from serving.server.servables import Servable
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 COMPUTE = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
@@ -36,108 +45,103 @@ CORS = {
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
-
-
-@dataclass(frozen=True)
-class RestOptions:
-    """How the REST API behaves.
-
-    Attributes:
-        timeout: Seconds for one request, reading it included; 0 for no limit.
-        cors: Whether browsers of other sites may call it.
-        metrics_path: Where the metrics are; None for nowhere.
-    """
-
-    timeout: float = 30.0
-    cors: bool = False
-    metrics_path: str | None = METRICS_PATH
+EXAMPLES: dict[str, tuple[type[Any], Callable[[Any], bytes]]] = {
+    "classify": (classification_pb2.ClassificationRequest, responses.from_classification),
+    "regress": (regression_pb2.RegressionRequest, responses.from_regression),
+}
+"""Methods on examples: what is asked of a model, and what writes the result."""
 
 
 class RestApi:
-    """Answers HTTP requests."""
+    """Answers HTTP requests, each path and query as they were sent: TF Serving's are case-insensitive patterns."""
 
-    def __init__(self, handlers: Handlers, options: RestOptions, *, is_serving: Callable[[], bool]) -> None:
+    def __init__(self, handlers: Handlers, *, timeout: float, cors: bool, metrics_path: str | None) -> None:
         """Answer with these handlers.
 
         Args:
             handlers: What answers.
-            options: How.
-            is_serving: What the health check says.
+            timeout: Seconds for one request, reading it included; 0 for no limit.
+            cors: Whether browsers of other sites may call it.
+            metrics_path: Where the metrics are; None for nowhere.
         """
         self._handlers = handlers
-        self._options = options
-        self._is_serving = is_serving
-        # One route: TF Serving's paths are case-insensitive patterns over path and query as they were sent.
-        self.app = Starlette(routes=[Route("/{path:path}", _Endpoint(self.respond))])
+        self._timeout, self._cors, self._metrics_path = timeout, cors, metrics_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI servers ask for it."""
+        response = await self.respond(Request(scope, receive, send))
+        await response(scope, receive, send)
 
     async def respond(self, request: Request) -> Response:
         """Answer one request."""
         path = _raw_path(request.scope)
         plain = path.partition("?")[0]
-        if plain == self._options.metrics_path:
-            return self._metrics(path)
+        if plain == self._metrics_path:
+            if path != plain:
+                text = f"Unexpected path: {path}. Should be {plain}"
+                return Response(text, 400, media_type="text/plain")
+            return Response(self._handlers.metrics.page(), media_type="text/plain")
         if plain in ("/health", "/healthz"):
-            serving = self._is_serving()
+            serving = self._handlers.is_serving()
             return Response("ok\n" if serving else "not serving\n", 200 if serving else 503, media_type="text/plain")
         if not API.fullmatch(path):
             return Response(NOT_FOUND, 404, media_type="text/html")
-        if self._options.cors and request.method == "OPTIONS":
+        if self._cors and request.method == "OPTIONS":
             return Response(b"", 200, headers=CORS)
         try:
             content, code = await answered(self._answer(request, path)), 200
         except StatusError as status:
             content, code = responses.from_error(status), status.http
-        return Response(content, code, headers=CORS if self._options.cors else None, media_type="application/json")
+        return Response(content, code, headers=CORS if self._cors else None, media_type="application/json")
 
     async def _answer(self, request: Request, path: str) -> bytes:
-        deadline = time.monotonic() + self._options.timeout if self._options.timeout > 0 else None
+        deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
         if request.method == "POST" and (match := COMPUTE.fullmatch(path)):
             name, version, label, method = match.groups()
-            if method in METHODS:
-                spec = _model_spec(name, version, label)
+            if method == "predict" or method in EXAMPLES:
+                spec, call = _model_spec(name, version, label), Call(method, "REST", deadline)
                 with self._handlers.admission.holding() as hold:
                     body = await _in_time(_read_body(request, hold), deadline)
-                    return await compute(self._handlers, spec, body, Call(method, "REST", deadline))
+                    return await self._handlers.admit(spec.name, call, lambda: self._compute(spec, body, call))
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if not name:
                 raise invalid("Missing model name in request.")
             spec = _model_spec(name, version, label)
             if metadata == "metadata":
-                return responses.from_metadata(
-                    self._handlers.metadata(
-                        get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA])
-                    )
-                )
-            return responses.from_status(
-                self._handlers.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
-            )
+                about = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA])
+                return responses.from_metadata(await self._handlers.metadata(about))
+            asked = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+            return responses.from_status(await self._handlers.status(asked))
         raise invalid(f"Malformed request: {request.method} {path}")
 
-    def _metrics(self, path: str) -> Response:
-        if path != self._options.metrics_path:
-            text = f"Unexpected path: {path}. Should be {self._options.metrics_path}"
-            return Response(text, 400, media_type="text/plain")
-        return Response(self._handlers.metrics.page(), media_type="text/plain")
+    def _compute(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> bytes:
+        """Read a document, run it and write the answer; all of it in the pool."""
+        document = read_document(body)
+        spec.signature_name = requests.signature_name(document)
+        if call.api == "predict":
+            return self._handlers.run_on(spec, call, lambda servable: _predict(servable, spec, document, call.deadline))
+        request_type, write = EXAMPLES[call.api]
+        request = request_type(model_spec=spec, input=requests.examples_input(document))
+        return write(self._handlers.run_examples(request, call).result)
 
 
-class _Endpoint:
-    """An ASGI application of one function; as a bare function Starlette would answer some methods itself."""
-
-    def __init__(self, respond: Callable[[Request], Awaitable[Response]]) -> None:
-        self._respond = respond
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        response = await self._respond(request)
-        await response(scope, receive, send)
+def _predict(servable: Servable, spec: model_pb2.ModelSpec, document: dict[str, Any], deadline: float | None) -> bytes:
+    name = spec.signature_name or DEFAULT_SIGNATURE
+    if name not in servable.signatures:
+        raise invalid(f'Serving signature name: "{name}" not found in signature def')
+    infos = servable.signatures[name].inputs
+    if not infos:
+        raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
+    arrays, rows = requests.predict_inputs(document, infos)
+    document.clear()  # large, and read
+    return responses.from_tensors(predict(servable, spec, arrays, deadline=deadline), rows=rows)
 
 
 def _raw_path(scope: Scope) -> str:
-    path: bytes = scope.get("raw_path") or scope["path"].encode()
-    query: bytes = scope.get("query_string", b"")
-    path = path.partition(b"?")[0]
-    return (path + (b"?" + query if query else b"")).decode("latin-1")
+    query: bytes = scope["query_string"]
+    path: bytes = scope["raw_path"] + (b"?" + query if query else b"")
+    return path.decode("latin-1")
 
 
 def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.ModelSpec:

@@ -1,4 +1,4 @@
-"""JSON documents of REST requests, and TF Serving's words for what is wrong with them.
+"""JSON as TF Serving reads and writes it: documents, its words for what is wrong with them, and numbers.
 
 TF Serving reads with RapidJSON: its sentences and offsets are what clients know, and it takes `Inf` for infinity.
 """
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from fewshot.exported.status import invalid
-from serving.server.rest.numbers import decimal
 
 # Python's sentence: RapidJSON's, which clients of TF Serving know.
 SENTENCES = {
@@ -30,6 +29,7 @@ SENTENCES = {
 # A string, which stays as it is, or a spelling of infinity or not-a-number that Python does not read.
 ODD_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-NaN\b|\bInf\b')
 LONGEST_QUOTE = 1000
+DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 
 
 def read_document(body: bytes) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def read_document(body: bytes) -> dict[str, Any]:
 def quote(value: Any) -> str:
     """Return a value as JSON for a message, the beginning of it if it is long."""
     if isinstance(value, float):
-        return decimal(np.asarray(value))
+        return decimals(np.asarray(value))[0]
     parts, length = [], 0
     for part in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
         parts.append(part)
@@ -65,6 +65,31 @@ def quote(value: Any) -> str:
         if length > LONGEST_QUOTE:
             return "".join(parts)[:LONGEST_QUOTE] + "..."
     return "".join(parts)
+
+
+def decimals(array: np.ndarray) -> list[str]:
+    """Write numbers as TF Serving does: six digits where they say it all, else as many as are needed to read them back.
+
+    Args:
+        array: float32 or float64, any shape.
+
+    Returns:
+        One text a value, in order; infinities and not-a-number as bare words.
+    """
+    flat = array.ravel()
+    values = flat.tolist()
+    texts = [f"{value:.6g}" for value in values]
+    with np.errstate(over="ignore"):
+        again = np.array(texts, dtype=np.float64).astype(flat.dtype)
+    longer = np.flatnonzero((again != flat) & np.isfinite(flat)).tolist()
+    form = f"%.{DIGITS[flat.dtype]}g "
+    written = (form * len(longer) % tuple(values[i] for i in longer)).split()
+    for i, text in zip(longer, written, strict=True):
+        texts[i] = text
+    texts = [text if "." in text or "e" in text else text + ".0" for text in texts]
+    for i in np.flatnonzero(~np.isfinite(flat)).tolist():
+        texts[i] = "NaN" if np.isnan(flat[i]) else "-Infinity" if flat[i] < 0 else "Infinity"
+    return texts
 
 
 def _read_odd_numbers(text: str, error: json.JSONDecodeError) -> Any:

@@ -110,12 +110,11 @@ def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
             UNIMPLEMENTED for a type that JSON cannot carry.
     """
     shape = _dense_shape(value)
-    flat = _flatten(value, shape)
-    array = None if flat is None else _convert(flat, dtype)
+    array = _dense(value, shape, dtype)
     if array is None:
         _explain(value, 0, shape, dtype)
         raise invalid(f"JSON Value: {quote(value)} is not of expected type: {type_name(dtype)}")
-    return array.reshape(shape)
+    return array
 
 
 def _from_columns(value: Any, infos: TensorInfos) -> dict[str, np.ndarray]:
@@ -142,22 +141,19 @@ def _from_rows(rows: list[Any], infos: TensorInfos) -> dict[str, np.ndarray]:
             "tensorinfo_map"
         )
     named = _is_named(rows[0])
-    columns: dict[str, list[Any]]
+    columns = {next(iter(infos)): rows}
     if named:
         if any(not _is_named(row) or row.keys() != infos.keys() for row in rows):
             raise _row_error(rows, infos, named=True)
         columns = {name: [row[name] for row in rows] for name in infos}
-    else:
-        columns = {next(iter(infos)): rows}
     arrays = {}
     for name, column in columns.items():
-        dtype = tf.as_dtype(infos[name].dtype)
         shape = (len(column), *_dense_shape(column[0]))
-        flat = None if not named and any(map(_is_named, column)) else _flatten(column, shape)
-        array = None if flat is None else _convert(flat, dtype)
+        mixed = not named and any(map(_is_named, column))
+        array = None if mixed else _dense(column, shape, tf.as_dtype(infos[name].dtype))
         if array is None:
             raise _row_error(rows, infos, named=named)
-        arrays[name] = array.reshape(shape)
+        arrays[name] = array
     return arrays
 
 
@@ -206,14 +202,15 @@ def _dense_shape(value: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _flatten(value: Any, shape: tuple[int, ...]) -> list[Any] | None:
-    """Return the values in order, or None if the lists do not make that shape."""
+def _dense(value: Any, shape: tuple[int, ...], dtype: tf.DType) -> np.ndarray | None:
+    """Return lists as an array, or None if they do not make that shape or a value does not fit the type."""
     level = [value]
     for size in shape:
         if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
             return None
         level = list(itertools.chain.from_iterable(level))
-    return None if list in set(map(type, level)) else level
+    array = None if list in set(map(type, level)) else _convert(level, dtype)
+    return None if array is None else array.reshape(shape)
 
 
 def _convert(flat: list[Any], dtype: tf.DType) -> np.ndarray | None:
@@ -230,9 +227,7 @@ def _convert(flat: list[Any], dtype: tf.DType) -> np.ndarray | None:
     if dtype == tf.bool and kinds <= {bool}:
         return np.array(flat, bool)
     if dtype == tf.string and kinds <= {str, dict}:
-        array = np.empty(len(flat), object)
-        array[:] = [_text(value) for value in flat]
-        return array
+        return np.array([_text(value) for value in flat], object)
     return None
 
 

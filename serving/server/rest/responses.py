@@ -10,16 +10,11 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, get_model_status_pb2, regression_pb2
 
 from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.tensors import to_bytes, type_name
-from serving.server.rest.numbers import decimals
+from serving.server.rest.documents import decimals
 
 INDENT = "    "
 NEXT_LINE = ",\n"
@@ -100,7 +95,7 @@ def _rows(named: Mapping[str, np.ndarray]) -> str:
     columns = {}
     for name, array in named.items():
         texts, each = _texts(name, array), int(np.prod(array.shape[1:]))
-        columns[name] = [_one_line(texts[i * each : (i + 1) * each], array.shape[1:]) for i in range(size)]
+        columns[name] = [_nest(texts[i * each : (i + 1) * each], array.shape[1:]) for i in range(size)]
     if len(columns) == 1:
         (elements,) = columns.values()
         return f'{{\n{INDENT}"predictions": [{", ".join(elements)}\n{INDENT}]\n}}'
@@ -127,30 +122,23 @@ def _common_size(named: Mapping[str, np.ndarray]) -> int:
 def _columns(named: Mapping[str, np.ndarray]) -> str:
     if len(named) == 1:
         ((name, array),) = named.items()
-        return f'{{\n{INDENT}"outputs": {_block(_texts(name, array), array.shape, 1)}\n}}'
+        return f'{{\n{INDENT}"outputs": {_nest(_texts(name, array), array.shape, 1)}\n}}'
     fields = (
-        f"{INDENT * 2}{_string(name)}: {_block(_texts(name, array), array.shape, 2)}" for name, array in named.items()
+        f"{INDENT * 2}{_string(name)}: {_nest(_texts(name, array), array.shape, 2)}" for name, array in named.items()
     )
     return f'{{\n{INDENT}"outputs": {{\n{NEXT_LINE.join(fields)}\n{INDENT}}}\n}}'
 
 
-def _one_line(texts: list[str], shape: tuple[int, ...]) -> str:
-    """Nest values in lists on one line."""
+def _nest(texts: list[str], shape: tuple[int, ...], depth: int | None = None) -> str:
+    """Nest values in lists: all on one line, or one value a line, the outermost list at this depth."""
     for axis in range(len(shape) - 1, -1, -1):
         size, outer = shape[axis], int(np.prod(shape[:axis]))
-        texts = [f"[{', '.join(texts[i * size : (i + 1) * size])}]" for i in range(outer)]
-    return texts[0]
-
-
-def _block(texts: list[str], shape: tuple[int, ...], depth: int) -> str:
-    """Nest values in lists, one value a line."""
-    for axis in range(len(shape) - 1, -1, -1):
-        size, outer = shape[axis], int(np.prod(shape[:axis]))
-        inner, closing = "\n" + INDENT * (depth + axis + 1), "\n" + INDENT * (depth + axis)
-        texts = [
-            f"[{inner}{(',' + inner).join(texts[i * size : (i + 1) * size])}{closing}]" if size else "[]"
-            for i in range(outer)
-        ]
+        opening, comma, closing = "", ", ", ""
+        if depth is not None:
+            opening, closing = "\n" + INDENT * (depth + axis + 1), "\n" + INDENT * (depth + axis)
+            comma = "," + opening
+        lists = (texts[i * size : (i + 1) * size] for i in range(outer))
+        texts = [f"[{opening}{comma.join(each)}{closing}]" if each else "[]" for each in lists]
     return texts[0]
 
 

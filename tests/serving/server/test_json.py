@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fewshot.exported.status import StatusError
-from serving.server.rest.documents import read_document
-from serving.server.rest.numbers import decimal, decimals
+from serving.server.rest.documents import decimals, read_document
 from serving.server.rest.requests import to_array
 from serving.server.rest.responses import from_tensors
 
@@ -37,7 +36,7 @@ from serving.server.rest.responses import from_tensors
     ],
 )
 def test_numbers_are_written_as_tf_serving_writes_them(value: Any, text: str) -> None:
-    assert decimal(np.asarray(value)) == text
+    assert decimals(np.asarray(value)) == [text]
 
 
 @settings(max_examples=50, deadline=None)

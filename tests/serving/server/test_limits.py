@@ -27,7 +27,7 @@ from serving.server.limits import Admission, ServerLimits
 from serving.server.loading import LoadOptions, load_version
 from serving.server.metrics import MOST_LABELS, OTHER, Sampler
 from serving.server.metrics import Counter as Counted
-from serving.server.versions import VersionOptions, Versions
+from serving.server.versions import Versions
 
 
 def resident() -> int:
@@ -249,7 +249,7 @@ def test_versions_that_come_and_go_leave_nothing_behind(tf_models: Path, tmp_pat
     source = tf_models / "saved_model_half_plus_two_tf2_cpu" / "00000123"
     base = tmp_path / "m"
     shutil.copytree(source, base / "1")
-    versions = Versions(VersionOptions(poll_seconds=0), partial(load_version, options=LoadOptions()))
+    versions = Versions(partial(load_version, options=LoadOptions()), poll_seconds=0)
     versions.start(single_model_config({"m": base}))
     before = 0
     for number in range(2, 62):

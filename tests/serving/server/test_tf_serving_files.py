@@ -135,8 +135,11 @@ def fewshot_commands() -> list[list[str]]:
 def test_its_commands_are_commands_of_ours() -> None:
     commands = fewshot_commands()
     assert [words[0] for words in commands] == ["train", "export"]
+    context = click.Context(cli.main)
     for words in commands:
-        cli.main.commands[words[0]].make_context(words[0], words[1:], parent=click.Context(cli.main))
+        command = cli.main.get_command(context, words[0])
+        assert command is not None
+        command.make_context(words[0], words[1:], parent=context)
 
 
 @pytest.mark.slow

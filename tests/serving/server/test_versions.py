@@ -21,7 +21,7 @@ from serving.server.config import ServerConfig, chosen_versions, read_text_proto
 from serving.server.inference import run_predict
 from serving.server.loading import RECORDS, LoadOptions, load_version
 from serving.server.servables import Servable
-from serving.server.versions import VersionOptions, Versions
+from serving.server.versions import Versions
 
 PLATFORM = 'model_platform: "tensorflow"'
 
@@ -47,7 +47,7 @@ def copy_version(tf_models: Path, base: Path, name: str) -> Path:
 
 
 def make_versions(load: LoadOptions | None = None, **options: Any) -> Versions:
-    return Versions(VersionOptions(**options), partial(load_version, options=load or LoadOptions()))
+    return Versions(partial(load_version, options=load or LoadOptions()), **options)
 
 
 @pytest.fixture
