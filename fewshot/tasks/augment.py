@@ -77,16 +77,6 @@ class Augmentation:
             if getattr(self, name) not in known:
                 raise RecipeError(f"augmentation {name} is one of {', '.join(known)}; received {getattr(self, name)!r}")
 
-    @property
-    def moves(self) -> bool:
-        """Whether an affine transform is asked for."""
-        return bool(self.rotation or self.shear or self.scale or self.shift)
-
-    @property
-    def recolours(self) -> bool:
-        """Whether brightness, contrast or gain is asked for."""
-        return bool(self.brightness or self.contrast or self.gain)
-
 
 def make_augment(augmentation: Augmentation) -> Callable[[TaskBatch, Any], TaskBatch] | None:
     """Return the function that `stream` applies to every meta-batch, or None if nothing is asked for.
@@ -97,32 +87,37 @@ def make_augment(augmentation: Augmentation) -> Callable[[TaskBatch, Any], TaskB
         return None
 
     def augment(batch: TaskBatch, seed: Any) -> TaskBatch:
-        shots = batch.support_x.shape[1]
+        shots, seeds = batch.support_x.shape[1], tf.unstack(tf.random.split(seed, CHANGES))
         # Support and queries change together: what holds for a task holds for both.
-        images = tf.concat([batch.support_x, batch.query_x], axis=1)
-        images = _augment_images(images, seed, augmentation)
+        images = _move(tf.concat([batch.support_x, batch.query_x], axis=1), seeds, augmentation)
+        images = _change_values(images, seeds, augmentation)
         changed = batch._replace(support_x=images[:, :shots], query_x=images[:, shots:])
         if batch.support_y.shape.rank < 4:
             return changed
-        labels = tf.concat([batch.support_y, batch.query_y], axis=1)
-        labels = _move_labels(labels, seed, augmentation)
+        # Labels of pixels move as their images do; -1 comes in from outside.
+        labels = tf.concat([batch.support_y, batch.query_y], axis=1)[..., tf.newaxis]
+        labels = _move(labels, seeds, augmentation)[..., 0]
         return changed._replace(support_y=labels[:, :shots], query_y=labels[:, shots:])
 
     return augment
 
 
-def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
-    """Apply in turn what is wanted to images [tasks, n, H, W, bands]."""
-    seeds = tf.unstack(tf.random.split(seed, CHANGES))
+def _move(images: tf.Tensor, seeds: list[tf.Tensor], wanted: Augmentation) -> tf.Tensor:
+    """Apply in turn what moves pixels to images [tasks, n, H, W, bands] or labels [tasks, n, H, W, 1]."""
     if wanted.turns != "none":
         images = quarter_turns(images, seeds[0], per=wanted.turns)
     if wanted.flips != "none":
         images = flips(images, seeds[1], per=wanted.flips)
     if wanted.elastic:
         images = bend(images, seeds[7], elastic=wanted.elastic)
-    if wanted.moves:
+    if wanted.rotation or wanted.shear or wanted.scale or wanted.shift:
         images = affine(images, seeds[2], wanted)
-    if wanted.recolours:
+    return images
+
+
+def _change_values(images: tf.Tensor, seeds: list[tf.Tensor], wanted: Augmentation) -> tf.Tensor:
+    """Apply in turn what changes the values of images [tasks, n, H, W, bands]."""
+    if wanted.brightness or wanted.contrast or wanted.gain:
         images = recolour(images, seeds[3], wanted)
     if wanted.noise:
         noise = tf.random.stateless_normal(tf.shape(images), seeds[4], stddev=wanted.noise)
@@ -132,21 +127,6 @@ def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) ->
     if wanted.band_dropout:
         images = drop_bands(images, seeds[6], share=wanted.band_dropout)
     return images
-
-
-def _move_labels(labels: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
-    """Move the labels of pixels [tasks, n, H, W] as the same seed moves their images; -1 comes in from outside."""
-    seeds = tf.unstack(tf.random.split(seed, CHANGES))
-    labels = labels[..., tf.newaxis]
-    if wanted.turns != "none":
-        labels = quarter_turns(labels, seeds[0], per=wanted.turns)
-    if wanted.flips != "none":
-        labels = flips(labels, seeds[1], per=wanted.flips)
-    if wanted.elastic:
-        labels = bend(labels, seeds[7], elastic=wanted.elastic)
-    if wanted.moves:
-        labels = affine(labels, seeds[2], wanted)
-    return labels[..., 0]
 
 
 def quarter_turns(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
