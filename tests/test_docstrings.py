@@ -27,7 +27,6 @@ LACKING: frozenset[str] = frozenset(
         "fewshot/data/sources/sen12ms.py",
         "fewshot/data/sources/sen12ms_index.py",
         "fewshot/data/splits.py",
-        "fewshot/demo/learning.py",
         "fewshot/demo/mapping.py",
         "fewshot/demo/serving.py",
         "fewshot/exported/adapted.py",

@@ -54,28 +54,12 @@ class RunFolder:
     """Reads and writes one run folder."""
 
     def __init__(self, path: Path) -> None:
-        """Name the folder; nothing is read or made yet."""
+        """Name the folder and its files; nothing is read or made yet."""
         self.path = path
-
-    @property
-    def best_weights(self) -> Path:
-        """The weights with the best validation."""
-        return self.path / "best.weights.h5"
-
-    @property
-    def history(self) -> Path:
-        """The table of epochs."""
-        return self.path / "history.csv"
-
-    @property
-    def validation_tasks(self) -> Path:
-        """The frozen tasks of every validation."""
-        return self.path / "validation_tasks.json"
-
-    @property
-    def evaluation(self) -> Path:
-        """What an evaluation measured on the recipe's own tasks."""
-        return self.path / "evaluation.json"
+        self.best_weights = path / "best.weights.h5"
+        self.history = path / "history.csv"
+        self.validation_tasks = path / "validation_tasks.json"
+        self.evaluation = path / "evaluation.json"
 
     def open(self, recipe: Recipe, *, resume: bool) -> TrainingState:
         """Start a new run here, or go on with the one that is here.
@@ -146,9 +130,10 @@ class RunFolder:
         changes = []
         for name in sorted({*before, *parts}):
             for kind in ("places", "classes"):
-                old, new = set(before.get(name, {}).get(kind, ())), set(parts.get(name, {}).get(kind, ()))
-                changes += [f"{name} gained {kind} {', '.join(sorted(new - old)[:5])}"] if new - old else []
-                changes += [f"{name} lost {kind} {', '.join(sorted(old - new)[:5])}"] if old - new else []
+                old, new = (set(all_of.get(name, {}).get(kind, ())) for all_of in (before, parts))
+                for word, changed in (("gained", new - old), ("lost", old - new)):
+                    if changed:
+                        changes.append(f"{name} {word} {kind} {', '.join(sorted(changed)[:5])}")
         if changes:
             raise ArtifactError(
                 f"The data of {self.path} is no longer divided as it was when the run was started "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
 from fewshot.meta import MetaLearner
 from fewshot.training import datasets
-from fewshot.training.build import build_learner
+from fewshot.training.build import build_body, build_learner, reads_any_size
 from fewshot.training.folder import RunFolder
 from fewshot.training.kinds import kind_of
 from fewshot.training.kinds.kind import Kind
@@ -90,14 +90,12 @@ class Run:
                     f"{', '.join(parts)}. Name data of other regions with --data, or choose a part with --split."
                 )
             return parts[split]
-        found = datasets.read_data(self.recipe.data, paths)
-        record, network = self.folder.read_json("run.json"), self.recipe.network
-        require_same_images(
-            record.get("images", {}),
-            datasets.describe_images(found, self.recipe.tasks),
-            found.name,
-            any_size=network.kind in ("unet", "resnet12") or network.readout == "average",
-        )
+        found, record = self.recipe.data.source.open(paths), self.folder.read_json("run.json")
+        if images := record.get("images"):
+            problem = replace(self.kind.problem(found), input_shape=tuple(images["shape"]))
+            any_size = reads_any_size(build_body(self.recipe.network, problem))
+            theirs = datasets.describe_images(found, self.recipe.tasks)
+            require_same_images(images, theirs, found.name, any_size=any_size)
         if split != "test":
             return datasets.split_data(found, self.recipe.data)[split]
         return self._unseen(found, [record["parts"].get(part, {}) for part in SEEN])
@@ -156,7 +154,7 @@ class Run:
 
 
 def require_same_images(
-    ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str, *, any_size: bool = False
+    ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str, *, any_size: bool
 ) -> None:
     """Refuse data whose pictures a run cannot read.
 

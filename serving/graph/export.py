@@ -43,6 +43,7 @@ from fewshot.exported.card import (
 from fewshot.exported.versions import WARM_UP, free_version
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
+from fewshot.training.build import reads_any_size
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import Run
 from serving.graph.contract import describe_signatures
@@ -250,16 +251,6 @@ def pooled_side(layer: keras.layers.Layer) -> int:
     if isinstance(layer, keras.layers.MaxPooling2D):
         return int(layer.strides[0])
     return layer.pool if isinstance(layer, Normalization) else 1
-
-
-def reads_any_size(body: keras.Model) -> bool:
-    """Whether a network gives as many features whatever the size of a picture; tried, on a picture of unknown size."""
-    pictures = tf.TensorSpec([None, None, None, body.input_shape[-1]], tf.float32)
-    try:
-        features = tf.function(body).get_concrete_function(pictures).structured_outputs
-    except (TypeError, ValueError):
-        return False
-    return features.shape[-1] is not None
 
 
 def describe_classes(recipe: Recipe, regions: RegionSet) -> tuple[ClassEntry, ...]:

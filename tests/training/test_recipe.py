@@ -60,7 +60,6 @@ def test_maml_and_meta_sgd_are_what_they_say() -> None:
         ("training.updates=many", "training.updates = 'many': expected a whole number"),
         ("training.updates=1.5", "expected a whole number"),
         ("training.deterministic=1", "expected true or false"),
-        ("network.kind=conv5", "expected one of 'conv4', 'mlp', 'resnet12'"),
         ("tasks.shots=[1, 'two']", "expected a list, each item a whole number or a whole number"),
         ("updates=5", "--set expects table.key=value"),
         ("augment.rotation=999", "rotation"),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from fewshot.data.region import ImageStore, RegionSet
+from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta.baselines import nearest_neighbour
 from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks
-from fewshot.tasks.task import TaskBatch, TaskSource, TaskSpec
+from fewshot.tasks.task import TaskSource, TaskSpec
 from fewshot.training.kinds.figures import Array, Outcome, Yardstick
-from fewshot.training.kinds.kind import Problem, RegionKind, Size
+from fewshot.training.kinds.kind import LabelledExamples, Problem, RegionKind, Size
 from fewshot.training.kinds.under_test import Predict, TestTasks
 
 PRETRAINING_BATCH = 64
@@ -77,10 +77,13 @@ class Images(RegionKind):
             names = sorted({name for region in train.regions for name in region.class_names})
         number = {name: i for i, name in enumerate(names)}
         labels = [np.array([number[name] for name in region.class_names])[region.labels] for region in train.regions]
-        images = np.concatenate([region.images for region in train.regions])
-        return len(names), LabelledImages(train.store, images, np.concatenate(labels))
+        images, of_images = np.concatenate([region.images for region in train.regions]), np.concatenate(labels)
+        examples = LabelledExamples(
+            train.store, images, lambda chosen: of_images[chosen].astype(np.int32), PRETRAINING_BATCH
+        )
+        return len(names), examples
 
-    def nearest(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    def nearest(self, inputs: Sequence[Any]) -> tf.Tensor:
         """Give each query image the class of the support image whose pixels are nearest."""
         support_x, support_y, query_x = inputs
         return nearest_neighbour(support_x, support_y, query_x, int(tf.reduce_max(support_y)) + 1)[None]
@@ -90,9 +93,7 @@ class Images(RegionKind):
         scores = np.zeros([len(steps), len(chosen)])
         predictions: list[Array] = [np.zeros(0)] * len(chosen)
         for group, batch in chosen.batches():
-            answers = tf.argmax(
-                predict([tf.constant(part) for part in batch[:3]]), axis=-1
-            ).numpy()  # [steps, tasks, m]
+            answers = tf.argmax(predict(batch[:3]), axis=-1).numpy()  # [steps, tasks, m]
             scores[:, group] = (answers == batch.query_y[None]).mean(axis=-1)
             for position, number in enumerate(group):
                 predictions[number] = answers[at, position]
@@ -103,7 +104,7 @@ class Images(RegionKind):
         task = chosen.tasks[0]
         counts = [int((task.support_y == label).sum()) for label in range(len(task.classes))]
         shots = counts[0] if len(set(counts)) == 1 else counts
-        return Size(f"{len(task.classes)}-way {shots}-shot tasks", len(task.classes), shots)
+        return f"{len(task.classes)}-way {shots}-shot tasks", len(task.classes), shots
 
     def confusion(self, chosen: TestTasks, outcome: Outcome) -> Array | None:
         """Return counts [true class, predicted class], or None where the classes are too many to show."""
@@ -113,21 +114,6 @@ class Images(RegionKind):
         counts = np.zeros([classes, classes], int)
         np.add.at(counts, true_and_predicted(chosen, outcome), 1)
         return counts
-
-
-class LabelledImages:
-    """Draws labelled images as the queries of one task, so that `stream` serves classification too."""
-
-    def __init__(self, store: ImageStore, images: Array, labels: Array) -> None:
-        """Draw from `images` of a store, with their `labels`."""
-        self.store, self.images, self.labels = store, images, labels
-
-    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
-        """Draw `PRETRAINING_BATCH` images a task."""
-        chosen = rng.integers(len(self.images), size=(tasks, PRETRAINING_BATCH))
-        pixels = np.stack([self.store.read(self.images[row]) for row in chosen])
-        labels = self.labels[chosen].astype(np.int32)
-        return TaskBatch(pixels[:, :1], labels[:, :1], pixels, labels)
 
 
 def true_and_predicted(chosen: TestTasks, outcome: Outcome) -> tuple[Array, Array]:

@@ -59,7 +59,13 @@ class TaskMeanIoU(keras.metrics.Mean):
     """
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> None:
-        """Count labels [tasks, ...] and logits [tasks, ..., classes]; negative labels are ignored."""
+        """Count what was predicted.
+
+        Args:
+            y_true: Labels [tasks, ...], negative where ignored.
+            y_pred: Logits [tasks, ..., classes].
+            sample_weight: Not used.
+        """
         shape = tf.shape(y_pred)
         labels = tf.reshape(tf.cast(y_true, tf.int32), [shape[0], -1])
         chosen = tf.reshape(tf.argmax(y_pred, axis=-1, output_type=tf.int32), [shape[0], -1])
@@ -76,7 +82,13 @@ class LabelledAccuracy(keras.metrics.Mean):
     """Share of right answers among the labels that count."""
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> None:
-        """Count labels [...] and logits [..., classes]; negative labels are ignored."""
+        """Count what was predicted.
+
+        Args:
+            y_true: Labels [...], negative where ignored.
+            y_pred: Logits [..., classes].
+            sample_weight: Not used.
+        """
         labels = tf.cast(y_true, tf.int32)
         # Not `==`, which forgets the rank where a number of queries is unknown.
         right = tf.cast(tf.equal(tf.argmax(y_pred, axis=-1, output_type=tf.int32), labels), "float32")
