@@ -24,7 +24,7 @@ from typing import Any
 
 from fewshot.errors import ArtifactError
 from fewshot.files import remove_unfinished, write_whole
-from fewshot.training.recipe import Recipe, change_after_training, differences, make_recipe
+from fewshot.training.recipe import Recipe, differences, make_recipe
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,13 @@ class RunFolder:
         remove_unfinished(self.path)
         return self.state()
 
-    def recipe(self, settings: Sequence[str] = ()) -> Recipe:
+    def recipe(self) -> Recipe:
         """Return the recipe the run was started with.
-
-        Args:
-            settings: Changes of what its weights do not depend on, as `change_after_training` takes them.
 
         Raises:
             ArtifactError: if this is not a run folder.
-            RecipeError: if a setting cannot be changed any more.
         """
-        return change_after_training(make_recipe(self.read_json("recipe.json")), settings)
+        return make_recipe(self.read_json("recipe.json"))
 
     def state(self) -> TrainingState:
         """Return where training stands; the beginning if nothing was saved yet."""
@@ -118,10 +114,7 @@ class RunFolder:
         return state
 
     def require_same_parts(self, parts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-        """Refuse data that is divided into other parts than when the run was started.
-
-        Args:
-            parts: The places and classes of each part, as `run.json` holds them.
+        """Refuse data divided into other parts (places and classes of each, as in `run.json`) than at the run's start.
 
         Raises:
             ArtifactError: if a part has gained or lost some: what the run has seen might be tested.

@@ -19,7 +19,7 @@ from fewshot.models import FixedHead, Head
 from fewshot.tasks.augment import make_augment
 from fewshot.tasks.stream import stream
 from fewshot.tasks.task import TaskSource
-from fewshot.training import build
+from fewshot.training import build, datasets
 from fewshot.training.evaluation.measure import Method, learner_predict, of_learner
 from fewshot.training.kinds.kind import Kind
 from fewshot.training.kinds.under_test import TestTasks
@@ -81,11 +81,9 @@ def require_unseen(train: RegionSet, tested: RegionSet, *, split: str) -> None:
     Raises:
         DataNotFoundError: if a region is among both.
     """
-    if split == "classes":
-        kind, seen = "classes", {name for region in train.regions for name in region.class_names}
-        both = seen & {name for region in tested.regions for name in region.class_names}
-    else:
-        kind, both = "places", {region.place for region in train.regions} & {region.place for region in tested.regions}
+    kind = "classes" if split == "classes" else "places"
+    names = datasets.seen_names({"train": train, "tested": tested})
+    both = set(names["train"][kind]).intersection(names["tested"][kind])
     if both:
         raise DataNotFoundError(
             f"The baselines are trained on the run's own training data, and {len(both)} of its {kind} "

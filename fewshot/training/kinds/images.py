@@ -15,7 +15,7 @@ from fewshot.meta.baselines import nearest_neighbour
 from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks
 from fewshot.tasks.task import TaskSource, TaskSpec
 from fewshot.training.kinds.figures import Array, Outcome, Yardstick
-from fewshot.training.kinds.kind import LabelledExamples, Problem, RegionKind, Size
+from fewshot.training.kinds.kind import LabelledExamples, RegionKind, Size
 from fewshot.training.kinds.under_test import Predict, TestTasks
 
 PRETRAINING_BATCH = 64
@@ -29,11 +29,6 @@ class Images(RegionKind):
     yardstick: ClassVar[Yardstick] = Yardstick()
     monitored: ClassVar[str] = "val_accuracy"
 
-    def problem(self, region_set: RegionSet) -> Problem:
-        """Return what there is to fit in tasks of these regions."""
-        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
-        return Problem(region_set.store.shape, outputs)
-
     def evaluation_spec(self) -> TaskSpec:
         """Return the specification of validation and test tasks."""
         return TaskSpec(
@@ -44,11 +39,6 @@ class Images(RegionKind):
             disjoint_sources=self.tasks.disjoint_sources,
             within_region=self.tasks.evaluation_within_region,
         )
-
-    def asked_spec(self, ways: int | None, shots: int | None) -> TaskSpec:
-        """Return the specification of test tasks with other ways or shots than the recipe's."""
-        spec = self.evaluation_spec()
-        return replace(spec, ways=ways or spec.ways, shots=shots or spec.shots)
 
     def require_ways(self, outputs: int | None, ways: int | None) -> None:
         """Refuse other ways where a fixed head numbers a task's classes."""
@@ -77,11 +67,9 @@ class Images(RegionKind):
             names = sorted({name for region in train.regions for name in region.class_names})
         number = {name: i for i, name in enumerate(names)}
         labels = [np.array([number[name] for name in region.class_names])[region.labels] for region in train.regions]
-        images, of_images = np.concatenate([region.images for region in train.regions]), np.concatenate(labels)
-        examples = LabelledExamples(
-            train.store, images, lambda chosen: of_images[chosen].astype(np.int32), PRETRAINING_BATCH
-        )
-        return len(names), examples
+        images = np.concatenate([region.images for region in train.regions])
+        of_images = np.concatenate(labels).astype(np.int32)
+        return len(names), LabelledExamples(train.store, images, lambda chosen: of_images[chosen], PRETRAINING_BATCH)
 
     def nearest(self, inputs: Sequence[Any]) -> tf.Tensor:
         """Give each query image the class of the support image whose pixels are nearest."""
@@ -108,20 +96,13 @@ class Images(RegionKind):
 
     def confusion(self, chosen: TestTasks, outcome: Outcome) -> Array | None:
         """Return counts [true class, predicted class], or None where the classes are too many to show."""
-        classes = len(chosen.region_set.classes)
-        if classes > CLASSES_SHOWN:
+        classes = chosen.region_set.classes
+        if len(classes) > CLASSES_SHOWN:
             return None
-        counts = np.zeros([classes, classes], int)
-        np.add.at(counts, true_and_predicted(chosen, outcome), 1)
+        index = {name: i for i, name in enumerate(classes)}
+        counts = np.zeros([len(classes), len(classes)], int)
+        for task, answers in zip(chosen.tasks, outcome.predictions, strict=True):
+            names = np.array([index[name] for name in task.classes])
+            predicted = answers if chosen.labels == "global" else names[answers]
+            np.add.at(counts, (names[task.query_y], predicted), 1)
         return counts
-
-
-def true_and_predicted(chosen: TestTasks, outcome: Outcome) -> tuple[Array, Array]:
-    """Return the true and the predicted class of every query, as indices in the set's classes."""
-    index = {name: i for i, name in enumerate(chosen.region_set.classes)}
-    true, predicted = [], []
-    for task, answers in zip(chosen.tasks, outcome.predictions, strict=True):
-        names = np.array([index[name] for name in task.classes])
-        true.append(names[task.query_y])
-        predicted.append(answers if chosen.labels == "global" else names[answers])
-    return np.concatenate(true), np.concatenate(predicted)

@@ -220,7 +220,14 @@ class Kind(ABC):
 
 
 class RegionKind(Kind):
-    """A kind whose tasks are drawn from regions of data."""
+    """A kind whose tasks are drawn from regions of data; `per_pixel` says whether each pixel has a class of its own."""
+
+    per_pixel: ClassVar[bool] = False
+
+    def problem(self, region_set: RegionSet) -> Problem:
+        """Return what there is to fit in tasks of these regions."""
+        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
+        return Problem(region_set.store.shape, outputs, per_pixel=self.per_pixel)
 
     @abstractmethod
     def evaluation_spec(self) -> AnySpec:
@@ -228,14 +235,6 @@ class RegionKind(Kind):
 
         Raises:
             RecipeError: if the recipe asks for tasks that this kind has not.
-        """
-
-    @abstractmethod
-    def asked_spec(self, ways: int | None, shots: int | None) -> AnySpec:
-        """Return the specification of test tasks with other ways or shots than the recipe's.
-
-        Raises:
-            RecipeError: if they cannot be chosen.
         """
 
     def validation(self, part: RegionSet, training: TrainingTable, file: Path) -> tf.data.Dataset:
@@ -273,7 +272,8 @@ class RegionKind(Kind):
             if shots is not None:
                 tasks = tuple(fewer_shots(task, shots) for task in tasks)
             return TestTasks(tested, tasks, labels, fixed=True)
-        spec = self.asked_spec(request.ways, shots)
+        asked: dict[str, Any] = {key: number for key, number in (("ways", request.ways), ("shots", shots)) if number}
+        spec = replace(self.evaluation_spec(), **asked)
         return TestTasks(tested, sample_tasks(tested, spec, request.tasks, seed=TEST_SEED + request.seed), labels)
 
     def region_figures(self, chosen: TestTasks, outcome: Outcome) -> RegionFigures:

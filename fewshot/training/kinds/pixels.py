@@ -16,9 +16,9 @@ from fewshot.meta.baselines import nearest_neighbour
 from fewshot.tasks.sources import RegionTasks
 from fewshot.tasks.task import PixelTaskSpec, TaskSource
 from fewshot.training.kinds.figures import ACCURACY, Array, Column, Outcome, RegionFigures, Yardstick, mean_and_interval
-from fewshot.training.kinds.kind import LabelledExamples, Problem, RegionKind, Size
+from fewshot.training.kinds.kind import LabelledExamples, RegionKind, Size
 from fewshot.training.kinds.losses import TaskMeanIoU
-from fewshot.training.kinds.under_test import Predict, TestTasks
+from fewshot.training.kinds.under_test import Predict, Request, TestTasks
 
 PRETRAINING_BATCH = 16
 NEIGHBOURS = 500
@@ -32,11 +32,7 @@ class Pixels(RegionKind):
         (Column("mean IoU %", "mean_iou"), ACCURACY, Column("kappa", "kappa", percent=False)), counted="pixels"
     )
     monitored: ClassVar[str] = "val_mean_iou"
-
-    def problem(self, region_set: RegionSet) -> Problem:
-        """Return what there is to fit in tasks of these regions."""
-        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
-        return Problem(region_set.store.shape, outputs, per_pixel=True)
+    per_pixel: ClassVar[bool] = True
 
     def require_consistent(self, split: str, head: str) -> None:
         """Refuse to keep classes apart, and heads of a number of outputs that tasks have not."""
@@ -68,12 +64,11 @@ class Pixels(RegionKind):
             disjoint_sources=tasks.disjoint_sources,
         )
 
-    def asked_spec(self, ways: int | None, shots: int | None) -> PixelTaskSpec:
-        """Return the specification of test tasks with another number of support windows than the recipe's."""
-        spec = self.evaluation_spec()
-        if ways is not None:
+    def choose(self, tested: RegionSet, request: Request, shots: int | None) -> TestTasks:
+        """Choose the tasks; numbers of classes cannot be chosen."""
+        if request.ways is not None and request.task_list is None:
             raise RecipeError("--ways does not apply where pixels are labelled: a region has the classes it has.")
-        return replace(spec, shots=shots or spec.shots)
+        return super().choose(tested, request, shots)
 
     def training_source(self, train: RegionSet) -> TaskSource:
         """Return new tasks of the regions."""
@@ -193,12 +188,7 @@ def kappa(counts: Array) -> Array:
 
 
 def iou_by_class(classes: Sequence[str], counts: Array) -> dict[str, Array]:
-    """Return, for each class that is somewhere true, its IoU in the tasks where it is true.
-
-    Args:
-        classes: Names.
-        counts: [tasks, true class, predicted class].
-    """
+    """Return, for each class that is somewhere true in `counts` [tasks, true class, predicted class], its IoU there."""
     scores, true = class_iou(counts), counts.sum(axis=-1) > 0
     return {name: scores[true[:, i], i] for i, name in enumerate(classes) if true[:, i].any()}
 
