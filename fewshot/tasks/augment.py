@@ -1,4 +1,8 @@
-"""Changes to the images of a meta-batch in training: stateless TensorFlow, the same seed gives the same change."""
+"""Changes to the images of a meta-batch in training: stateless TensorFlow, the same seed gives the same change.
+
+Each change takes images [tasks, n, H, W, bands] float32, 0-1, and a seed [2] int64. Those that move pixels also take
+the labels of pixels, [tasks, n, H, W, 1] int32, -1 where ignored.
+"""
 
 import math
 from collections.abc import Callable
@@ -77,89 +81,57 @@ class Augmentation:
             if getattr(self, name) not in known:
                 raise RecipeError(f"augmentation {name} is one of {', '.join(known)}; received {getattr(self, name)!r}")
 
-    @property
-    def moves(self) -> bool:
-        """Whether an affine transform is asked for."""
-        return bool(self.rotation or self.shear or self.scale or self.shift)
-
-    @property
-    def recolours(self) -> bool:
-        """Whether brightness, contrast or gain is asked for."""
-        return bool(self.brightness or self.contrast or self.gain)
-
 
 def make_augment(augmentation: Augmentation) -> Callable[[TaskBatch, Any], TaskBatch] | None:
-    """Return the function that `stream` applies to every meta-batch, or None if nothing is asked for.
-
-    The function takes a `TaskBatch` of tensors, images [tasks, n, H, W, bands] float32, and a seed [2] int64.
-    """
+    """Return the function that `stream` applies to every meta-batch, or None if nothing is asked for."""
     if augmentation == Augmentation(fill=augmentation.fill, colour_per=augmentation.colour_per):
         return None
 
     def augment(batch: TaskBatch, seed: Any) -> TaskBatch:
-        shots = batch.support_x.shape[1]
+        shots, seeds = batch.support_x.shape[1], tf.unstack(tf.random.split(seed, CHANGES))
         # Support and queries change together: what holds for a task holds for both.
-        images = tf.concat([batch.support_x, batch.query_x], axis=1)
-        images = _augment_images(images, seed, augmentation)
+        images = _move(tf.concat([batch.support_x, batch.query_x], axis=1), seeds, augmentation)
+        images = _change_values(images, seeds, augmentation)
         changed = batch._replace(support_x=images[:, :shots], query_x=images[:, shots:])
         if batch.support_y.shape.rank < 4:
             return changed
-        labels = tf.concat([batch.support_y, batch.query_y], axis=1)
-        labels = _move_labels(labels, seed, augmentation)
+        # Labels of pixels move as their images do; -1 comes in from outside.
+        labels = tf.concat([batch.support_y, batch.query_y], axis=1)[..., tf.newaxis]
+        labels = _move(labels, seeds, augmentation)[..., 0]
         return changed._replace(support_y=labels[:, :shots], query_y=labels[:, shots:])
 
     return augment
 
 
-def _augment_images(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
-    """Apply in turn what is wanted to images [tasks, n, H, W, bands]."""
-    seeds = tf.unstack(tf.random.split(seed, CHANGES))
+def _move(images: tf.Tensor, seeds: list[tf.Tensor], wanted: Augmentation) -> tf.Tensor:
+    """Apply in turn what moves pixels to images [tasks, n, H, W, bands] or labels [tasks, n, H, W, 1]."""
     if wanted.turns != "none":
-        images = quarter_turns(images, seeds[0], per=wanted.turns)
+        images = _turn(images, seeds[0], per=wanted.turns)
     if wanted.flips != "none":
-        images = flips(images, seeds[1], per=wanted.flips)
+        images = _flip(images, seeds[1], per=wanted.flips)
     if wanted.elastic:
-        images = bend(images, seeds[7], elastic=wanted.elastic)
-    if wanted.moves:
-        images = affine(images, seeds[2], wanted)
-    if wanted.recolours:
-        images = recolour(images, seeds[3], wanted)
+        images = _bend(images, seeds[7], elastic=wanted.elastic)
+    if wanted.rotation or wanted.shear or wanted.scale or wanted.shift:
+        images = _affine(images, seeds[2], wanted)
+    return images
+
+
+def _change_values(images: tf.Tensor, seeds: list[tf.Tensor], wanted: Augmentation) -> tf.Tensor:
+    """Apply in turn what changes the values of images [tasks, n, H, W, bands]."""
+    if wanted.brightness or wanted.contrast or wanted.gain:
+        images = _recolour(images, seeds[3], wanted)
     if wanted.noise:
         noise = tf.random.stateless_normal(tf.shape(images), seeds[4], stddev=wanted.noise)
         images = tf.clip_by_value(images + noise, 0.0, 1.0)
     if wanted.erase:
-        images = erase(images, seeds[5], largest=wanted.erase)
+        images = _erase(images, seeds[5], largest=wanted.erase)
     if wanted.band_dropout:
-        images = drop_bands(images, seeds[6], share=wanted.band_dropout)
+        images = _drop_bands(images, seeds[6], share=wanted.band_dropout)
     return images
 
 
-def _move_labels(labels: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
-    """Move the labels of pixels [tasks, n, H, W] as the same seed moves their images; -1 comes in from outside."""
-    seeds = tf.unstack(tf.random.split(seed, CHANGES))
-    labels = labels[..., tf.newaxis]
-    if wanted.turns != "none":
-        labels = quarter_turns(labels, seeds[0], per=wanted.turns)
-    if wanted.flips != "none":
-        labels = flips(labels, seeds[1], per=wanted.flips)
-    if wanted.elastic:
-        labels = bend(labels, seeds[7], elastic=wanted.elastic)
-    if wanted.moves:
-        labels = affine(labels, seeds[2], wanted)
-    return labels[..., 0]
-
-
-def quarter_turns(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
-    """Turn each image, or each task, by 0-3 quarter turns.
-
-    Args:
-        images: [tasks, n, H, H, bands].
-        seed: [2] int64.
-        per: "image" or "task".
-
-    Raises:
-        RecipeError: if the images are not square.
-    """
+def _turn(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
+    """Turn each image, or each task, by 0-3 quarter turns; only squares can be turned."""
     if images.shape[2] != images.shape[3]:
         raise RecipeError(f"quarter turns need square images, received {images.shape[2]}x{images.shape[3]} pixels")
     turns = tf.random.stateless_uniform(_drawn_for(images, per), seed, 0, 4, tf.int32)
@@ -169,26 +141,14 @@ def quarter_turns(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
     return tf.where(turns % 2 == 1, quarter, images)
 
 
-def flips(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
-    """Flip half of the images, or of the tasks, left to right.
-
-    Args:
-        images: [tasks, n, H, W, bands].
-        seed: [2] int64.
-        per: "image" or "task".
-    """
+def _flip(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:
+    """Flip half of the images, or of the tasks, left to right."""
     chosen = tf.random.stateless_uniform(_drawn_for(images, per), seed) < 0.5
     return tf.where(chosen, tf.reverse(images, [3]), images)
 
 
-def affine(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
-    """Rotate, shear, scale and shift every image about its centre: bilinearly, or labels by their nearest pixel.
-
-    Args:
-        images: [tasks, n, H, W, bands] float, or [tasks, n, H, W, 1] int labels, -1 where ignored.
-        seed: [2] int64.
-        wanted: The greatest rotation, shear, scale and shift, and the fill.
-    """
+def _affine(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
+    """Rotate, shear, scale and shift every image about its centre: bilinearly, or labels by their nearest pixel."""
     shape, (rows, columns, bands) = tf.shape(images), images.shape[2:]
     limits = [math.radians(wanted.rotation), math.radians(wanted.shear), wanted.scale, wanted.scale]
     limits += [wanted.shift, wanted.shift]
@@ -198,14 +158,10 @@ def affine(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tenso
     return tf.ensure_shape(tf.reshape(moved, shape), images.shape)
 
 
-def bend(images: tf.Tensor, seed: tf.Tensor, *, elastic: float) -> tf.Tensor:
+def _bend(images: tf.Tensor, seed: tf.Tensor, *, elastic: float) -> tf.Tensor:
     """Bend every image smoothly, as handwriting differs from hand to hand (Simard et al. 2003).
 
-    Args:
-        images: [tasks, n, H, W, bands] float, or [tasks, n, H, W, 1] int labels, -1 where ignored.
-        seed: [2] int64.
-        elastic: Standard deviation of the shift of a point, as a share of the side; `BENT_POINTS` points along each
-            side are shifted, and the pixels between them follow smoothly.
+    `BENT_POINTS` points along each side are shifted, and the pixels between them follow smoothly.
     """
     shape, (rows, columns, bands) = tf.shape(images), images.shape[2:]
     points = [shape[0] * shape[1], BENT_POINTS, BENT_POINTS, 2]
@@ -215,14 +171,8 @@ def bend(images: tf.Tensor, seed: tf.Tensor, *, elastic: float) -> tf.Tensor:
     return tf.ensure_shape(tf.reshape(bent, shape), images.shape)
 
 
-def recolour(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
-    """Change brightness, contrast and the gain of each band; the result stays in 0-1.
-
-    Args:
-        images: [tasks, n, H, W, bands], 0-1.
-        seed: [2] int64.
-        wanted: The greatest changes, and whether an image or a task is changed alike.
-    """
+def _recolour(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Tensor:
+    """Change brightness, contrast and the gain of each band; the result stays in 0-1."""
     one = _drawn_for(images, wanted.colour_per)
     seeds = tf.unstack(tf.random.split(seed, 3))
     brightness = tf.random.stateless_uniform(one, seeds[0], -wanted.brightness, wanted.brightness)
@@ -233,14 +183,8 @@ def recolour(images: tf.Tensor, seed: tf.Tensor, wanted: Augmentation) -> tf.Ten
     return tf.clip_by_value(((images - mean) * contrast + mean) * gain + brightness, 0.0, 1.0)
 
 
-def erase(images: tf.Tensor, seed: tf.Tensor, *, largest: float) -> tf.Tensor:
-    """Set a rectangle of every image to the image's mean (Zhong et al. 2020).
-
-    Args:
-        images: [tasks, n, H, W, bands].
-        seed: [2] int64.
-        largest: Greatest side of the rectangle as a share of the image's side; sides are drawn from 0 up to it.
-    """
+def _erase(images: tf.Tensor, seed: tf.Tensor, *, largest: float) -> tf.Tensor:
+    """Set a rectangle of every image, its sides from 0 to `largest`, to the image's mean (Zhong et al. 2020)."""
     one = _drawn_for(images, "image")
     size_seed, place_seed = tf.unstack(tf.random.split(seed, 2))
     # [2, tasks, n, 1, 1, 1]: rows, then columns.
@@ -253,14 +197,8 @@ def erase(images: tf.Tensor, seed: tf.Tensor, *, largest: float) -> tf.Tensor:
     return tf.where(inside, tf.reduce_mean(images, axis=[2, 3], keepdims=True), images)
 
 
-def drop_bands(images: tf.Tensor, seed: tf.Tensor, *, share: float) -> tf.Tensor:
-    """Set bands of whole tasks to 0; a task that would lose all of them keeps them all.
-
-    Args:
-        images: [tasks, n, H, W, bands].
-        seed: [2] int64.
-        share: Probability that a task loses a band.
-    """
+def _drop_bands(images: tf.Tensor, seed: tf.Tensor, *, share: float) -> tf.Tensor:
+    """Set each band of a whole task to 0 with probability `share`; a task that would lose all of them keeps all."""
     kept = tf.random.stateless_uniform([tf.shape(images)[0], 1, 1, 1, images.shape[-1]], seed) >= share
     kept |= ~tf.reduce_any(kept, axis=-1, keepdims=True)
     return images * tf.cast(kept, images.dtype)

@@ -1,6 +1,8 @@
 """Draws tasks from regions: NumPy only, every draw from an explicit generator."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -14,18 +16,18 @@ ANY_REGION = "*"
 _ATTEMPTS = 40
 
 
+@dataclass(frozen=True, eq=False)
 class _Pool:
-    """The images of one class in one region."""
+    """The images of one class in one region, and the source of each."""
 
-    def __init__(self, class_name: str, images: IntArray, sources: IntArray) -> None:
-        self.class_name = class_name
-        self.images = images
-        self.sources = sources
-        self.largest_source = int(np.unique(sources, return_counts=True)[1].max(initial=0))
+    class_name: str
+    images: IntArray
+    sources: IntArray
 
-    def can_give(self, shots: int, queries: int, *, disjoint: bool) -> bool:
-        """Whether there are enough images and, for disjoint sources, more than one source."""
-        return len(self.images) >= shots + queries and (not disjoint or self.largest_source < len(self.images))
+    @cached_property
+    def several_sources(self) -> bool:
+        """Whether the images come from more than one source."""
+        return len(np.unique(self.sources)) > 1
 
 
 class TaskSampler:
@@ -43,7 +45,8 @@ class TaskSampler:
         self.spec = spec
         # The most demanding slots choose first: whoever can serve them can serve the others, so no draw gets stuck.
         self._slots = np.argsort(-np.array(spec.shots_per_class), kind="stable")
-        regions = {region.name: _pools(region_set, region.name) for region in region_set.regions}
+        places = sorted({region.place for region in region_set.regions})
+        regions = {region.name: _pools(region, places.index(region.place)) for region in region_set.regions}
         self._check_sources(region_set)
         self._regions: list[tuple[str, list[list[_Pool]]]] = []
         if spec.within_region > 0:
@@ -138,8 +141,8 @@ class TaskSampler:
         return Task(region, classes, np.concatenate(support), support_y, np.concatenate(query), query_y)
 
     def _able(self, pool: _Pool, slot: int) -> bool:
-        shots = self.spec.shots_per_class[slot]
-        return pool.can_give(shots, self.spec.queries, disjoint=self.spec.disjoint_sources)
+        enough = len(pool.images) >= self.spec.shots_per_class[slot] + self.spec.queries
+        return enough and (pool.several_sources or not self.spec.disjoint_sources)
 
     def _shortage(self, groups: list[list[_Pool]]) -> int:
         """Return how many of the task's classes these groups cannot give."""
@@ -253,18 +256,15 @@ def make_sampler(region_set: RegionSet, spec: AnySpec) -> TaskSampler | WindowSa
     return WindowSampler(region_set, spec) if isinstance(spec, PixelTaskSpec) else TaskSampler(region_set, spec)
 
 
-def _pools(region_set: RegionSet, region_name: str) -> list[_Pool]:
-    """Return the pools of one region; sources are numbered apart from those of other places."""
-    region = next(r for r in region_set.regions if r.name == region_name)
-    # A turned alphabet has the drawers of the upright one: they are told apart by place, not by region.
-    number = sorted({r.place for r in region_set.regions}).index(region.place)
-    order = np.argsort(region.labels, kind="stable")
-    starts = np.searchsorted(region.labels[order], np.arange(len(region.class_names) + 1))
-    sources = region.sources + (number << 32)
-    return [
-        _Pool(name, region.images[order[starts[i] : starts[i + 1]]], sources[order[starts[i] : starts[i + 1]]])
-        for i, name in enumerate(region.class_names)
-    ]
+def _pools(region: Region, place: int) -> list[_Pool]:
+    """Return the pools of one region; sources are numbered apart from those of other places.
+
+    A turned alphabet has the drawers of the upright one: they are told apart by place, not by region.
+    """
+    sources = region.sources + (place << 32)
+    members = [np.flatnonzero(region.labels == label) for label in range(len(region.class_names))]
+    named = zip(region.class_names, members, strict=True)
+    return [_Pool(name, region.images[own], sources[own]) for name, own in named]
 
 
 def _by_class(regions: Iterable[list[_Pool]]) -> list[list[_Pool]]:
@@ -279,6 +279,11 @@ def _by_class(regions: Iterable[list[_Pool]]) -> list[list[_Pool]]:
 def sample_task(region_set: RegionSet, spec: AnySpec, rng: np.random.Generator) -> Task:
     """Draw one task; to draw many, keep a sampler.
 
+    Args:
+        region_set: To draw from.
+        spec: Of the task.
+        rng: Every draw comes from it.
+
     Raises:
         TaskError: if no region is large enough.
     """
@@ -287,6 +292,12 @@ def sample_task(region_set: RegionSet, spec: AnySpec, rng: np.random.Generator) 
 
 def sample_tasks(region_set: RegionSet, spec: AnySpec, count: int, *, seed: int) -> tuple[Task, ...]:
     """Draw `count` tasks; task `i` depends on `seed` and `i` only.
+
+    Args:
+        region_set: To draw from.
+        spec: Of the tasks.
+        count: How many.
+        seed: Of every draw.
 
     Raises:
         TaskError: if no region is large enough.

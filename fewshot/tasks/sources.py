@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fewshot.data.region import RegionSet, Task
-from fewshot.data.sources.sine import SineSpec, draw_sines
+from fewshot.data.sources.sine import draw_sines
 from fewshot.errors import ShapeError, TaskError
 from fewshot.tasks.sampler import AnySpec, make_sampler
 from fewshot.tasks.task import Labels, TaskBatch, TaskSource, gather
@@ -107,7 +107,7 @@ class Mixture:
 class SineTasks:
     """Sine waves; targets are float32 [tasks, n, 1]."""
 
-    def __init__(self, shots: int, queries: int, *, spec: SineSpec | None = None) -> None:
+    def __init__(self, shots: int, queries: int) -> None:
         """Prepare to draw waves with `shots` support and `queries` query examples.
 
         Raises:
@@ -115,8 +115,8 @@ class SineTasks:
         """
         if shots < 1 or queries < 1:
             raise TaskError(f"a sine task needs at least 1 shot and 1 query, received {shots} and {queries}")
-        self._shots, self._queries, self._spec = shots, queries, spec or SineSpec()
+        self._shots, self._queries = shots, queries
 
     def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
         """Draw `tasks` waves."""
-        return TaskBatch(*draw_sines(rng, tasks, self._shots, self._queries, spec=self._spec))
+        return TaskBatch(*draw_sines(rng, tasks, self._shots, self._queries))

@@ -95,27 +95,17 @@ def stream(  # noqa: PLR0913  the interface of every training job
     def draw(number: np.int64) -> Parts:
         return tuple(source.draw(np.random.default_rng([seed, int(number)]), meta_batch_size))
 
-    probe = draw(np.int64(start))
-    types = [tf.as_dtype(part.dtype) for part in probe]
-    guarded = _EXIT.guard(draw, probe)
-
-    def element(number: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
-        parts = tf.numpy_function(guarded, [number], types, stateful=False)
-        for part, known in zip(parts, probe, strict=True):
-            part.set_shape(known.shape)
-        batch = TaskBatch(*parts)
-        if augment is not None:
-            batch = augment(batch, tf.stack([tf.constant(seed, tf.int64), number]))
-        return (batch.support_x, batch.support_y, batch.query_x), batch.query_y
+    def change(batch: TaskBatch, number: tf.Tensor) -> TaskBatch:
+        return batch if augment is None else augment(batch, tf.stack([tf.constant(seed, tf.int64), number]))
 
     numbers = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    return numbers.map(element, num_parallel_calls=2, deterministic=True).prefetch(prefetch)
+    return _map(numbers, draw, draw(np.int64(start)), meta_batch_size, change).prefetch(prefetch)
 
 
 def batches(
     region_set: RegionSet, tasks: Sequence[Task], *, meta_batch_size: int, labels: Labels = "task"
 ) -> tf.data.Dataset:
-    """Stream a given list of tasks once, in order, unchanged; the last meta-batch may be smaller.
+    """Stream a given list of tasks once, in order, unchanged; the last meta-batch may be smaller than the others.
 
     Args:
         region_set: Whose images the tasks refer to.
@@ -124,7 +114,7 @@ def batches(
         labels: "task" or "global".
 
     Returns:
-        Elements ((support_x, support_y, query_x), query_y), all axes but the first known.
+        Elements ((support_x, support_y, query_x), query_y); the first axis is known if all meta-batches are whole.
 
     Raises:
         ShapeError: if the tasks differ in size, or there is none.
@@ -133,19 +123,31 @@ def batches(
     sizes = {(len(task.support), len(task.query)) for task in tasks}
     if len(sizes) != 1:
         raise ShapeError(f"a list of tasks to stream needs one support and one query size, received {sorted(sizes)}")
-    probe = gather(region_set, tasks[:1], labels=labels)
-    types = [tf.as_dtype(part.dtype) for part in probe]
 
     def read(first: np.int64) -> Parts:
         return tuple(gather(region_set, tasks[int(first) : int(first) + meta_batch_size], labels=labels))
 
-    guarded = _EXIT.guard(read, tuple(probe))
-
-    def element(first: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
-        parts = tf.numpy_function(guarded, [first], types, stateful=False)
-        for part, known in zip(parts, probe, strict=True):
-            part.set_shape([None, *known.shape[1:]])
-        return (parts[0], parts[1], parts[2]), parts[3]
-
     firsts = tf.data.Dataset.range(0, len(tasks), meta_batch_size)
-    return firsts.map(element, num_parallel_calls=2, deterministic=True).prefetch(2)
+    size = None if len(tasks) % meta_batch_size else meta_batch_size
+    return _map(firsts, read, tuple(gather(region_set, tasks[:1], labels=labels)), size).prefetch(2)
+
+
+def _map(
+    numbers: tf.data.Dataset,
+    draw: Callable[[np.int64], Parts],
+    probe: Parts,
+    size: int | None,
+    change: Callable[[TaskBatch, tf.Tensor], TaskBatch] = lambda batch, _: batch,
+) -> tf.data.Dataset:
+    """Map numbers to what `draw` makes of them, in order: parts like `probe`, of `size` tasks, changed by `change`."""
+    types = [tf.as_dtype(part.dtype) for part in probe]
+    guarded = _EXIT.guard(draw, probe)
+
+    def element(number: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
+        parts = tf.numpy_function(guarded, [number], types, stateful=False)
+        for part, known in zip(parts, probe, strict=True):
+            part.set_shape([size, *known.shape[1:]])
+        batch = change(TaskBatch(*parts), number)
+        return (batch.support_x, batch.support_y, batch.query_x), batch.query_y
+
+    return numbers.map(element, num_parallel_calls=2, deterministic=True)

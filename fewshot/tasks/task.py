@@ -13,18 +13,6 @@ from fewshot.data.region import PixelLabels, RegionSet, Task
 from fewshot.errors import DamagedDataError, DataNotFoundError, ShapeError, TaskError
 from fewshot.tables import nearest
 
-__all__ = [
-    "Labels",
-    "PixelTaskSpec",
-    "Task",
-    "TaskBatch",
-    "TaskSource",
-    "TaskSpec",
-    "gather",
-    "read_tasks",
-    "write_tasks",
-]
-
 Labels = Literal["task", "global"]
 
 _FORMAT, _VERSION = "fewshot-tasks", 1
@@ -173,12 +161,11 @@ def gather_pixel_labels(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Read the pixel labels of `tasks`, the support's thinned to the points that each task asks for.
 
+    Args and errors are those of `gather`; the set's pixels must have labels.
+
     Returns:
         Support [tasks, n, H, W] and query [tasks, m, H, W]; -1 where ignored, and with labels "task" also where the
         class is none of the task's.
-
-    Raises:
-        TaskError: if the set's pixels have no labels, or a task has a class that the set has not.
     """
     store = region_set.store
     if not store.has_labels:
@@ -275,22 +262,19 @@ def read_tasks(path: Path, region_set: RegionSet) -> tuple[Task, ...]:
         if found != (_FORMAT, _VERSION):
             raise DamagedDataError(f"{path} is {found[0]} version {found[1]}, expected {_FORMAT} version {_VERSION}")
         index = {name: i for i, name in enumerate(region_set.store.names)}
+        named = (name for entry in content["tasks"] for side in ("support", "query") for name, _ in entry[side])
+        for name in named:
+            if name not in index:
+                hint = nearest(name, region_set.store.names, hint=" The nearest it has is {!r}.", cutoff=0.3)
+                raise DataNotFoundError(
+                    f"{path} was drawn from {content['data']!r} and names the image {name!r}, which {region_set.name!r}"
+                    f" has not.{hint} Name the data it was drawn from."
+                )
         return tuple(_task_of(entry, index) for entry in content["tasks"])
-    except _UnknownImageError as error:
-        wanted = str(error)
-        hint = nearest(wanted, region_set.store.names, hint=" The nearest it has is {!r}.", cutoff=0.3)
-        raise DataNotFoundError(
-            f"{path} was drawn from {content['data']!r} and names the image {wanted!r}, which {region_set.name!r}"
-            f" has not.{hint} Name the data it was drawn from."
-        ) from None
+    except DamagedDataError:
+        raise
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        if isinstance(error, DamagedDataError):
-            raise
         raise DamagedDataError(f"{path} is not a list of tasks as fewshot writes it: {error!r}") from error
-
-
-class _UnknownImageError(Exception):
-    """A frozen list names an image that the store has not."""
 
 
 def _task_of(entry: dict[str, Any], index: dict[str, int]) -> Task:
@@ -299,9 +283,6 @@ def _task_of(entry: dict[str, Any], index: dict[str, int]) -> Task:
     pixels = PixelLabels(**entry["pixels"]) if "pixels" in entry else None
     lowest = 0 if pixels is None else -1
     for side in ("support", "query"):
-        for name, _ in entry[side]:
-            if name not in index:
-                raise _UnknownImageError(name)
         images = np.array([index[name] for name, _ in entry[side]], np.int64)
         labels = np.array([label for _, label in entry[side]], np.int32)
         if len(labels) == 0 or labels.min() < lowest or labels.max() >= len(entry["classes"]):

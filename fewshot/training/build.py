@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import keras
 import tensorflow as tf
@@ -34,8 +33,12 @@ def _mlp(network: NetworkTable, problem: Problem) -> keras.Model:
 
 
 def _resnet12(network: NetworkTable, problem: Problem) -> keras.Model:
-    readout: Literal["pixels", "average"] = "pixels" if problem.per_pixel else "average"
-    return resnet12(problem.input_shape, filters=network.widths, normalization=network.normalization, readout=readout)
+    return resnet12(
+        problem.input_shape,
+        filters=network.widths,
+        normalization=network.normalization,
+        readout="pixels" if problem.per_pixel else "average",
+    )
 
 
 def _unet(network: NetworkTable, problem: Problem) -> keras.Model:
@@ -73,6 +76,16 @@ def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
             f"{wanted if problem.per_pixel else f'{network.kind} serves tasks of pixels'}; received {network.kind!r}."
         )
     return body
+
+
+def reads_any_size(body: keras.Model) -> bool:
+    """Whether a network gives as many features whatever the size of a picture; tried, on a picture of unknown size."""
+    pictures = tf.TensorSpec([None, None, None, body.input_shape[-1]], tf.float32)
+    try:
+        features = tf.function(body).get_concrete_function(pictures).structured_outputs
+    except (TypeError, ValueError):
+        return False
+    return features.shape[-1] is not None
 
 
 def build_learner(

@@ -24,7 +24,7 @@ from typing import Any
 
 from fewshot.errors import ArtifactError
 from fewshot.files import remove_unfinished, write_whole
-from fewshot.training.recipe import Recipe, change_after_training, differences, make_recipe
+from fewshot.training.recipe import Recipe, differences, make_recipe
 
 
 @dataclass(frozen=True)
@@ -54,28 +54,12 @@ class RunFolder:
     """Reads and writes one run folder."""
 
     def __init__(self, path: Path) -> None:
-        """Name the folder; nothing is read or made yet."""
+        """Name the folder and its files; nothing is read or made yet."""
         self.path = path
-
-    @property
-    def best_weights(self) -> Path:
-        """The weights with the best validation."""
-        return self.path / "best.weights.h5"
-
-    @property
-    def history(self) -> Path:
-        """The table of epochs."""
-        return self.path / "history.csv"
-
-    @property
-    def validation_tasks(self) -> Path:
-        """The frozen tasks of every validation."""
-        return self.path / "validation_tasks.json"
-
-    @property
-    def evaluation(self) -> Path:
-        """What an evaluation measured on the recipe's own tasks."""
-        return self.path / "evaluation.json"
+        self.best_weights = path / "best.weights.h5"
+        self.history = path / "history.csv"
+        self.validation_tasks = path / "validation_tasks.json"
+        self.evaluation = path / "evaluation.json"
 
     def open(self, recipe: Recipe, *, resume: bool) -> TrainingState:
         """Start a new run here, or go on with the one that is here.
@@ -104,17 +88,13 @@ class RunFolder:
         remove_unfinished(self.path)
         return self.state()
 
-    def recipe(self, settings: Sequence[str] = ()) -> Recipe:
+    def recipe(self) -> Recipe:
         """Return the recipe the run was started with.
-
-        Args:
-            settings: Changes of what its weights do not depend on, as `change_after_training` takes them.
 
         Raises:
             ArtifactError: if this is not a run folder.
-            RecipeError: if a setting cannot be changed any more.
         """
-        return change_after_training(make_recipe(self.read_json("recipe.json")), settings)
+        return make_recipe(self.read_json("recipe.json"))
 
     def state(self) -> TrainingState:
         """Return where training stands; the beginning if nothing was saved yet."""
@@ -134,10 +114,7 @@ class RunFolder:
         return state
 
     def require_same_parts(self, parts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-        """Refuse data that is divided into other parts than when the run was started.
-
-        Args:
-            parts: The places and classes of each part, as `run.json` holds them.
+        """Refuse data divided into other parts (places and classes of each, as in `run.json`) than at the run's start.
 
         Raises:
             ArtifactError: if a part has gained or lost some: what the run has seen might be tested.
@@ -146,9 +123,10 @@ class RunFolder:
         changes = []
         for name in sorted({*before, *parts}):
             for kind in ("places", "classes"):
-                old, new = set(before.get(name, {}).get(kind, ())), set(parts.get(name, {}).get(kind, ()))
-                changes += [f"{name} gained {kind} {', '.join(sorted(new - old)[:5])}"] if new - old else []
-                changes += [f"{name} lost {kind} {', '.join(sorted(old - new)[:5])}"] if old - new else []
+                old, new = (set(all_of.get(name, {}).get(kind, ())) for all_of in (before, parts))
+                for word, changed in (("gained", new - old), ("lost", old - new)):
+                    if changed:
+                        changes.append(f"{name} {word} {kind} {', '.join(sorted(changed)[:5])}")
         if changes:
             raise ArtifactError(
                 f"The data of {self.path} is no longer divided as it was when the run was started "

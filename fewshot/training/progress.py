@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -89,44 +87,31 @@ class TaskSpeed(keras.callbacks.Callback):
         """Make the callback for meta-batches of this many tasks."""
         super().__init__()
         self.meta_batch_size = meta_batch_size
-        self.measured = float("nan")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the clock of this epoch."""
-        self.began, self.batches = time.monotonic(), 0
+        self.began, self.batches, self.speed = time.monotonic(), 0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the speed so far in this epoch; the first update, which traces the graph, does not count."""
         self.batches += 1
         if self.batches == 1:
             self.began = time.monotonic()
-        elif logs is not None:
-            logs["tasks/s"] = self.speed()
+            return
+        self.speed = (self.batches - 1) * self.meta_batch_size / max(time.monotonic() - self.began, 1e-9)
+        if logs is not None:
+            logs["tasks/s"] = self.speed
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Add the speed of the epoch, its validation left out."""
+        """Add the speed of the epoch, as it was before its validation."""
         if logs is not None:
-            logs["tasks/s"] = self.measured
-
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Take the speed before validation begins."""
-        self.measured = self.speed()
-
-    def speed(self) -> float:
-        """Return tasks per second since the first update of the epoch."""
-        return (self.batches - 1) * self.meta_batch_size / max(time.monotonic() - self.began, 1e-9)
+            logs["tasks/s"] = self.speed
 
 
 def trim_history(folder: RunFolder, epochs: int) -> None:
     """Drop rows of epochs that the state does not know of: the kill came between the row and the state."""
     if not folder.history.exists():
         return
-    with folder.history.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    kept = [row for number, row in enumerate(rows) if number == 0 or (row and int(row[0]) < epochs)]
-
-    def write(path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(kept)
-
-    write_whole(folder.history, write)
+    head, *rows = folder.history.read_bytes().splitlines(keepends=True) or [b""]
+    kept = [row for row in rows if row.strip() and int(row.partition(b",")[0]) < epochs]
+    write_whole(folder.history, lambda path: path.write_bytes(b"".join([head, *kept])))

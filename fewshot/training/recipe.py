@@ -79,7 +79,7 @@ class Recipe:
         return json.loads(json.dumps(tables))
 
 
-TABLES = {f.name: f for f in fields(Recipe) if f.name not in ("name", "description", "learner_name")}
+TABLES = [f.name for f in fields(Recipe) if f.name not in ("name", "description", "learner_name")]
 
 
 def read_recipe(name: str, *, learner: str | None = None, settings: Sequence[str] = ()) -> Recipe:
@@ -115,9 +115,6 @@ def make_recipe(tables: Mapping[str, Any]) -> Recipe:
     Raises:
         RecipeError: if a key is unknown or a value is of the wrong type.
     """
-    for key in tables:
-        if key not in {f.name for f in fields(Recipe)}:
-            raise RecipeError(f"A recipe has no table {key!r}.{nearest(key, list(TABLES))}")
     where = f"Recipe {tables.get('name', '')}".rstrip()
     data = _make_data(tables.get("data", {}), where)
     return make_table(Recipe, {"description": "", **tables, "data": data}, where, error=RecipeError)
@@ -137,9 +134,7 @@ def _make_data(table: Mapping[str, Any], where: str) -> DataTable:
 def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Change what a finished run's weights do not depend on: its views, and its inner steps outside training.
 
-    Args:
-        recipe: Of the run.
-        settings: `table.key=value` in TOML's notation.
+    Settings are `table.key=value` in TOML's notation.
 
     Raises:
         RecipeError: if a setting is another, unknown or of the wrong type.
@@ -184,5 +179,5 @@ def _apply(tables: Table, setting: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text  # a bare word
     if table not in TABLES:
-        raise RecipeError(f"--set {setting}: a recipe has no table {table!r}.{nearest(table, list(TABLES))}")
+        raise RecipeError(f"--set {setting}: a recipe has no table {table!r}.{nearest(table, TABLES)}")
     tables.setdefault(table, {})[key] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,11 +12,11 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
 from fewshot.meta import MetaLearner
 from fewshot.training import datasets
-from fewshot.training.build import build_learner
+from fewshot.training.build import build_body, build_learner, reads_any_size
 from fewshot.training.folder import RunFolder
 from fewshot.training.kinds import kind_of
 from fewshot.training.kinds.kind import Kind
-from fewshot.training.recipe import Recipe
+from fewshot.training.recipe import Recipe, change_after_training
 
 SEEN = ("train", "validation")
 
@@ -35,18 +35,14 @@ class Run:
 
     @classmethod
     def open(cls, path: Path, settings: Sequence[str] = ()) -> Self:
-        """Open a run folder.
-
-        Args:
-            path: Of the folder.
-            settings: Changes of what the weights do not depend on, as `change_after_training` takes them.
+        """Open a run folder; `settings` change what the weights do not depend on, as in `change_after_training`.
 
         Raises:
             ArtifactError: if this is not a run folder.
             RecipeError: if a setting cannot be changed any more.
         """
         folder = RunFolder(path)
-        return cls(folder, folder.recipe(settings))
+        return cls(folder, change_after_training(folder.recipe(), settings))
 
     @property
     def kind(self) -> Kind:
@@ -54,10 +50,7 @@ class Run:
         return kind_of(self.recipe)
 
     def parts(self, paths: Sequence[Path] = ()) -> Mapping[str, RegionSet]:
-        """Read the data that the run was trained on, divided as it was then.
-
-        Args:
-            paths: Where the data is now, if it has moved.
+        """Read the data that the run was trained on, divided as it was then; `paths` say where it is if it has moved.
 
         Raises:
             DataNotFoundError: if it is not there.
@@ -73,10 +66,6 @@ class Run:
     def regions(self, split: str, paths: Sequence[Path] = ()) -> RegionSet:
         """Return the regions to test on: a part of the run's own data, or other data without what the run has seen.
 
-        Args:
-            split: Name of the part.
-            paths: The other data; the run's own if empty.
-
         Raises:
             DataNotFoundError: if the data is missing, or nothing unseen is left of it.
             RecipeError: if the recipe has no such part, or other data is of another kind.
@@ -90,14 +79,13 @@ class Run:
                     f"{', '.join(parts)}. Name data of other regions with --data, or choose a part with --split."
                 )
             return parts[split]
-        found = datasets.read_data(self.recipe.data, paths)
-        record, network = self.folder.read_json("run.json"), self.recipe.network
-        require_same_images(
-            record.get("images", {}),
-            datasets.describe_images(found, self.recipe.tasks),
-            found.name,
-            any_size=network.kind in ("unet", "resnet12") or network.readout == "average",
-        )
+        found = self.recipe.data.source.open(paths)
+        record = self.folder.read_json("run.json")
+        if images := record.get("images"):
+            problem = replace(self.kind.problem(found), input_shape=tuple(images["shape"]))
+            any_size = reads_any_size(build_body(self.recipe.network, problem))
+            theirs = datasets.describe_images(found, self.recipe.tasks)
+            require_same_images(images, theirs, found.name, any_size=any_size)
         if split != "test":
             return datasets.split_data(found, self.recipe.data)[split]
         return self._unseen(found, [record["parts"].get(part, {}) for part in SEEN])
@@ -118,10 +106,7 @@ class Run:
         return kept
 
     def learner(self, region_set: RegionSet | None = None) -> MetaLearner:
-        """Return the learner with the best weights.
-
-        Args:
-            region_set: Regions whose pictures it is to read; those it was trained on if None.
+        """Return the learner with the best weights, for pictures of `region_set` or of those it was trained on.
 
         Raises:
             ArtifactError: if there are no weights yet, or they are damaged or do not fit the data.
@@ -143,10 +128,9 @@ class Run:
         return learner
 
     def evaluation(self, path: Path | None = None) -> Mapping[str, Any]:
-        """Return what an evaluation of the run found, in the keys of `Report`; nothing if there is none to be read.
+        """Return what `evaluation.json`, or a file of `fewshot evaluate --json`, says, in the keys of `Report`.
 
-        Args:
-            path: What `fewshot evaluate --json` wrote; the run's `evaluation.json` if None.
+        Nothing if it cannot be read.
         """
         try:
             found = json.loads((path or self.folder.evaluation).read_text(encoding="utf-8"))
@@ -156,7 +140,7 @@ class Run:
 
 
 def require_same_images(
-    ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str, *, any_size: bool = False
+    ours: Mapping[str, Sequence[Any]], theirs: Mapping[str, Sequence[Any]], name: str, *, any_size: bool
 ) -> None:
     """Refuse data whose pictures a run cannot read.
 

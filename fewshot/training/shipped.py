@@ -35,16 +35,12 @@ def recipe_text(name: str) -> str:
     return (resources.files("fewshot.training") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def learner_names(name: str) -> list[str]:
-    """Return the learners a recipe offers, its default first."""
-    return list(tomllib.loads(recipe_text(name)).get("learners", {}))
-
-
 def print_recipes() -> None:
     """Print the shipped recipes with their learners."""
     table = Table()
     for column in ("recipe", "learners", "what it does"):
         table.add_column(column, no_wrap=column == "recipe")
     for name in recipe_names():
-        table.add_row(name, ", ".join(learner_names(name)), tomllib.loads(recipe_text(name)).get("description", ""))
+        recipe = tomllib.loads(recipe_text(name))
+        table.add_row(name, ", ".join(recipe.get("learners", {})), recipe.get("description", ""))
     Console().print(table)

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fewshot.data.catalogue.manifest import manifest_names
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.tasks.augment import make_augment
 from fewshot.tasks.stream import stream
 from fewshot.training import build, datasets
-from fewshot.training.checks import require_consistent, require_fitting
 from fewshot.training.folder import RunFolder, TrainingState
 from fewshot.training.kinds import kind_of
 from fewshot.training.progress import SaveRun, TaskSpeed, trim_history
@@ -74,12 +74,8 @@ def train(
         learner.load_weights(out / state.checkpoint)
 
     # Fit: Keras's own loop. The epoch that an interruption cut short is finished first.
-    save = SaveRun(
-        folder,
-        state,
-        monitor=kind.monitored,
-        minutes=recipe.training.minutes if minutes is None else minutes,
-    )
+    limit = recipe.training.minutes if minutes is None else minutes
+    save = SaveRun(folder, state, monitor=kind.monitored, minutes=limit)
     epoch_updates = min(recipe.training.validate_every, recipe.training.updates)
     trim_history(folder, state.validated // epoch_updates)
     callbacks = [
@@ -103,13 +99,42 @@ def train(
             initial_epoch=epoch,
             epochs=epoch + whole_epochs,
             steps_per_epoch=left,
-            validation_data=validation.batches,
-            validation_steps=validation.count,
+            validation_data=validation,
             callbacks=callbacks,
             shuffle=False,
             verbose=verbose,
         )
     return save.finish()
+
+
+def require_consistent(recipe: Recipe) -> None:
+    """Refuse settings that cannot hold together, whatever the data.
+
+    Raises:
+        RecipeError: if some do not.
+    """
+    data = recipe.data
+    build.require_network(recipe.network.kind)
+    if data.split == "published" and data.source.name not in manifest_names():
+        raise RecipeError(
+            f"data.split = 'published' needs a data set with a published split; {data.source.name} has none. Use "
+            "--set data.split=random with numbers in data.train, data.validation and data.test."
+        )
+
+
+def require_fitting(recipe: Recipe, parts: Mapping[str, RegionSet]) -> None:
+    """Refuse settings that do not fit the pictures.
+
+    Raises:
+        RecipeError: if some do not.
+    """
+    for part in parts.values():
+        rows, columns, _ = part.store.shape
+        if rows != columns and recipe.augment.turns != "none":
+            raise RecipeError(
+                f"the pictures of {part.name} have {rows}x{columns} pixels, and quarter turns need squares. Use "
+                "--set augment.turns=none, or cut the pictures to squares."
+            )
 
 
 def record_run(
@@ -152,6 +177,11 @@ def record_run(
 
 def part_of(parts: Mapping[str, RegionSet], name: str, why: str) -> RegionSet:
     """Return a part of the data.
+
+    Args:
+        parts: All of them.
+        name: Of the part.
+        why: It is needed.
 
     Raises:
         RecipeError: if the recipe leaves it empty.

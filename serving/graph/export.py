@@ -228,7 +228,7 @@ def describe_bands(recipe: Recipe, regions: RegionSet) -> tuple[tuple[CardBand, 
 def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
     """Return which sizes of pictures a network reads."""
     rows, columns = int(trained[0]), int(trained[1])
-    if not _reads_any_size(body):
+    if not reads_any_size(body):
         return InputSize(rows, columns, smallest=min(rows, columns), largest=max(rows, columns))
     halved = math.prod(_pooled_side(layer) for layer in body.layers)
     largest = max(LARGEST_SIDE, 4 * rows, 4 * columns)
@@ -248,16 +248,6 @@ def _pooled_side(layer: keras.layers.Layer) -> int:
     if isinstance(layer, keras.layers.MaxPooling2D):
         return int(layer.strides[0])
     return layer.pool if isinstance(layer, Normalization) else 1
-
-
-def _reads_any_size(body: keras.Model) -> bool:
-    """Whether a network gives as many features whatever the size of a picture; tried, on a picture of unknown size."""
-    pictures = tf.TensorSpec([None, None, None, body.input_shape[-1]], tf.float32)
-    try:
-        features = tf.function(body).get_concrete_function(pictures).structured_outputs
-    except (TypeError, ValueError):
-        return False
-    return features.shape[-1] is not None
 
 
 def describe_classes(recipe: Recipe, regions: RegionSet) -> tuple[ClassEntry, ...]:

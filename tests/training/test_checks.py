@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,18 @@ from PIL import Image
 
 from fewshot.data.region import ArrayStore, RegionSet
 from fewshot.errors import ArtifactError, RecipeError
-from fewshot.training import datasets
-from fewshot.training.checks import require_consistent, require_fitting
 from fewshot.training.evaluation.evaluate import evaluate
 from fewshot.training.folder import RunFolder
 from fewshot.training.kinds import kind_of
 from fewshot.training.kinds.under_test import Request
 from fewshot.training.recipe import read_recipe
-from fewshot.training.shipped import learner_names, recipe_names
-from fewshot.training.train import train
+from fewshot.training.shipped import recipe_names, recipe_text
+from fewshot.training.train import require_consistent, require_fitting, train
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_learner_of_every_recipe_is_consistent(name: str) -> None:
-    for learner in learner_names(name):
+    for learner in tomllib.loads(recipe_text(name))["learners"]:
         recipe = read_recipe(name, learner=learner)
         require_consistent(recipe)
         kind_of(recipe).require_consistent(recipe.data.split, recipe.learner.head)
@@ -40,6 +39,7 @@ def test_every_learner_of_every_recipe_is_consistent(name: str) -> None:
         ("sen12ms-4w-patch", "data.scale=1e-4", "it is read by class_folders"),
         ("scenes-points", "data.split=classes", "pixels of one picture cannot be"),
         ("scenes-points", "learner.head=fixed", "regions have as many"),
+        ("demo", "network.kind=conv5", "expected one of conv4, mlp, resnet12, unet. Did you mean 'conv4'?"),
     ],
 )
 def test_what_cannot_hold_together_is_refused(recipe: str, setting: str, message: str, tmp_path: Path) -> None:
@@ -98,14 +98,14 @@ def test_bands_and_classes_in_another_order_are_others() -> None:
     from fewshot.training.run import require_same_images
 
     ours: dict[str, list[Any]] = {"shape": [8, 8, 2], "bands": ["B4", "B8"], "classes": ["oats", "maize"]}
-    require_same_images(ours, ours, "mine")
+    require_same_images(ours, ours, "mine", any_size=False)
     require_same_images(ours, {**ours, "shape": [16, 16, 2]}, "mine", any_size=True)
     with pytest.raises(RecipeError, match="16, 16, 3"):
         require_same_images(ours, {**ours, "shape": [16, 16, 3]}, "mine", any_size=True)
-    require_same_images({}, ours, "mine")  # a run that did not write it down
+    require_same_images({}, ours, "mine", any_size=False)  # a run that did not write it down
     for kind in ("bands", "classes"):
         with pytest.raises(RecipeError, match=f"mine has the {kind} .* in this order"):
-            require_same_images(ours, {**ours, kind: ours[kind][::-1]}, "mine")
+            require_same_images(ours, {**ours, kind: ours[kind][::-1]}, "mine", any_size=False)
 
 
 def test_sixteen_bit_pictures_need_a_scale(tmp_path: Path) -> None:
@@ -116,6 +116,6 @@ def test_sixteen_bit_pictures_need_a_scale(tmp_path: Path) -> None:
 
     grid = Grid(4, 4, Affine.scale(10, -10), None)
     write_raster(tmp_path / "hill" / "maize" / "0.tif", np.full((4, 4, 2), 3000, np.uint16), grid)
-    data = read_recipe("folders-patch", settings=["data.scale=1e-4"]).data
-    store = datasets.read_data(data, [tmp_path]).store
+    source = read_recipe("folders-patch", settings=["data.scale=1e-4"]).data.source
+    store = source.open([tmp_path]).store
     np.testing.assert_allclose(store.read([0]), 0.3, rtol=1e-6)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from fewshot.errors import RecipeError
 from fewshot.training.recipe import differences, make_recipe, read_recipe
-from fewshot.training.shipped import learner_names, recipe_names, recipe_text
+from fewshot.training.shipped import recipe_names, recipe_text
 
 WANTED = {
     "sine-5shot",
@@ -37,7 +38,7 @@ def test_every_learner_of_every_recipe_is_valid_and_documented(name: str) -> Non
     assert f"# fewshot train {name}" in head
     assert re.search(r"\b(minutes?|hours?)\b", head, re.IGNORECASE), "its head says how long it takes"
     assert all(len(line) > 4 for line in head.splitlines()), "its head is a stub"
-    learners = learner_names(name)
+    learners = tomllib.loads(recipe_text(name))["learners"]
     assert {"maml", "meta-sgd"} <= set(learners)
     assert name.startswith("sine") or "proto-maml" in learners
     for learner in learners:
@@ -60,7 +61,6 @@ def test_maml_and_meta_sgd_are_what_they_say() -> None:
         ("training.updates=many", "training.updates = 'many': expected a whole number"),
         ("training.updates=1.5", "expected a whole number"),
         ("training.deterministic=1", "expected true or false"),
-        ("network.kind=conv5", "expected one of 'conv4', 'mlp', 'resnet12'"),
         ("tasks.shots=[1, 'two']", "expected a list, each item a whole number or a whole number"),
         ("updates=5", "--set expects table.key=value"),
         ("augment.rotation=999", "rotation"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,18 @@ import keras
 import numpy as np
 
 from fewshot.data.region import RegionSet
-from fewshot.errors import DataNotFoundError
+from fewshot.errors import DataNotFoundError, DivergedError
+from fewshot.files import write_whole
+from fewshot.meta import MetaLearner, Views
+from fewshot.meta.baselines import FINE_TUNING_RATES, FINE_TUNING_STEPS, fine_tuner
 from fewshot.models import FixedHead, Head
-from fewshot.training.build import build_body
-from fewshot.training.evaluation.measure import Method, of_learner
-from fewshot.training.evaluation.pretrain import choose_rate, pretrained_body, prototypical_network
+from fewshot.tasks.augment import make_augment
+from fewshot.tasks.stream import stream
+from fewshot.tasks.task import TaskSource
+from fewshot.training import build, datasets
+from fewshot.training.evaluation.measure import Method, learner_predict, of_learner
 from fewshot.training.kinds.kind import Kind
+from fewshot.training.kinds.under_test import TestTasks
 from fewshot.training.recipe import Recipe
 
 
@@ -44,8 +51,8 @@ def baseline_methods(
     keras.utils.set_random_seed(recipe.training.seed)
 
     # Bodies first, then heads, in this order: random weights, drawn as they are made, are the same from time to time.
-    fresh = build_body(recipe.network, kind.problem(tested))
-    trained = pretrained_body(recipe, kind, parts["train"], cache / "pretrained.weights.h5", minutes=minutes)
+    fresh = build.build_body(recipe.network, kind.problem(tested))
+    trained, last = pretrained_body(recipe, kind, parts["train"], cache / "pretrained.weights.h5", minutes=minutes)
     classified = {}
     if not kind.targets:
         weights = cache / "protonet.weights.h5"
@@ -54,8 +61,8 @@ def baseline_methods(
         classified["nearest neighbour on pixels"] = Method(kind.nearest, "task", 0)
     untrained = choose_rate(fresh, recipe.views, kind, tuning)
     known = replace(tuning, labels=labels)
-    head = (lambda: known_head(trained.head, restrict=recipe.learner.restrict)) if labels == "global" else None
-    tuned = choose_rate(trained.body, recipe.views, kind, known, head)
+    head = (lambda: known_head(last, restrict=recipe.learner.restrict)) if labels == "global" else None
+    tuned = choose_rate(trained, recipe.views, kind, known, head)
     return {
         "random initialisation": of_learner(untrained, "task"),
         "pre-training + fine-tuning": of_learner(tuned, labels),
@@ -74,11 +81,9 @@ def require_unseen(train: RegionSet, tested: RegionSet, *, split: str) -> None:
     Raises:
         DataNotFoundError: if a region is among both.
     """
-    if split == "classes":
-        kind, seen = "classes", {name for region in train.regions for name in region.class_names}
-        both = seen & {name for region in tested.regions for name in region.class_names}
-    else:
-        kind, both = "places", {region.place for region in train.regions} & {region.place for region in tested.regions}
+    kind = "classes" if split == "classes" else "places"
+    names = datasets.seen_names({"train": train, "tested": tested})
+    both = set(names["train"][kind]).intersection(names["tested"][kind])
     if both:
         raise DataNotFoundError(
             f"The baselines are trained on the run's own training data, and {len(both)} of its {kind} "
@@ -87,11 +92,125 @@ def require_unseen(train: RegionSet, tested: RegionSet, *, split: str) -> None:
         )
 
 
-def known_head(trained: tuple[np.ndarray, np.ndarray], *, restrict: bool) -> Head:
+def pretrained_body(
+    recipe: Recipe, kind: Kind, train: RegionSet, cache: Path, *, minutes: float
+) -> tuple[keras.Model, keras.layers.Dense]:
+    """Return a network trained to tell all training classes apart, and its output layer; from `cache` if it is there.
+
+    It sees as many examples as the recipe's meta-training does, at most `minutes` of it. Of waves it is trained on all
+    at once.
+
+    Args:
+        recipe: Of the run.
+        kind: Of its tasks.
+        train: The regions to train on.
+        cache: File of the trained weights.
+        minutes: Most time to train.
+    """
+    problem = kind.problem(train)
+    body = build.build_body(recipe.network, problem)
+    outputs, source = kind.labelled_examples(train)
+    last = keras.layers.Dense(outputs)
+    classifier = keras.Sequential([body, last])
+    classifier.build((None, *problem.input_shape))
+    if cache.exists():
+        classifier.load_weights(cache)
+    else:
+        _fit_classifier(classifier, recipe, kind, source, minutes=minutes)
+        write_whole(cache, classifier.save_weights)
+    return body, last
+
+
+def _fit_classifier(classifier: keras.Model, recipe: Recipe, kind: Kind, source: TaskSource, *, minutes: float) -> None:
+    """Train on as many examples as meta-training sees, augmented alike."""
+    augment = make_augment(recipe.augment)
+    data = stream(source, meta_batch_size=1, seed=recipe.training.seed + 1, augment=augment)
+    data = data.map(lambda x, y: (x[2][0], y[0]))  # the queries of the one task: ([n, ...], [n] or [n, H, W])
+    loss = kind.outer_loss(replace(recipe.training, label_smoothing=0.0))
+    classifier.compile(keras.optimizers.AdamW(1e-3, weight_decay=recipe.training.weight_decay), loss)
+    examples = recipe.training.updates * recipe.training.meta_batch_size * kind.examples_a_task()
+    batch = data.element_spec[1].shape[0]
+    steps = max(examples // batch, 1)
+    classifier.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
+
+
+def choose_rate(
+    body: keras.Model, views: Views, kind: Kind, tuning: TestTasks, head: Callable[[], Head] | None = None
+) -> MetaLearner:
+    """Return the fine-tuning of `body` whose rate does best on validation tasks.
+
+    Args:
+        body: Network to fine-tune.
+        views: Of each example, as the learner has them that this is compared with.
+        kind: Of the tasks.
+        tuning: Tasks to choose on, with the labels that the head knows.
+        head: Makes the head to start from; a common start for every class if None.
+    """
+
+    def tuned(rate: float) -> MetaLearner:
+        start = head() if head else None
+        return fine_tuner(body, rate=rate, regression_outputs=kind.targets, head=start, views=views)
+
+    def score(rate: float) -> float:
+        predict = learner_predict(tuned(rate), [FINE_TUNING_STEPS])
+        try:
+            outcome = kind.measure(predict, tuning, [FINE_TUNING_STEPS], 0)
+        except DivergedError:
+            return -np.inf
+        return float(outcome.per_task.mean()) * (-1 if kind.yardstick.smaller_is_better else 1)
+
+    return tuned(max(FINE_TUNING_RATES, key=score))
+
+
+def prototypical_network(recipe: Recipe, kind: Kind, train: RegionSet, cache: Path, *, minutes: float) -> MetaLearner:
+    """Return a prototypical network (Snell et al. 2017) on the recipe's network and tasks, from `cache` if there.
+
+    Trained with the recipe's own outer loop for at most `minutes`.
+
+    Args:
+        recipe: Of the run.
+        kind: Of its tasks.
+        train: The regions to train on.
+        cache: File of the trained weights.
+        minutes: Most time to train.
+    """
+    table = replace(recipe.learner, head="prototype", steps=0, evaluation_steps=0, rates="constant")
+    kind = replace(kind, tasks=replace(kind.tasks, labels="task"))
+    learner = build.build_learner(recipe.network, table, kind.problem(train), recipe.views)
+    if cache.exists():
+        learner.load_weights(cache)
+        return learner
+    build.compile_learner(learner, recipe.training, kind)
+    data = stream(
+        kind.training_source(train),
+        meta_batch_size=recipe.training.meta_batch_size,
+        seed=recipe.training.seed,
+        augment=make_augment(recipe.augment),
+    )
+    learner.fit(data, steps_per_epoch=recipe.training.updates, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
+    write_whole(cache, learner.save_weights)
+    return learner
+
+
+def known_head(trained: keras.layers.Dense, *, restrict: bool) -> Head:
     """Return a fixed head that starts from a trained output layer."""
-    kernel, bias = trained
+    kernel, bias = trained.get_weights()
     head = FixedHead(len(bias), restrict=restrict, name="head")
     head.build_for(len(kernel))
     head.kernel.assign(kernel)
     head.bias.assign(bias)
     return head
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Stops `fit` some minutes from now."""
+
+    def __init__(self, minutes: float) -> None:
+        """Start the clock."""
+        super().__init__()
+        self.end = time.monotonic() + 60 * minutes
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Stop when the time is up."""
+        if time.monotonic() > self.end:
+            self.model.stop_training = True

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewshot.files import write_whole
+from fewshot.meta import MetaLearner
 from fewshot.training.evaluation.baselines import baseline_methods
 from fewshot.training.evaluation.measure import Method, measure_curve, of_learner
-from fewshot.training.kinds.figures import Report, ShotsRow, Subject
+from fewshot.training.kinds.figures import Outcome, Report, ShotsRow, mean_and_interval
 from fewshot.training.kinds.kind import Kind
 from fewshot.training.kinds.under_test import Request, TestTasks
+from fewshot.training.recipe import Recipe
 from fewshot.training.run import Run
 
 
@@ -49,8 +51,7 @@ def evaluate(
     learner = opened.learner(tested)
     kind.require_ways(learner.head.outputs if learner.head else None, request.ways)
     outcome = measure_curve(learner, kind, chosen, request.steps)
-    subject = Subject(recipe.name, recipe.learner_name, learner.transductive, learner.views.count)
-    report = kind.report(subject, chosen, outcome)
+    report = make_report(recipe, learner, kind, chosen, outcome)
 
     # The baselines on the same tasks, and all of them again with each number of shots.
     methods = {}
@@ -68,6 +69,38 @@ def evaluate(
     return report
 
 
+def make_report(recipe: Recipe, learner: MetaLearner, kind: Kind, chosen: TestTasks, outcome: Outcome) -> Report:
+    """Return the figures of the run alone.
+
+    Args:
+        recipe: The run's.
+        learner: The run's.
+        kind: Of the tasks.
+        chosen: The tasks.
+        outcome: What the learner made of them.
+    """
+    words, ways, shots = kind.size(chosen)
+    scores = [kind.scores(outcome, i) for i in range(len(outcome.steps))]
+    return Report(
+        recipe=recipe.name,
+        learner=recipe.learner_name,
+        transductive=learner.transductive,
+        views=learner.views.count,
+        yardstick=kind.yardstick,
+        data=chosen.region_set.name,
+        asked=words,
+        tasks=len(chosen),
+        ways=ways,
+        shots=shots,
+        steps=outcome.steps[outcome.at],
+        figures=kind.figures(outcome),
+        per_task=outcome.per_task.tolist(),
+        curve_steps=list(outcome.steps),
+        curve={key: [mean_and_interval(after[key]) for after in scores] for key in kind.yardstick.compared},
+        regions=kind.region_figures(chosen, outcome),
+    )
+
+
 def measure_shots(kind: Kind, own: Method, methods: Mapping[str, Method], chosen: TestTasks) -> ShotsRow:
     """Return the figures of the run and of every baseline with one number of shots.
 
@@ -78,11 +111,10 @@ def measure_shots(kind: Kind, own: Method, methods: Mapping[str, Method], chosen
         chosen: The tasks.
     """
     outcome = own.measure(kind, chosen)
-    row = ShotsRow(kind.figures(outcome), kind.yardstick.score)
     if not kind.baselines_by_shots:
-        return row
+        return ShotsRow(kind.figures(outcome))
     others = {name: kind.compare(outcome, method.measure(kind, chosen)) for name, method in methods.items()}
-    return replace(row, baselines={name: replace(other, per_task=None) for name, other in others.items()})
+    return ShotsRow(kind.figures(outcome), others)
 
 
 def keep_evaluation(run: Run, report: Report, request: Request, paths: Sequence[Path]) -> None:

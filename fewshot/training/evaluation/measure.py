@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -21,7 +21,7 @@ class Method(NamedTuple):
     """A method that predicts.
 
     Attributes:
-        predict: From (support_x, support_y, query_x) to logits `[1, tasks, m, ..., classes]`.
+        predict: From support_x, support_y, query_x to logits `[1, tasks, m, ..., classes]`.
         labels: "task" or "global": the labels it knows.
         steps: Inner steps it takes.
     """
@@ -45,7 +45,7 @@ def learner_predict(learner: MetaLearner, steps: Sequence[int]) -> Predict:
     """Return a compiled prediction after each of `steps`; it raises DivergedError where adaptation diverges."""
     compiled = tf.function(lambda inputs: learner.predict_after(inputs, tuple(steps)), autograph=False)
 
-    def predict(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    def predict(inputs: Sequence[Any]) -> tf.Tensor:
         with divergence_as_error("Evaluate with fewer --steps, or train with clipped inner gradients."):
             return compiled(tuple(inputs))
 

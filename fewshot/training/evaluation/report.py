@@ -16,39 +16,31 @@ from rich.table import Table
 from fewshot.training.kinds.figures import (
     ACCURACY,
     Array,
-    Compared,
     Interval,
     RegionFigures,
     Report,
-    ShotsRow,
-    Yardstick,
 )
 
-REGION_COLUMNS = ("region", "tasks", "accuracy %")
+Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""The heads and rows of a table."""
 TRANSDUCTIVE_NOTE = "Transductive: each prediction used the statistics of the task's other queries."
 
 
 def print_report(report: Report) -> None:
     """Print the figures of an evaluation."""
     console = Console()
-    console.print(rich_table(report.title, method_columns(report), method_rows(report)))
+    console.print(rich_table(report.title, method_table(report)))
     if len(report.by_shots) > 1:
-        title = f"by shots, {report.yardstick.main.title}"
-        console.print(rich_table(title, shots_columns(report), shots_rows(report)))
+        console.print(rich_table(f"by shots, {report.yardstick.main.title}", shots_table(report)))
     if report.regions and len(report.regions.by_region) > 1:
-        console.print(rich_table("by region", REGION_COLUMNS, region_rows(report.regions)))
+        console.print(rich_table("by region", region_table(report.regions)))
     for line in notes(report):
         console.print(line)
 
 
-def rich_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table for the terminal, its first column to the left and the others to the right.
-
-    Args:
-        title: Above it.
-        head: Of the columns.
-        rows: As many cells as columns each.
-    """
+def rich_table(title: str, cells: Cells) -> Table:
+    """Return a table for the terminal, its first column to the left and the others to the right."""
+    head, rows = cells
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(head):
         table.add_column(column, justify="right" if number else "left")
@@ -57,62 +49,45 @@ def rich_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -
     return table
 
 
-def method_columns(report: Report) -> tuple[str, ...]:
-    """Return the heads of `method_rows`."""
-    return ("method", "steps", *(column.title for column in report.yardstick.columns), "this run minus it")
-
-
-def method_rows(report: Report) -> list[tuple[str, ...]]:
+def method_table(report: Report) -> Cells:
     """Return a row for the run and each baseline: name, steps, figures, difference."""
-    columns = report.yardstick.columns
+    columns, main = report.yardstick.columns, report.yardstick.main
 
     def written(steps: int, figures: Mapping[str, Interval]) -> tuple[str, ...]:
         return (str(steps), *(column.write(figures[column.key]) for column in columns))
 
     rows = [(this_run(report), *written(report.steps, report.figures), "")]
     for name, row in report.baselines.items():
-        lead = report.yardstick.main.write(row.leads[report.yardstick.main.key])
-        rows.append((name, *written(row.steps, row.figures), lead))
-    return rows
+        rows.append((name, *written(row.steps, row.figures), main.write(row.leads[main.key])))
+    return ("method", "steps", *(column.title for column in columns), "this run minus it"), rows
 
 
 def this_run(report: Report) -> str:
     """Name the run among other methods."""
-    return f"this run ({report.subject.learner})"
+    return f"this run ({report.learner})"
 
 
-def shots_columns(report: Report) -> tuple[str, ...]:
-    """Return the heads of `shots_rows`: the shots, the run and its baselines."""
-    first = next(iter(report.by_shots.values()))
-    return ("shots", "this run", *(first.baselines or {}))
-
-
-def shots_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return a row for each number of shots, with the main figure of every method."""
+def shots_table(report: Report) -> Cells:
+    """Return a row for each number of shots, with the main figure of the run and of its baselines."""
     main = report.yardstick.main
-    return [
-        (number, *(main.write(figures[main.key]) for figures in (row.figures, *others(row))))
-        for number, row in report.by_shots.items()
-    ]
+    names: list[str] = []
+    rows = []
+    for number, row in report.by_shots.items():
+        baselines = row.baselines or {}
+        names = list(baselines)
+        figures = (row.figures, *(other.figures for other in baselines.values()))
+        rows.append((number, *(main.write(of_one[main.key]) for of_one in figures)))
+    return ("shots", "this run", *names), rows
 
 
-def others(row: ShotsRow) -> list[Mapping[str, Interval]]:
-    """Return the figures of the baselines with one number of shots."""
-    return [other.figures for other in (row.baselines or {}).values()]
-
-
-def region_rows(regions: RegionFigures) -> list[tuple[str, str, str]]:
+def region_table(regions: RegionFigures) -> Cells:
     """Return a row for each region."""
-    return [(name, str(tasks), ACCURACY.write(score)) for name, (score, tasks) in regions.by_region.items()]
+    rows = [(name, str(tasks), ACCURACY.write(score)) for name, (score, tasks) in regions.by_region.items()]
+    return ("region", "tasks", "accuracy %"), rows
 
 
-def class_table(regions: RegionFigures, counted: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return heads and rows of the figures by class.
-
-    Args:
-        regions: The figures.
-        counted: What has a class.
-    """
+def class_table(regions: RegionFigures, counted: str) -> Cells:
+    """Return a row for each class; `counted` is what has one."""
     head: tuple[str, ...] = ("class", counted, "recall %", "precision %")
     rows: list[tuple[str, ...]] = []
     for name, row in regions.by_class.items():
@@ -124,51 +99,47 @@ def class_table(regions: RegionFigures, counted: str) -> tuple[tuple[str, ...], 
 def notes(report: Report) -> list[str]:
     """Return the remarks that belong to the figures."""
     found = [f"± is the half width of a 95 % interval over {report.tasks} tasks."]
-    if report.subject.transductive:
+    if report.transductive:
         found.append(TRANSDUCTIVE_NOTE)
-    if report.subject.views > 1:
-        found.append(f"Every learner saw each support example and each query in {report.subject.views} views.")
+    if report.views > 1:
+        found.append(f"Every learner saw each support example and each query in {report.views} views.")
     skipped = report.regions.skipped if report.regions else ()
     if skipped:
         found.append(f"{len(skipped)} remarks on the data, the first: {skipped[0]}")
     tables = {"": report.baselines}
     tables |= {f" with {count} shots": row.baselines or {} for count, row in report.by_shots.items()}
+    main, sign = report.yardstick.main.key, 1 if report.yardstick.smaller_is_better else -1
     for where, baselines in tables.items():
-        better = [name for name, row in baselines.items() if is_better(row, report.yardstick)]
+        better = [name for name, row in baselines.items() if sign * row.leads[main].mean > 0]
         if better:
             found.append(f"Better than this run{where}: {', '.join(better)}.")
     return found
-
-
-def is_better(baseline: Compared, yardstick: Yardstick) -> bool:
-    """Whether a baseline's main figure is better than the run's."""
-    lead = baseline.leads[yardstick.main.key].mean
-    return lead > 0 if yardstick.smaller_is_better else lead < 0
 
 
 def write_report(report: Report, folder: Path) -> Path:
     """Write `report.md` and its plots; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"# {report.title}", ""]
-    lines += markdown_table(method_columns(report), method_rows(report))
+    lines += markdown_table(method_table(report))
     lines += ["", *notes(report), "", "## By inner steps", "", "![curve over inner steps](curve.png)", ""]
     draw_curve(report, folder / "curve.png")
     if report.by_shots:
         lines += [f"## {report.yardstick.main.title} by shots", ""]
-        lines += [*markdown_table(shots_columns(report), shots_rows(report)), ""]
+        lines += [*markdown_table(shots_table(report)), ""]
     if report.regions and report.regions.by_region:
-        lines += ["## By region", "", *markdown_table(REGION_COLUMNS, region_rows(report.regions)), ""]
+        lines += ["## By region", "", *markdown_table(region_table(report.regions)), ""]
     if report.regions and report.regions.counts is not None:
         table = class_table(report.regions, report.yardstick.counted)
-        lines += ["## By class", "", *markdown_table(*table), "", "![confusion matrix](confusion.png)", ""]
+        lines += ["## By class", "", *markdown_table(table), "", "![confusion matrix](confusion.png)", ""]
         draw_confusion(report.regions.classes, report.regions.counts, folder / "confusion.png")
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
     return folder / "report.md"
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(cells: Cells) -> list[str]:
     """Return the lines of a Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+    head, rows = cells
+    return [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
 
 
 def draw_curve(report: Report, path: Path) -> None:

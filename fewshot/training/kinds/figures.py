@@ -111,21 +111,18 @@ class Compared:
         figures: Of the baseline, by key.
         steps: Inner steps it took.
         leads: By how much the run's figures are above it, task by task.
-        score: Key of the scores.
-        per_task: Its score of each task; None in tables by shots.
+        per_task: Its score of each task.
     """
 
     figures: Mapping[str, Interval]
     steps: int
     leads: Mapping[str, Interval]
-    score: str
-    per_task: list[float] | None = None
+    per_task: list[float]
 
-    def plain(self) -> Plain:
-        """Return it as JSON holds it."""
-        leads = {f"ours_minus_it{'' if key == self.score else f'_{key}'}": lead for key, lead in self.leads.items()}
-        row = {key: asdict(value) for key, value in {**self.figures, **leads}.items()} | {"steps": self.steps}
-        return row if self.per_task is None else row | {"per_task": self.per_task}
+    def plain(self, score: str) -> Plain:
+        """Return it as JSON holds it, but for `per_task`; `score` is the key of the scores."""
+        leads = {f"ours_minus_it{'' if key == score else f'_{key}'}": lead for key, lead in self.leads.items()}
+        return {key: asdict(value) for key, value in {**self.figures, **leads}.items()} | {"steps": self.steps}
 
 
 @dataclass(frozen=True)
@@ -133,15 +130,14 @@ class ShotsRow:
     """The run, and its baselines where they are compared, with one number of shots."""
 
     figures: Mapping[str, Interval]
-    score: str
     baselines: Mapping[str, Compared] | None = None
 
-    def plain(self) -> Plain:
+    def plain(self, score: str) -> Plain:
         """Return it as JSON holds it: mean and interval of the score at the top."""
-        row: Plain = asdict(self.figures[self.score])
-        row |= {key: asdict(value) for key, value in self.figures.items() if key != self.score}
+        row: Plain = asdict(self.figures[score])
+        row |= {key: asdict(value) for key, value in self.figures.items() if key != score}
         if self.baselines is not None:
-            row["baselines"] = {name: other.plain() for name, other in self.baselines.items()}
+            row["baselines"] = {name: other.plain(score) for name, other in self.baselines.items()}
         return row
 
 
@@ -154,16 +150,6 @@ class ClassRow:
     queries: int
     iou: Interval | None = None
     tasks: int | None = None
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated: a recipe's learner, whether it is transductive, and in how many views it sees each example."""
-
-    recipe: str
-    learner: str
-    transductive: bool
-    views: int
 
 
 @dataclass(frozen=True)
@@ -234,7 +220,10 @@ class Report:
         regions: What tasks of regions have beside; None for waves. The other attributes are the keys above.
     """
 
-    subject: Subject
+    recipe: str
+    learner: str
+    transductive: bool
+    views: int
     yardstick: Yardstick
     data: str
     asked: str
@@ -253,22 +242,25 @@ class Report:
     @property
     def title(self) -> str:
         """What was measured, in a line."""
-        return f"{self.subject.learner} ({self.subject.recipe}), {self.data}: {self.tasks} {self.asked}"
+        return f"{self.learner} ({self.recipe}), {self.data}: {self.tasks} {self.asked}"
 
     def plain(self) -> Plain:
         """Return the report as JSON holds it."""
-        found: Plain = {"recipe": self.subject.recipe, "learner": self.subject.learner, "data": self.data}
+        score = self.yardstick.score
+        found: Plain = {"recipe": self.recipe, "learner": self.learner, "data": self.data}
         found |= {"tasks": self.tasks, "ways": self.ways, "shots": self.shots, "steps": self.steps}
         found |= {key: asdict(figure) for key, figure in self.figures.items()}
         if "accuracy" in self.figures:
             accuracy = self.figures["accuracy"]
             found["error"] = asdict(Interval(1 - accuracy.mean, accuracy.ci95))
-        found |= {"per_task": self.per_task, "curve": self._plain_curve(), "transductive": self.subject.transductive}
+        found |= {"per_task": self.per_task, "curve": self._plain_curve(), "transductive": self.transductive}
         if self.regions is not None:
-            found |= {"views": self.subject.views, **self.regions.plain()}
-        found["baselines"] = {name: other.plain() for name, other in self.baselines.items()}
+            found |= {"views": self.views, **self.regions.plain()}
+        found["baselines"] = {
+            name: other.plain(score) | {"per_task": other.per_task} for name, other in self.baselines.items()
+        }
         if self.by_shots:
-            found["by_shots"] = {number: row.plain() for number, row in self.by_shots.items()}
+            found["by_shots"] = {number: row.plain(score) for number, row in self.by_shots.items()}
         return found
 
     def _plain_curve(self) -> Plain:

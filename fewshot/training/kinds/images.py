@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from fewshot.data.region import ImageStore, RegionSet
+from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta.baselines import nearest_neighbour
 from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks
-from fewshot.tasks.task import TaskBatch, TaskSource, TaskSpec
+from fewshot.tasks.task import TaskSource, TaskSpec
 from fewshot.training.kinds.figures import Array, Outcome, Yardstick
-from fewshot.training.kinds.kind import Problem, RegionKind, Size
+from fewshot.training.kinds.kind import LabelledExamples, RegionKind, Size
 from fewshot.training.kinds.under_test import Predict, TestTasks
 
 PRETRAINING_BATCH = 64
@@ -29,11 +29,6 @@ class Images(RegionKind):
     yardstick: ClassVar[Yardstick] = Yardstick()
     monitored: ClassVar[str] = "val_accuracy"
 
-    def problem(self, region_set: RegionSet) -> Problem:
-        """Return what there is to fit in tasks of these regions."""
-        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
-        return Problem(region_set.store.shape, outputs)
-
     def evaluation_spec(self) -> TaskSpec:
         """Return the specification of validation and test tasks."""
         return TaskSpec(
@@ -44,11 +39,6 @@ class Images(RegionKind):
             disjoint_sources=self.tasks.disjoint_sources,
             within_region=self.tasks.evaluation_within_region,
         )
-
-    def asked_spec(self, ways: int | None, shots: int | None) -> TaskSpec:
-        """Return the specification of test tasks with other ways or shots than the recipe's."""
-        spec = self.evaluation_spec()
-        return replace(spec, ways=ways or spec.ways, shots=shots or spec.shots)
 
     def require_ways(self, outputs: int | None, ways: int | None) -> None:
         """Refuse other ways where a fixed head numbers a task's classes."""
@@ -78,9 +68,10 @@ class Images(RegionKind):
         number = {name: i for i, name in enumerate(names)}
         labels = [np.array([number[name] for name in region.class_names])[region.labels] for region in train.regions]
         images = np.concatenate([region.images for region in train.regions])
-        return len(names), LabelledImages(train.store, images, np.concatenate(labels))
+        of_images = np.concatenate(labels).astype(np.int32)
+        return len(names), LabelledExamples(train.store, images, lambda chosen: of_images[chosen], PRETRAINING_BATCH)
 
-    def nearest(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    def nearest(self, inputs: Sequence[Any]) -> tf.Tensor:
         """Give each query image the class of the support image whose pixels are nearest."""
         support_x, support_y, query_x = inputs
         return nearest_neighbour(support_x, support_y, query_x, int(tf.reduce_max(support_y)) + 1)[None]
@@ -90,9 +81,7 @@ class Images(RegionKind):
         scores = np.zeros([len(steps), len(chosen)])
         predictions: list[Array] = [np.zeros(0)] * len(chosen)
         for group, batch in chosen.batches():
-            answers = tf.argmax(
-                predict([tf.constant(part) for part in batch[:3]]), axis=-1
-            ).numpy()  # [steps, tasks, m]
+            answers = tf.argmax(predict(batch[:3]), axis=-1).numpy()  # [steps, tasks, m]
             scores[:, group] = (answers == batch.query_y[None]).mean(axis=-1)
             for position, number in enumerate(group):
                 predictions[number] = answers[at, position]
@@ -103,39 +92,17 @@ class Images(RegionKind):
         task = chosen.tasks[0]
         counts = [int((task.support_y == label).sum()) for label in range(len(task.classes))]
         shots = counts[0] if len(set(counts)) == 1 else counts
-        return Size(f"{len(task.classes)}-way {shots}-shot tasks", len(task.classes), shots)
+        return f"{len(task.classes)}-way {shots}-shot tasks", len(task.classes), shots
 
     def confusion(self, chosen: TestTasks, outcome: Outcome) -> Array | None:
         """Return counts [true class, predicted class], or None where the classes are too many to show."""
-        classes = len(chosen.region_set.classes)
-        if classes > CLASSES_SHOWN:
+        classes = chosen.region_set.classes
+        if len(classes) > CLASSES_SHOWN:
             return None
-        counts = np.zeros([classes, classes], int)
-        np.add.at(counts, true_and_predicted(chosen, outcome), 1)
+        index = {name: i for i, name in enumerate(classes)}
+        counts = np.zeros([len(classes), len(classes)], int)
+        for task, answers in zip(chosen.tasks, outcome.predictions, strict=True):
+            names = np.array([index[name] for name in task.classes])
+            predicted = answers if chosen.labels == "global" else names[answers]
+            np.add.at(counts, (names[task.query_y], predicted), 1)
         return counts
-
-
-class LabelledImages:
-    """Draws labelled images as the queries of one task, so that `stream` serves classification too."""
-
-    def __init__(self, store: ImageStore, images: Array, labels: Array) -> None:
-        """Draw from `images` of a store, with their `labels`."""
-        self.store, self.images, self.labels = store, images, labels
-
-    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
-        """Draw `PRETRAINING_BATCH` images a task."""
-        chosen = rng.integers(len(self.images), size=(tasks, PRETRAINING_BATCH))
-        pixels = np.stack([self.store.read(self.images[row]) for row in chosen])
-        labels = self.labels[chosen].astype(np.int32)
-        return TaskBatch(pixels[:, :1], labels[:, :1], pixels, labels)
-
-
-def true_and_predicted(chosen: TestTasks, outcome: Outcome) -> tuple[Array, Array]:
-    """Return the true and the predicted class of every query, as indices in the set's classes."""
-    index = {name: i for i, name in enumerate(chosen.region_set.classes)}
-    true, predicted = [], []
-    for task, answers in zip(chosen.tasks, outcome.predictions, strict=True):
-        names = np.array([index[name] for name in task.classes])
-        true.append(names[task.query_y])
-        predicted.append(answers if chosen.labels == "global" else names[answers])
-    return np.concatenate(true), np.concatenate(predicted)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fewshot.data.region import KeptBands, RegionSet, Task
+from fewshot.data.region import ImageStore, KeptBands, RegionSet, Task
 from fewshot.tasks.sampler import AnySpec, sample_tasks
 from fewshot.tasks.stream import batches
-from fewshot.tasks.task import TaskSource, read_tasks, write_tasks
+from fewshot.tasks.task import TaskBatch, TaskSource, read_tasks, write_tasks
 from fewshot.training.kinds.figures import (
     Array,
     ClassRow,
@@ -23,8 +23,6 @@ from fewshot.training.kinds.figures import (
     Interval,
     Outcome,
     RegionFigures,
-    Report,
-    Subject,
     Yardstick,
     mean_and_interval,
 )
@@ -34,6 +32,11 @@ from fewshot.training.recipe_tables import TasksTable, TrainingTable
 
 VALIDATION_SEED = 1_000_003
 """Seeds the tasks of validation, apart from those of training."""
+TUNING_TASKS = 100
+"""Validation tasks, at most, that choose a baseline's fine-tuning rate."""
+
+Size = tuple[str, int | None, int | list[int]]
+"""The size of tasks under test: in words, and the classes and support examples of the first."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,27 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class ValidationTasks:
-    """The tasks every validation uses: a stream of meta-batches and how many there are."""
+class LabelledExamples:
+    """Draws examples with their labels as the queries of tasks, so that `stream` serves classification too.
 
-    batches: tf.data.Dataset
-    count: int
+    Attributes:
+        store: Of the examples.
+        images: Their numbers in it.
+        labels_of: From positions in `images` to labels.
+        size: Examples drawn for a task.
+    """
 
+    store: ImageStore
+    images: Array
+    labels_of: Callable[[Array], Array]
+    size: int
 
-class Size(NamedTuple):
-    """The size of tasks under test: in words, and the classes and support examples of the first."""
-
-    words: str
-    ways: int | None
-    shots: int | list[int]
+    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
+        """Draw `tasks` tasks."""
+        chosen = rng.integers(len(self.images), size=(tasks, self.size))
+        pixels = np.stack([self.store.read(self.images[row]) for row in chosen])
+        labels = np.stack([self.labels_of(row) for row in chosen])
+        return TaskBatch(pixels[:, :1], labels[:, :1], pixels, labels)
 
 
 @dataclass(frozen=True)
@@ -105,8 +116,8 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def validation(self, part: RegionSet, training: TrainingTable, file: Path) -> ValidationTasks:
-        """Return the frozen tasks of every validation.
+    def validation(self, part: RegionSet, training: TrainingTable, file: Path) -> tf.data.Dataset:
+        """Return the frozen tasks of every validation, in meta-batches.
 
         Args:
             part: Regions to validate on.
@@ -143,7 +154,7 @@ class Kind(ABC):
         """Return how many examples a training task has."""
         return self.tasks.ways * (int(np.max(self.tasks.shots)) + self.tasks.queries)
 
-    def nearest(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    def nearest(self, inputs: Sequence[Any]) -> tf.Tensor:
         """Predict by the nearest neighbour among the support's pixels; only where tasks ask for classes."""
         raise NotImplementedError
 
@@ -189,34 +200,14 @@ class Kind(ABC):
         """Return the figures at the method's own number of steps."""
         return {key: mean_and_interval(values) for key, values in self.scores(outcome, outcome.at).items()}
 
-    def compare(self, ours: Outcome, other: Outcome, *, per_task: bool = True) -> Compared:
+    def compare(self, ours: Outcome, other: Outcome) -> Compared:
         """Return a baseline's figures, and the mean difference of ours to it, task by task."""
         left, right = self.scores(ours, ours.at), self.scores(other, other.at)
         return Compared(
             self.figures(other),
             other.steps[other.at],
             {key: mean_and_interval(left[key] - right[key]) for key in self.yardstick.compared},
-            self.yardstick.score,
-            other.per_task.tolist() if per_task else None,
-        )
-
-    def report(self, subject: Subject, chosen: TestTasks, outcome: Outcome) -> Report:
-        """Collect what one method made of the tasks."""
-        size = self.size(chosen)
-        return Report(
-            subject=subject,
-            yardstick=self.yardstick,
-            data=chosen.region_set.name,
-            asked=size.words,
-            tasks=len(chosen),
-            ways=size.ways,
-            shots=size.shots,
-            steps=outcome.steps[outcome.at],
-            figures=self.figures(outcome),
-            per_task=outcome.per_task.tolist(),
-            curve_steps=list(outcome.steps),
-            curve=self.curve(outcome),
-            regions=self.region_figures(chosen, outcome),
+            other.per_task.tolist(),
         )
 
     @abstractmethod
@@ -227,14 +218,16 @@ class Kind(ABC):
         """Return what only tasks of regions have."""
         return None
 
-    def curve(self, outcome: Outcome) -> dict[str, list[Interval]]:
-        """Return the figures after each number of inner steps."""
-        steps = [self.scores(outcome, i) for i in range(len(outcome.steps))]
-        return {key: [mean_and_interval(scores[key]) for scores in steps] for key in self.yardstick.compared}
-
 
 class RegionKind(Kind):
-    """A kind whose tasks are drawn from regions of data."""
+    """A kind whose tasks are drawn from regions of data; `per_pixel` says whether each pixel has a class of its own."""
+
+    per_pixel: ClassVar[bool] = False
+
+    def problem(self, region_set: RegionSet) -> Problem:
+        """Return what there is to fit in tasks of these regions."""
+        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
+        return Problem(region_set.store.shape, outputs, per_pixel=self.per_pixel)
 
     @abstractmethod
     def evaluation_spec(self) -> AnySpec:
@@ -244,25 +237,16 @@ class RegionKind(Kind):
             RecipeError: if the recipe asks for tasks that this kind has not.
         """
 
-    @abstractmethod
-    def asked_spec(self, ways: int | None, shots: int | None) -> AnySpec:
-        """Return the specification of test tasks with other ways or shots than the recipe's.
-
-        Raises:
-            RecipeError: if they cannot be chosen.
-        """
-
-    def validation(self, part: RegionSet, training: TrainingTable, file: Path) -> ValidationTasks:
+    def validation(self, part: RegionSet, training: TrainingTable, file: Path) -> tf.data.Dataset:
         """Return the frozen tasks of every validation, as `Kind.validation` says."""
-        size = training.meta_batch_size
         if file.exists():
             tasks = read_tasks(file, part)
         else:
             tasks = self.validation_tasks(part, training)
             write_tasks(file, part, tasks)
-        count = max(len(tasks) // size, 1)
-        data = batches(part, tasks[: count * size], meta_batch_size=size, labels=self.tasks.labels)
-        return ValidationTasks(data.map(lambda x, y: _with_known_tasks(x, y, size)).cache(), count)
+        size = training.meta_batch_size
+        whole = max(len(tasks) // size, 1) * size
+        return batches(part, tasks[:whole], meta_batch_size=size, labels=self.tasks.labels).cache()
 
     def validation_tasks(self, part: RegionSet, training: TrainingTable) -> tuple[Task, ...]:
         """Choose the validation tasks: the source's own where training uses those, else drawn; of all regions."""
@@ -273,8 +257,8 @@ class RegionKind(Kind):
         return sample_tasks(part, self.evaluation_spec(), wanted, seed=VALIDATION_SEED)
 
     def tuning_tasks(self, part: RegionSet, training: TrainingTable) -> TestTasks:
-        """Return the validation tasks."""
-        return TestTasks(part, self.validation_tasks(part, training))
+        """Return the first of the validation tasks."""
+        return TestTasks(part, self.validation_tasks(part, training)[:TUNING_TASKS])
 
     def choose(self, tested: RegionSet, request: Request, shots: int | None) -> TestTasks:
         """Choose the tasks: a frozen list, the data's own fixed tasks, or tasks drawn by seed."""
@@ -288,7 +272,8 @@ class RegionKind(Kind):
             if shots is not None:
                 tasks = tuple(fewer_shots(task, shots) for task in tasks)
             return TestTasks(tested, tasks, labels, fixed=True)
-        spec = self.asked_spec(request.ways, shots)
+        asked: dict[str, Any] = {key: number for key, number in (("ways", request.ways), ("shots", shots)) if number}
+        spec = replace(self.evaluation_spec(), **asked)
         return TestTasks(tested, sample_tasks(tested, spec, request.tasks, seed=TEST_SEED + request.seed), labels)
 
     def region_figures(self, chosen: TestTasks, outcome: Outcome) -> RegionFigures:
@@ -305,13 +290,6 @@ class RegionKind(Kind):
     @abstractmethod
     def confusion(self, chosen: TestTasks, outcome: Outcome) -> Array | None:
         """Return counts [true class, predicted class], or None where the classes are too many to show."""
-
-
-def _with_known_tasks(x: tuple[tf.Tensor, ...], y: tf.Tensor, tasks: int) -> tuple[tuple[tf.Tensor, ...], tf.Tensor]:
-    """Tell TensorFlow how many tasks a meta-batch has."""
-    return tuple(tf.ensure_shape(part, [tasks, *part.shape[1:]]) for part in x), tf.ensure_shape(
-        y, [tasks, *y.shape[1:]]
-    )
 
 
 def _by_class(classes: Sequence[str], counts: Array) -> dict[str, ClassRow]:

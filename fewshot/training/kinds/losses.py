@@ -15,7 +15,7 @@ RULED_OUT = -ABSENT / 2
 
 
 class TaskCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of a task's queries, averaged over the labels that count; every task counts equally.
+    """Cross-entropy of a task's queries, averaged over the labels that count (0 or more); every task counts equally.
 
     Labels of classes that the head has ruled out, because the support does not show them, do not count: no answer
     could be right, and their loss would be that of the constant that rules them out.
@@ -33,12 +33,7 @@ class TaskCrossEntropy(keras.losses.Loss):
         self.label_smoothing, self.balanced = label_smoothing, balanced
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Return the loss of each task, `[tasks]`.
-
-        Args:
-            y_true: Labels [tasks, m] or [tasks, m, H, W], negative where ignored.
-            y_pred: Logits [tasks, m, classes] or [tasks, m, H, W, classes].
-        """
+        """Return the loss of each task, `[tasks]`, of labels [tasks, m, ...] and logits [tasks, m, ..., classes]."""
         labels, classes = tf.cast(y_true, tf.int32), tf.shape(y_pred)[-1]
         possible = tf.cast(y_pred > tf.reduce_max(y_pred, axis=-1, keepdims=True) - RULED_OUT, y_pred.dtype)
         target = possible * tf.one_hot(labels, classes, dtype=y_pred.dtype)  # all zero where a label does not count
@@ -59,7 +54,13 @@ class TaskMeanIoU(keras.metrics.Mean):
     """
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> None:
-        """Count labels [tasks, ...] and logits [tasks, ..., classes]; negative labels are ignored."""
+        """Count what was predicted.
+
+        Args:
+            y_true: Labels [tasks, ...], negative where ignored.
+            y_pred: Logits [tasks, ..., classes].
+            sample_weight: Not used.
+        """
         shape = tf.shape(y_pred)
         labels = tf.reshape(tf.cast(y_true, tf.int32), [shape[0], -1])
         chosen = tf.reshape(tf.argmax(y_pred, axis=-1, output_type=tf.int32), [shape[0], -1])
@@ -76,7 +77,13 @@ class LabelledAccuracy(keras.metrics.Mean):
     """Share of right answers among the labels that count."""
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: Any = None) -> None:
-        """Count labels [...] and logits [..., classes]; negative labels are ignored."""
+        """Count what was predicted.
+
+        Args:
+            y_true: Labels [...], negative where ignored.
+            y_pred: Logits [..., classes].
+            sample_weight: Not used.
+        """
         labels = tf.cast(y_true, tf.int32)
         # Not `==`, which forgets the rank where a number of queries is unknown.
         right = tf.cast(tf.equal(tf.argmax(y_pred, axis=-1, output_type=tf.int32), labels), "float32")

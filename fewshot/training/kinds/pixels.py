@@ -1,4 +1,4 @@
-"""Tasks of labelled pixels (segmentation): each pixel has a class of its own."""
+"""Tasks of labelled pixels (segmentation), and their figures from the confusion matrix of each task."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta.baselines import nearest_neighbour
 from fewshot.tasks.sources import RegionTasks
-from fewshot.tasks.task import PixelTaskSpec, TaskBatch, TaskSource
-from fewshot.training.kinds import segmentation
+from fewshot.tasks.task import PixelTaskSpec, TaskSource
 from fewshot.training.kinds.figures import ACCURACY, Array, Column, Outcome, RegionFigures, Yardstick, mean_and_interval
-from fewshot.training.kinds.kind import Problem, RegionKind, Size
+from fewshot.training.kinds.kind import LabelledExamples, RegionKind, Size
 from fewshot.training.kinds.losses import TaskMeanIoU
-from fewshot.training.kinds.under_test import Predict, TestTasks
+from fewshot.training.kinds.under_test import Predict, Request, TestTasks
 
 PRETRAINING_BATCH = 16
 NEIGHBOURS = 500
@@ -33,11 +32,7 @@ class Pixels(RegionKind):
         (Column("mean IoU %", "mean_iou"), ACCURACY, Column("kappa", "kappa", percent=False)), counted="pixels"
     )
     monitored: ClassVar[str] = "val_mean_iou"
-
-    def problem(self, region_set: RegionSet) -> Problem:
-        """Return what there is to fit in tasks of these regions."""
-        outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
-        return Problem(region_set.store.shape, outputs, per_pixel=True)
+    per_pixel: ClassVar[bool] = True
 
     def require_consistent(self, split: str, head: str) -> None:
         """Refuse to keep classes apart, and heads of a number of outputs that tasks have not."""
@@ -69,12 +64,11 @@ class Pixels(RegionKind):
             disjoint_sources=tasks.disjoint_sources,
         )
 
-    def asked_spec(self, ways: int | None, shots: int | None) -> PixelTaskSpec:
-        """Return the specification of test tasks with another number of support windows than the recipe's."""
-        spec = self.evaluation_spec()
-        if ways is not None:
+    def choose(self, tested: RegionSet, request: Request, shots: int | None) -> TestTasks:
+        """Choose the tasks; numbers of classes cannot be chosen."""
+        if request.ways is not None and request.task_list is None:
             raise RecipeError("--ways does not apply where pixels are labelled: a region has the classes it has.")
-        return replace(spec, shots=shots or spec.shots)
+        return super().choose(tested, request, shots)
 
     def training_source(self, train: RegionSet) -> TaskSource:
         """Return new tasks of the regions."""
@@ -82,13 +76,15 @@ class Pixels(RegionKind):
 
     def labelled_examples(self, train: RegionSet) -> tuple[int, TaskSource]:
         """Return windows with all of their labelled pixels."""
-        return len(train.classes), LabelledWindows(train, np.concatenate([region.images for region in train.regions]))
+        store, images = train.store, np.concatenate([region.images for region in train.regions])
+        examples = LabelledExamples(store, images, lambda chosen: store.read_labels(images[chosen]), PRETRAINING_BATCH)
+        return len(train.classes), examples
 
     def examples_a_task(self) -> int:
         """Return how many windows a training task has."""
         return int(np.max(self.tasks.shots)) + self.tasks.queries
 
-    def nearest(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    def nearest(self, inputs: Sequence[Any]) -> tf.Tensor:
         """Give each query pixel the class of the labelled support pixel whose bands are nearest."""
         support_x, support_y, query_x = inputs
         classes = int(tf.reduce_max(support_y)) + 1
@@ -108,32 +104,32 @@ class Pixels(RegionKind):
         index = {name: i for i, name in enumerate(chosen.region_set.classes)}
         counts = np.zeros([len(steps), len(chosen), classes, classes], np.int64)
         for group, batch in chosen.batches():
-            answers = tf.argmax(predict([tf.constant(part) for part in batch[:3]]), axis=-1).numpy()
+            answers = tf.argmax(predict(batch[:3]), axis=-1).numpy()
             for position, number in enumerate(group):  # answers: [steps, tasks, m, H, W]
                 true, predicted = batch.query_y[position], answers[:, position]
                 if chosen.labels == "task":
                     names = np.array([index[name] for name in chosen.tasks[number].classes])
                     true, predicted = np.where(true >= 0, names[true], -1), names[predicted]
                 for step in range(len(steps)):
-                    counts[step, number] = segmentation.task_confusion(true, predicted[step], classes)
-        return Outcome(tuple(steps), segmentation.overall_accuracy(counts), at, counts=counts)
+                    counts[step, number] = task_confusion(true, predicted[step], classes)
+        return Outcome(tuple(steps), overall_accuracy(counts), at, counts=counts)
 
     def scores(self, outcome: Outcome, at: int) -> dict[str, Array]:
         """Return accuracy, mean IoU and kappa of single tasks."""
         counts = np.asarray(outcome.counts)[at]
-        further = {"mean_iou": segmentation.mean_iou(counts), "kappa": segmentation.kappa(counts)}
+        further = {"mean_iou": mean_iou(counts), "kappa": kappa(counts)}
         return super().scores(outcome, at) | further
 
     def size(self, chosen: TestTasks) -> Size:
         """Return the classes of the set, and the support windows of the first task."""
         shots, points = len(chosen.tasks[0].support), points_of(chosen)
         labelled = f", {points} labelled pixels a class in each" if points else ""
-        return Size(f"tasks of {shots} labelled windows{labelled}", len(chosen.region_set.classes), shots)
+        return f"tasks of {shots} labelled windows{labelled}", len(chosen.region_set.classes), shots
 
     def region_figures(self, chosen: TestTasks, outcome: Outcome) -> RegionFigures:
         """Return the scores by region, and by class also the intersection over union."""
         found = super().region_figures(chosen, outcome)
-        scores = segmentation.iou_by_class(found.classes, np.asarray(outcome.counts)[outcome.at])
+        scores = iou_by_class(found.classes, np.asarray(outcome.counts)[outcome.at])
         by_class = {
             name: replace(row, iou=mean_and_interval(scores[name]), tasks=len(scores[name]))
             for name, row in found.by_class.items()
@@ -145,23 +141,59 @@ class Pixels(RegionKind):
         return np.asarray(outcome.counts)[outcome.at].sum(axis=0)
 
 
-class LabelledWindows:
-    """Draws windows with all of their labelled pixels as the queries of one task."""
-
-    def __init__(self, train: RegionSet, images: Array) -> None:
-        """Draw from `images` of the regions' store."""
-        self.store: Any = train.store  # one that reads labels too
-        self.images = images
-
-    def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
-        """Draw `PRETRAINING_BATCH` windows a task."""
-        chosen = self.images[rng.integers(len(self.images), size=(tasks, PRETRAINING_BATCH))]
-        pixels = np.stack([self.store.read(row) for row in chosen])
-        labels = np.stack([self.store.read_labels(row) for row in chosen])
-        return TaskBatch(pixels[:, :1], labels[:, :1], pixels, labels)
-
-
 def points_of(chosen: TestTasks) -> int:
     """Return the labelled pixels of each class in each support window of the first task; 0 for all."""
     pixels = chosen.tasks[0].pixels
     return pixels.points if pixels else 0
+
+
+def task_confusion(true: Array, predicted: Array, classes: int) -> Array:
+    """Count pixels by true and predicted class.
+
+    Args:
+        true: [...] int, negative where ignored.
+        predicted: [...] int, class 0..classes-1.
+        classes: Number of classes.
+
+    Returns:
+        [true class, predicted class] int64.
+    """
+    counted = true >= 0
+    pairs = true[counted].astype(np.int64) * classes + predicted[counted]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def overall_accuracy(counts: Array) -> Array:
+    """Return the share of right pixels, [...], from counts [..., true class, predicted class]; NaN without any."""
+    return _share(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
+
+
+def class_iou(counts: Array) -> Array:
+    """Return each class's intersection over union, [..., classes]; NaN where it is neither true nor predicted."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    return _share(hits, counts.sum(axis=-1) + counts.sum(axis=-2) - hits)
+
+
+def mean_iou(counts: Array) -> Array:
+    """Return the mean intersection over union, [...], over the classes that occur, true or predicted, in a task."""
+    scores = class_iou(counts)
+    return _share(np.nansum(scores, axis=-1), np.isfinite(scores).sum(axis=-1))
+
+
+def kappa(counts: Array) -> Array:
+    """Return Cohen's kappa, [...]; NaN where all pixels are, and are predicted as, one class."""
+    total = counts.sum(axis=(-2, -1))
+    chance = _share((counts.sum(axis=-1) * counts.sum(axis=-2)).sum(axis=-1), total.astype(float) ** 2)
+    return _share(overall_accuracy(counts) - chance, 1 - chance)
+
+
+def iou_by_class(classes: Sequence[str], counts: Array) -> dict[str, Array]:
+    """Return, for each class that is somewhere true in `counts` [tasks, true class, predicted class], its IoU there."""
+    scores, true = class_iou(counts), counts.sum(axis=-1) > 0
+    return {name: scores[true[:, i], i] for i, name in enumerate(classes) if true[:, i].any()}
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """Divide, with NaN where there is nothing to divide by."""
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole > 0)

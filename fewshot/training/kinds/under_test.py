@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,8 +18,8 @@ TEST_SEED = 2_000_003
 """Seeds the test tasks, apart from those of training and validation."""
 TASKS_AT_ONCE = 4
 
-Predict = Callable[[Sequence[tf.Tensor]], tf.Tensor]
-"""From (support_x, support_y, query_x) to logits `[steps, tasks, m, ..., classes]`."""
+Predict = Callable[[Sequence[Any]], tf.Tensor]
+"""From the arrays support_x, support_y, query_x to logits `[steps, tasks, m, ..., classes]`."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,6 @@ class TestTasks:
         """Return the number of tasks."""
         return len(self.tasks)
 
-    def first(self, count: int) -> Self:
-        """Keep the first tasks."""
-        return replace(self, tasks=self.tasks[:count])
-
     def save(self, path: Path) -> None:
         """Freeze the tasks in a list."""
         write_tasks(path, self.region_set, self.tasks)
@@ -91,9 +87,9 @@ def fewer_shots(task: Task, shots: int) -> Task:
     Raises:
         TaskError: if the task has fewer.
     """
-    kept = [np.flatnonzero(task.support_y == label)[:shots] for label in range(len(task.classes))]
-    if any(len(part) < shots for part in kept):
-        most = min(int((task.support_y == label).sum()) for label in range(len(task.classes)))
+    members = [np.flatnonzero(task.support_y == label) for label in range(len(task.classes))]
+    most = min(map(len, members))
+    if most < shots:
         raise TaskError(f"Fixed task {task.name or task.region} has {most} shots a class; {shots} were asked for.")
-    chosen = np.sort(np.concatenate(kept))
+    chosen = np.sort(np.concatenate([part[:shots] for part in members]))
     return replace(task, support=task.support[chosen], support_y=task.support_y[chosen])

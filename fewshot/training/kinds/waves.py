@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -17,12 +17,12 @@ from fewshot.tasks.sources import SineTasks
 from fewshot.tasks.stream import stream
 from fewshot.tasks.task import TaskBatch, TaskSource
 from fewshot.training.kinds.figures import Column, Outcome, Yardstick
-from fewshot.training.kinds.kind import VALIDATION_SEED, Kind, Problem, Size, ValidationTasks
+from fewshot.training.kinds.kind import TUNING_TASKS, VALIDATION_SEED, Kind, Problem, Size
 from fewshot.training.kinds.under_test import TASKS_AT_ONCE, TEST_SEED, Predict, Request, TestTasks
 from fewshot.training.recipe_tables import TrainingTable
 
 PRETRAINING_BATCH = 64
-TUNING_TASKS, TUNING_QUERIES, TUNING_SEED = 100, 50, 7
+TUNING_QUERIES, TUNING_SEED = 50, 7
 NO_REGIONS = RegionSet("sine waves", ArrayStore((), np.zeros([0, 1, 1, 1], np.float32)), (), ())
 
 
@@ -38,10 +38,6 @@ class TestWaves(TestTasks):
     def __len__(self) -> int:
         """Return the number of waves."""
         return self.count
-
-    def first(self, count: int) -> Self:
-        """Keep the first waves."""
-        return replace(self, count=min(count, self.count))
 
     def save(self, path: Path) -> None:
         """Write nothing: the seed gives the same waves again."""
@@ -80,12 +76,12 @@ class Waves(Kind):
             raise RecipeError("Sine tasks have one number of shots.")
         return SineTasks(self.tasks.shots, self.tasks.queries)
 
-    def validation(self, part: RegionSet, training: TrainingTable, file: Path) -> ValidationTasks:
+    def validation(self, part: RegionSet, training: TrainingTable, file: Path) -> tf.data.Dataset:
         """Return waves drawn by a seed of their own; no file is needed."""
         size = training.meta_batch_size
         count = max(training.validation_tasks // size, 1)
         waves = SineTasks(self.shots, self.tasks.validation_queries)
-        return ValidationTasks(stream(waves, meta_batch_size=size, seed=VALIDATION_SEED).take(count).cache(), count)
+        return stream(waves, meta_batch_size=size, seed=VALIDATION_SEED).take(count).cache()
 
     def outer_loss(self, training: TrainingTable) -> keras.losses.Loss:
         """Return the mean squared error of the queries."""
@@ -116,7 +112,7 @@ class Waves(Kind):
         """Let one method predict every wave; scores are mean squared errors."""
         errors = []
         for _, batch in chosen.batches():
-            outputs = predict([tf.constant(part) for part in batch[:3]]).numpy()  # [steps, tasks, m, 1]
+            outputs = predict(batch[:3]).numpy()  # [steps, tasks, m, 1]
             errors.append(((outputs - batch.query_y[None]) ** 2).mean(axis=(2, 3)))
         return Outcome(tuple(steps), np.concatenate(errors, axis=1), at)
 
@@ -124,4 +120,4 @@ class Waves(Kind):
         """Return the support points of the waves."""
         _, batch = next(chosen.batches())
         shots = batch.support_x.shape[1]
-        return Size(f"{shots}-shot tasks", None, shots)
+        return f"{shots}-shot tasks", None, shots

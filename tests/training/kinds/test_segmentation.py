@@ -9,8 +9,8 @@ import tensorflow as tf
 from sklearn import metrics
 
 from fewshot.models.heads import ruled_out
-from fewshot.training.kinds import segmentation
 from fewshot.training.kinds.losses import LabelledAccuracy, TaskCrossEntropy, TaskMeanIoU
+from fewshot.training.kinds.pixels import class_iou, iou_by_class, kappa, mean_iou, overall_accuracy, task_confusion
 
 
 @pytest.fixture
@@ -23,26 +23,26 @@ def pixels() -> tuple[np.ndarray, np.ndarray]:
 
 def test_figures_are_those_of_scikit_learn(pixels: tuple[np.ndarray, np.ndarray]) -> None:
     true, predicted = pixels
-    counts = segmentation.task_confusion(true, predicted, 5)
+    counts = task_confusion(true, predicted, 5)
     counted = true >= 0
     one, other = true[counted], predicted[counted]
     np.testing.assert_array_equal(counts, metrics.confusion_matrix(one, other, labels=range(5)))
-    assert segmentation.overall_accuracy(counts) == pytest.approx(metrics.accuracy_score(one, other))
-    assert segmentation.kappa(counts) == pytest.approx(metrics.cohen_kappa_score(one, other))
-    np.testing.assert_allclose(segmentation.class_iou(counts), metrics.jaccard_score(one, other, average=None))
-    assert segmentation.mean_iou(counts) == pytest.approx(metrics.jaccard_score(one, other, average="macro"))
+    assert overall_accuracy(counts) == pytest.approx(metrics.accuracy_score(one, other))
+    assert kappa(counts) == pytest.approx(metrics.cohen_kappa_score(one, other))
+    np.testing.assert_allclose(class_iou(counts), metrics.jaccard_score(one, other, average=None))
+    assert mean_iou(counts) == pytest.approx(metrics.jaccard_score(one, other, average="macro"))
 
 
 def test_classes_that_do_not_occur_do_not_count() -> None:
     true, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
-    counts = segmentation.task_confusion(true, predicted, 7)
-    assert segmentation.mean_iou(counts) == pytest.approx((2 / 3 + 1 / 2) / 2)
-    by_class = segmentation.iou_by_class("abcdefg", counts[None])
+    counts = task_confusion(true, predicted, 7)
+    assert mean_iou(counts) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    by_class = iou_by_class("abcdefg", counts[None])
     assert list(by_class) == ["a", "b"]
 
 
 def test_kappa_of_one_class_is_not_a_number() -> None:
-    assert np.isnan(segmentation.kappa(segmentation.task_confusion(np.zeros(4, int), np.zeros(4, int), 3)))
+    assert np.isnan(kappa(task_confusion(np.zeros(4, int), np.zeros(4, int), 3)))
 
 
 def test_ignored_labels_change_neither_loss_nor_accuracy() -> None:
@@ -72,10 +72,8 @@ def test_the_figure_that_chooses_the_best_weights_is_that_of_the_evaluation() ->
     logits[0] += 5 * np.eye(9)[np.maximum(labels[0], 0)]
     metric = TaskMeanIoU()
     metric.update_state(labels, logits)
-    counts = [
-        segmentation.task_confusion(y[y >= 0], x.argmax(-1)[y >= 0], 9) for y, x in zip(labels, logits, strict=True)
-    ]
-    expected = segmentation.mean_iou(np.stack(counts[:4]))
+    counts = [task_confusion(y[y >= 0], x.argmax(-1)[y >= 0], 9) for y, x in zip(labels, logits, strict=True)]
+    expected = mean_iou(np.stack(counts[:4]))
     assert expected[0] > 2 * expected[1]
     assert float(metric.result()) == pytest.approx(expected.mean(), rel=1e-5)
 
