@@ -43,6 +43,7 @@ from fewshot.exported.card import (
 from fewshot.exported.versions import WARM_UP, free_version
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
+from fewshot.training.build import reads_any_size
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import Run
 from serving.graph.contract import describe_signatures

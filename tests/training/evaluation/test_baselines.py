@@ -50,13 +50,11 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The regions that every baseline was trained on."""
     found: list[tuple[str, ...]] = []
     for name in ("pretrained_body", "prototypical_network"):
-        real: Callable = getattr(baselines, name)
+        real: Callable[..., Any] = getattr(baselines, name)
 
-        def seen(
-            recipe: object, kind: object, train: RegionSet, *rest: Any, _real: Callable = real, **more: Any
-        ) -> Any:
-            found.append(train.region_names)
-            return _real(recipe, kind, train, *rest, **more)
+        def seen(*given: Any, _real: Callable[..., Any] = real, **more: Any) -> Any:
+            found.append(given[2].region_names)
+            return _real(*given, **more)
 
         monkeypatch.setattr(baselines, name, seen)
     return found
