@@ -15,6 +15,9 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 
 from fewshot.exported.status import TOO_LARGE, StatusError, invalid
 
+MOST_AXES = 32
+"""Of a tensor that is read. TensorFlow claims to take 254 and NumPy takes 64, but from 40 on a string tensor between the two
+ends the process."""
 LARGEST_TENSOR = 1 << 30  # bytes; a short message can claim any shape, and the last value would fill it
 
 # A tensor's type: the typed field that holds it.
@@ -56,6 +59,8 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
         dtype = tf.as_dtype(proto.dtype)
     except TypeError:
         raise unreadable from None
+    if len(proto.tensor_shape.dim) > MOST_AXES:
+        raise invalid(f"Tensor {alias} has {len(proto.tensor_shape.dim)} axes; the most is {MOST_AXES}.")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if dtype not in FIELDS or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise unreadable

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
-from fewshot.exported.tensors import FEW, decode, encode, write_content
+from fewshot.exported.status import StatusError
+from fewshot.exported.tensors import FEW, MOST_AXES, decode, encode, write_content
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, np.bool_, np.float16, np.complex64])
@@ -44,3 +45,24 @@ def test_tensors_survive_raw_content(values: Any) -> None:
     for found in (tf.make_ndarray(proto), decode(proto, "x")):
         assert found.dtype == np.asarray(values).dtype
         np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize("axes", [MOST_AXES + 1, 40, 64, 66, 300])
+@pytest.mark.parametrize("dtype", [tf.string, tf.float32, tf.int64])
+def test_more_axes_than_numpy_and_tensorflow_agree_on_are_refused_before_they_are_read(axes: int, dtype: Any) -> None:
+    """A string tensor of forty axes, each of length one, ended the process that turned it into an array."""
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    for _ in range(axes):
+        proto.tensor_shape.dim.add(size=1)
+    if dtype == tf.string:
+        proto.string_val.append(b"card.json")
+    with pytest.raises(StatusError, match=f"x has {axes} axes; the most is {MOST_AXES}") as refused:
+        decode(proto, "x")
+    assert refused.value.code == "INVALID_ARGUMENT"
+
+
+def test_as_many_axes_as_are_taken_are_read() -> None:
+    values = np.array([b"a"], object).reshape([1] * MOST_AXES)
+    proto = tensor_pb2.TensorProto()
+    write_content(proto, values)
+    assert decode(proto, "x").shape == values.shape

@@ -26,8 +26,10 @@ SENTENCES = {
     "Invalid \\escape": "Invalid escape character in string.",
     "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
 }
+# A string to its end, or to that of the text where it has none: so every character is looked at once, whatever is sent.
+STRING = r'"(?:[^"\\]|\\[\s\S])*+"?'
 # A string, which stays as it is, or a spelling of infinity or not-a-number that Python does not read.
-ODD_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-NaN\b|\bInf\b')
+ODD_NUMBER = re.compile(rf"{STRING}|-NaN\b|\bInf\b")
 LONGEST_QUOTE = 1000
 DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 
@@ -115,7 +117,7 @@ def _read_odd_numbers(text: str, error: json.JSONDecodeError) -> Any:
 
 def _open_bracket(text: str) -> str:
     stack = []
-    for token in re.findall(r'"(?:[^"\\]|\\.)*"|[][{}]', text):
+    for token in re.findall(rf"{STRING}|[][{{}}]", text):
         if token in "[{":
             stack.append(token)
         elif token in "]}" and stack:

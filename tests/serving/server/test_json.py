@@ -100,3 +100,14 @@ def test_strings_of_bytes_that_are_no_text_pass_unchanged() -> None:
     assert from_tensors({"y": values}, rows=True) == (b'{\n    "predictions": ["\xff\\u0000", "plain"\n    ]\n}')
     document = read_document(b'{"inputs": ["\xff"]}')
     assert to_array(document["inputs"], tf.string).tolist() == [b"\xff"]
+
+
+@pytest.mark.parametrize("unit", ['\\"', '"\\', "\\\n", '["'])
+def test_reading_what_is_no_json_takes_time_in_proportion_to_its_length(unit: str) -> None:
+    """A megabyte is answered at once; with time that grew with the square of it, this test would run for hours."""
+    with pytest.raises(StatusError, match="JSON Parse error"):
+        read_document(('{"inputs": "' + (1 << 20) // len(unit) * unit).encode())
+
+
+def test_odd_numbers_are_read_and_strings_that_look_like_them_stay() -> None:
+    assert read_document(b'{"a": [Inf, -NaN], "b": "Inf \\" -NaN"}')["b"] == 'Inf " -NaN'
