@@ -16,8 +16,8 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from fewshot.exported.status import TOO_LARGE, StatusError, invalid
 
 MOST_AXES = 32
-"""Of a tensor that is read. TensorFlow claims to take 254 and NumPy takes 64, but from 40 on a string tensor between the
-two ends the process."""
+"""Of a tensor that is read. TensorFlow claims to take 254 and NumPy takes 64, but from 40 on a string tensor between
+the two ends the process."""
 LARGEST_TENSOR = 1 << 30  # bytes; a short message can claim any shape, and the last value would fill it
 
 # A tensor's type: the typed field that holds it.
