@@ -90,9 +90,13 @@ class Source(ABC):
         return regions.store.bands or self.describe_data(regions).bands
 
     def describe_classes(self, regions: RegionSet) -> tuple[LandClass, ...]:
-        """Return the classes with their colours, and with the numbers that the user's own labels have for them."""
-        named = {entry.name: replace(entry, ids=()) for entry in self.describe_data(regions).classes}
+        """Return the classes, each with what is known of it."""
+        named = {entry.name: entry for entry in self.known_classes(regions)}
         return tuple(named.get(name, LandClass(name, ())) for name in regions.classes)
+
+    def known_classes(self, regions: RegionSet) -> Sequence[LandClass]:
+        """Return classes with their colours, as the manifest has them; numbers are of a user's own labels alone."""
+        return [replace(entry, ids=()) for entry in self.describe_data(regions).classes]
 
 
 def source_class(name: str) -> type[Source]:

@@ -12,12 +12,15 @@ Every head ends in the same linear layer, `features @ kernel + bias`; they diffe
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError, ShapeError
+
+Count: TypeAlias = int | tf.Tensor
+Given: TypeAlias = tf.Tensor | None
 
 ABSENT = -1e4
 """Added to the bias of a class that the support set does not show; within float16's range."""
@@ -60,13 +63,7 @@ class Head(keras.layers.Layer):
         """Create the meta-learned weights for features of this many numbers."""
         raise NotImplementedError
 
-    def start(
-        self,
-        features: tf.Tensor | None,
-        labels: tf.Tensor,
-        classes: int | tf.Tensor,
-        weight: tf.Tensor | None = None,
-    ) -> list[tf.Tensor]:
+    def start(self, features: Given, labels: tf.Tensor, classes: Count, weight: Given = None) -> list[tf.Tensor]:
         """Return the kernel `[features, classes]` and bias `[classes]` that adaptation starts from.
 
         Args:
@@ -104,13 +101,7 @@ class FixedHead(Head):
         self.bias = self.add_weight(name="bias", shape=(self.outputs,), initializer="zeros")
         self.built = True
 
-    def start(
-        self,
-        features: tf.Tensor | None,
-        labels: tf.Tensor,
-        classes: int | tf.Tensor,
-        weight: tf.Tensor | None = None,
-    ) -> list[tf.Tensor]:
+    def start(self, features: Given, labels: tf.Tensor, classes: Count, weight: Given = None) -> list[tf.Tensor]:
         """Return the meta-learned layer, with absent classes ruled out where `restrict` asks for it."""
         kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
         if self.restrict:
@@ -135,13 +126,7 @@ class SharedHead(Head):
         self.features = features
         self.built = True
 
-    def start(
-        self,
-        features: tf.Tensor | None,
-        labels: tf.Tensor,
-        classes: int | tf.Tensor,
-        weight: tf.Tensor | None = None,
-    ) -> list[tf.Tensor]:
+    def start(self, features: Given, labels: tf.Tensor, classes: Count, weight: Given = None) -> list[tf.Tensor]:
         """Return zeros, with classes that the support set does not show ruled out."""
         kernel = tf.zeros([self.features, classes], self.variable_dtype)
         return [kernel, ruled_out(counted(labels, weight), classes, self.variable_dtype)]
@@ -163,20 +148,8 @@ class PrototypeHead(Head):
         self.log_temperature = self.add_weight(name="log_temperature", shape=(), initializer=start)
         self.built = True
 
-    def start(
-        self,
-        features: tf.Tensor | None,
-        labels: tf.Tensor,
-        classes: int | tf.Tensor,
-        weight: tf.Tensor | None = None,
-    ) -> list[tf.Tensor]:
+    def start(self, features: Given, labels: tf.Tensor, classes: Count, weight: Given = None) -> list[tf.Tensor]:
         """Return the prototypes as a linear layer; a class without examples that count is ruled out.
-
-        Args:
-            features: [n, features] or [n, H, W, features] float, the support set's.
-            labels: [n] or [n, H, W] int32, class 0..classes-1; negative labels are ignored.
-            classes: How many classes the task has.
-            weight: As in `Head.start`.
 
         Raises:
             ShapeError: if there are no features.

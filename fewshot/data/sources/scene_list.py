@@ -133,11 +133,10 @@ class Scenes(Source):
         """Read the scenes of the list."""
         return read_scene_list(paths[0])
 
-    def describe_classes(self, regions: RegionSet) -> tuple[LandClass, ...]:
-        """Return the classes with the colours and the numbers of the user's own labels."""
+    def known_classes(self, regions: RegionSet) -> Sequence[LandClass]:
+        """Return classes with the colours and the numbers of the user's own labels."""
         own = regions.class_table if isinstance(regions, SceneSet) else None
-        named = {entry.name: entry for entry in (own.classes if own else ())}
-        return tuple(named.get(name, LandClass(name, ())) for name in regions.classes)
+        return own.classes if own else ()
 
 
 def read_scene_list(path: Path) -> RegionSet:
