@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,7 +51,9 @@ class Run:
         return kind_of(self.recipe)
 
     def parts(self, paths: Sequence[Path] = ()) -> Mapping[str, RegionSet]:
-        """Read the data that the run was trained on, divided as it was then; `paths` say where it is if it has moved.
+        """Return the data that the run was trained on, divided as it was then; `paths` say where it is if it has moved.
+
+        Where it has not, it is read once.
 
         Raises:
             DataNotFoundError: if it is not there.
@@ -58,7 +61,13 @@ class Run:
         """
         if self.kind.made_up:
             return self.kind.made_up
-        paths = paths or [Path(path) for path in self.folder.read_json("run.json").get("data", ())]
+        return self._read(paths) if paths else self._own_parts
+
+    @cached_property
+    def _own_parts(self) -> Mapping[str, RegionSet]:
+        return self._read([Path(path) for path in self.folder.read_json("run.json").get("data", ())])
+
+    def _read(self, paths: Sequence[Path]) -> Mapping[str, RegionSet]:
         parts = datasets.read_parts(self.recipe.data, paths)
         self.folder.require_same_parts(datasets.seen_names(parts))
         return parts
