@@ -74,7 +74,7 @@ class MapOptions:
     """What `map` and `map-many` share: the model, the labels' meaning, the windows, where it is predicted."""
 
     model: Path | None = option(
-        "--model", type=FILE, help="Folder of an exported model: DIR/NAME, or DIR/NAME/VERSION."
+        "--model", type=FILE, help="A model of `fewshot models`, or a folder of an exported one: DIR/NAME, DIR/NAME/N."
     )
     server: str | None = given(server_option)
     label_field: str | None = option(
@@ -115,11 +115,14 @@ class MapOptions:
 
 
 def one_target(model: Path | None, server: str | None) -> str:
-    """Return where a model is: a folder or an address.
+    """Return where a model is: a folder, its name in the box, or an address.
 
     Raises:
         click.UsageError: if neither or both are named.
     """
     if (model is None) == (server is None):
         raise click.UsageError("a model is needed: give one of --model and --server.")
-    return server or str(Path(model or "").resolve())
+    if server is not None:
+        return server
+    folder = Path(model or "")
+    return str(folder.resolve() if folder.is_dir() else folder)
