@@ -15,6 +15,9 @@ By = Literal["name", "wavelength"]
 HYPERSPECTRAL = 30
 """Different wavelengths from which on a scene's bands are averaged to the wanted ones."""
 
+_WIDEST = 150
+"""Nm: what is wider, of visible light and near infrared, is panchromatic and no colour."""
+
 _DATE = re.compile(r"(?<!\d)(19|20)\d\d([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
 _SAME = 0.5  # nm: bands that are no further apart are one
 
@@ -117,9 +120,11 @@ def _spectrum(name: str, tag: Spectrum, sensor: Sensor | None) -> Spectrum:
 
 def _sensor_of_names(names: Sequence[str]) -> Sensor | None:
     """Return the only sensor that calls bands so; what Landsat calls B1 to B7 may be several."""
+    if any(re.match(r"sur_refl_b0\d|nadir_reflectance_band\d", name.lower()) for name in names):
+        return SENSORS["modis"]
     numbers = {numbered(name) for name in names} - {""}
     own = numbers & {"B8A", "B12"} and numbers <= SENSORS["sentinel2"].bands.keys()
-    return SENSORS["sentinel2"] if own else None
+    return SENSORS["sentinel2"] if own or numbers == {"B2", "B3", "B4", "B8"} else None  # the latter are those of 10 m
 
 
 def _one_part(one: float | None, other: float | None) -> bool:
@@ -130,7 +135,10 @@ def _fits(band: Band, spectrum: Spectrum) -> bool:
     """Whether a band of a file may stand for a wanted one: both show one part of the spectrum, and they touch."""
     if band.wavelength is None or spectrum.wavelength is None:
         return False
-    reach = width_of(band.wavelength, band.width) + width_of(spectrum.wavelength, spectrum.width)
+    own = width_of(spectrum.wavelength, spectrum.width)
+    if own > _WIDEST and spectrum.wavelength < 1000:
+        return False
+    reach = width_of(band.wavelength, band.width) + own
     near = abs(band.wavelength - spectrum.wavelength) <= reach / 2
     return near and _one_part(band.wavelength, spectrum.wavelength)
 
@@ -142,7 +150,8 @@ def _by_name(wanted: Sequence[Band], info: RasterInfo, spectra: Sequence[Spectru
         places = [
             number
             for number, spectrum in enumerate(spectra, start=1)
-            if _key(spectrum.name) == _key(band.name) and (_fits(band, spectrum) or not _both_known(band, spectrum))
+            if _key(spectrum.name) == _key(band.name)
+            and (not _both_known(band, spectrum) or (by == "name" and _fits(band, spectrum)))
         ]
         if len(places) > 1:
             raise RasterError(

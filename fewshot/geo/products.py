@@ -8,7 +8,7 @@ _SENSORS = (
     (r"(?:^|[^a-z0-9])l[cotem]0?([4-9])(?:_|\d{6})|landsat[ _-]?0?([4-9])(?![0-9])", "landsat"),
     (r"hls\.l30", "landsat8"),
     (r"hls\.s30|sentinel[ _-]?2|(?:^|[^a-z0-9])s2[abc](?![a-z0-9])|(?:^|_)t\d\d[a-z]{3}_\d{8}t\d{6}", "sentinel2"),
-    (r"(?:^|[^a-z0-9])m[oyc]d(?:09|13|43)[a-z]\d|sur_refl_b0", "modis"),
+    (r"(?:^|[^a-z0-9])m[oyc]d(?:09|43)[a-z]\d|sur_refl_b0", "modis"),
     (r"planetscope|_analyticms", "planetscope"),
     (r"(?:^|[^a-z0-9])m_\d{7}_[ns][ew]_|(?:^|[^a-z])naip(?![a-z])", "naip"),
 )

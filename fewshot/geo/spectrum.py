@@ -17,7 +17,7 @@ and the greatest centre, and a usual width, nm."""
 
 _WORDS = (
     (r"coastal|aerosol|(ultra|deep) ?blue", 443, 20),
-    (r"\bblue", 485, 65),
+    (r"(?<!deep )(?<!ultra )\bblue", 485, 65),
     (r"\bgreen ?i\b", 531, 36),
     (r"\bgreen(?! ?i\b)", 560, 60),
     (r"\byellow", 610, 20),
@@ -111,9 +111,9 @@ def read_tags(tags: Sequence[Mapping[str, str]], whole: Mapping[str, str]) -> tu
 
 def _listed(whole: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
     """Yield what the tags of a whole file list of each of its bands."""
-    for key in ("eo:bands", "bands"):
-        try:
-            entries = json.loads(whole.get(key, ""))
+    for key in ("eo:bands", "eo", "bands"):
+        try:  # GDAL takes a colon for the end of a key: eo:bands=[...] is "bands=[...]" of "eo"
+            entries = json.loads(whole.get(key, "").removeprefix("bands="))
         except ValueError:
             continue
         if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
