@@ -41,7 +41,7 @@ def command(*, region: RegionOptions, options: MapOptions) -> None:
 
     request = map_request(region, options)
     with opened_model(options) as (predictor, engine), progress_bar("Mapping", "blocks") as show:
-        report = map_region(predictor, engine, request, progress=show)
+        report = map_region(predictor, engine, request, progress=show, say=click.echo)
     for line in report.lines():
         click.echo(line)
     click.echo(f"Map: {report.files[-1]}, and {', '.join(path.name for path in report.files[:-1])} beside it.")
@@ -79,6 +79,8 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
         classes=options.classes,
         bands=split_bands(options.bands),
         scale=options.scale,
+        sensor=options.sensor,
+        offset=options.offset,
         windows=WindowPlan(options.stride, options.size, options.overlap),
         steps=options.steps,
         probabilities=options.probabilities,

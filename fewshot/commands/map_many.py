@@ -18,7 +18,8 @@ from fewshot.commands.options import FILE, MapOptions, options_as
 def command(*, regions: Path, to: Path, options: MapOptions) -> None:
     """Map the regions listed in REGIONS, each with its own labels; one that fails does not stop the others.
 
-    REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, label_field, validation, classes.
+    REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, sensor, label_field, validation,
+    classes.
     """
     from fewshot.mapping import map_many, map_region, read_regions, table_lines, write_table
     from fewshot.progress import progress_bar

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -34,6 +34,22 @@ server_option = click.option(
 )
 
 Command = Callable[..., None]
+
+
+class Scale(click.ParamType["float | Literal['auto']"]):
+    """A number, or "auto"."""
+
+    name = "number or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Literal["auto"]:
+        """Return what was given as a number, or "auto".
+
+        Args:
+            value: As it was given.
+            param: The option.
+            ctx: Of the command.
+        """
+        return "auto" if value == "auto" else float(click.FLOAT.convert(value, param, ctx))
 
 
 def given(by: Callable[[Command], Command]) -> Any:
@@ -84,10 +100,25 @@ class MapOptions:
         "--classes", type=FILE, help="Class table (CSV: id, name, colour, ignored) for the labels."
     )
     bands: str = option(
-        "--bands", default="", help="Names of the scene's bands, or their numbers in the model's order."
+        "--bands",
+        default="",
+        help="Names of the scene's bands (B4, red, 665nm), or their numbers in the model's order, 0 for none.",
     )
-    scale: float | None = option(
-        "--scale", type=float, help="What one unit of the scene is worth, where its file does not say."
+    sensor: str = option(
+        "--sensor",
+        default="",
+        metavar="NAME",
+        help="What recorded the scene, where its bands do not say: landsat4 to landsat9, sentinel2, modis, "
+        "planetscope, naip, aerial.",
+    )
+    scale: float | Literal["auto"] | None = option(
+        "--scale",
+        type=Scale(),
+        help="What one unit of the scene is worth, where its file does not say; or auto: as stored, for models that "
+        "take any unit (their default).",
+    )
+    offset: float | None = option(
+        "--offset", type=float, help="Added after --scale, such as -0.1 for Sentinel-2 since January 2022."
     )
     radius: int = option("--radius", default=1, help="Segmentation: pixels that a point labels too.")
     holdout: float = option(

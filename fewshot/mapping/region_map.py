@@ -35,10 +35,16 @@ from fewshot.mapping.support.adaptation import adapt_to, read_labels
 from fewshot.mapping.support.examples import UsedLabels
 
 Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
 
 
 def map_region(
-    predictor: Predictor, engine: Engine, request: MapRequest, *, progress: Progress | None = None
+    predictor: Predictor,
+    engine: Engine,
+    request: MapRequest,
+    *,
+    progress: Progress | None = None,
+    say: Say | None = None,
 ) -> MapReport:
     """Adapt a model to the labels of a region, and map all of it.
 
@@ -50,6 +56,7 @@ def map_region(
         engine: Predicts, in this process or others: `pipeline.run_here` or `cluster.run_on`.
         request: What to map.
         progress: Called with the blocks that are finished and all there are.
+        say: Called with a line on which band went where, before anything is mapped.
 
     Raises:
         RasterError: if the scene or the labels cannot be used; the message says why.
@@ -60,9 +67,11 @@ def map_region(
     began = time.monotonic()
     card = predictor.card()
     _require_inductive(card)
-    scene = open_scene(request.scenes, card, bands=request.bands, scale=request.scale)
+    scene = open_scene(request.scenes, card, request.reading)
     if request.labels is not None:
         require_georeference(scene.info, "scene")
+    if say is not None:
+        say(f"Bands: {scene.match.say()}.")
     names, checkpoint = Outputs(request.to), Checkpoint(request.to)
     checkpoint.open(resume=request.resume)
     try:
@@ -87,7 +96,7 @@ def map_region(
             _predict_all(plan, engine, checkpoint, finished, progress)
         summary = writing.result()
         accuracy, notes = validation.assess(summary.areas, model.table.names) if validation else (None, ())
-        notes = (*(used.notes if used else ()), *scene_notes(scene), *notes)
+        notes = (*(used.notes if used else ()), *scene_notes(scene, card, request.reading), *notes)
 
         # The report, then all files get their names, the map last.
         seconds = time.monotonic() - began

@@ -65,7 +65,7 @@ class MapPlan:
         """Return what the pixels of the map depend on, to know it again."""
         return {
             "scene": self.scene.files(),
-            "bands": list(self.scene.match.numbers),
+            "bands": [list(group) for group in self.scene.match.groups] or list(self.scene.match.numbers),
             "scales": [[band.scale, band.offset] for band in self.scene.match.bands],
             "windows": self.layout.describe(),
             "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),

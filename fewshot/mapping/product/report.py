@@ -17,6 +17,7 @@ from fewshot.geo.scene import Scene
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.accuracy import MapAccuracy
 from fewshot.mapping.product.outputs import Summary
+from fewshot.mapping.scene import Reading
 from fewshot.mapping.support.examples import UsedLabels
 
 
@@ -85,9 +86,26 @@ def map_tags(plan: MapPlan, card: Card) -> dict[str, str]:
     }
 
 
-def scene_notes(scene: Scene) -> tuple[str, ...]:
-    """Return remarks on how the scene was read."""
-    notes = []
+def scene_notes(scene: Scene, card: Card, reading: Reading) -> tuple[str, ...]:
+    """Return remarks on how the scene was read.
+
+    Args:
+        scene: That was read.
+        card: Of the model.
+        reading: What the user said of the scene.
+    """
+    notes, product = [], scene.info.product
+    if card.unit_free:
+        notes.append(
+            f"{scene.info.path}: numbers are sent to the model as they are stored; it standardises bands by the "
+            "labelled windows, so that their unit does not matter."
+        )
+    elif product is not None and reading.factor is None:
+        scale, offset = product
+        notes.append(
+            f"{scene.info.path} is of a product whose numbers times {scale:g} plus {offset:g} are reflectance; if "
+            "that is done already, say so with --scale."
+        )
     if scene.match.how == "order":
         notes.append(f"{scene.info.path} describes no band; they were taken in the order of the file.")
     if scene.grid.crs is None:
@@ -117,6 +135,7 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
             "bands": {band.name: number for band, number in zip(scene.match.bands, scene.match.numbers, strict=True)},
             "bands_found_by": scene.match.how,
         },
+        "bands": scene.match.describe(),
         "classes": [
             {
                 **{"value": value, "name": entry.name, "pixels": int(count), "share": float(count / total)},
