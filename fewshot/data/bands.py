@@ -17,6 +17,7 @@ class StoredBand:
         stored: Type in the file, and its range where that says more.
         part: The layout's part that holds it; bands of one part are in the order of its file.
         sensor: What recorded it.
+        width: Full width at half maximum, in nm; None where it is not known.
     """
 
     name: str
@@ -28,3 +29,4 @@ class StoredBand:
     stored: str = ""
     part: str = ""
     sensor: str = ""
+    width: float | None = None

@@ -29,6 +29,7 @@ from PIL import Image
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError
 from fewshot.exported.card import CARD_NAME, Card, card_from_json
 from fewshot.exported.predictor import Array, LocalPredictor, Predictor, refusal
+from fewshot.exported.shipped_models import find_model
 from fewshot.exported.status import BY_HTTP, StatusError
 
 REST_PICTURE_BYTES = 8 << 20

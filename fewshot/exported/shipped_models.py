@@ -1,7 +1,7 @@
 """The models in the box: exported models that ship with the program, named like files are, without a slash.
 
-Each is a folder of `fewshot/exported/box`, made by `make models`; what it was made of, with which seed and command, is on
-its card.
+Each is a folder of `fewshot/exported/box`, made by `make models`. Its card says what it was made of and how, with the
+seed.
 """
 
 from __future__ import annotations

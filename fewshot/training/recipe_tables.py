@@ -13,8 +13,8 @@ class TasksTable:
     Attributes:
         target: `images`, each of one class; or `pixels`, each of a class of its own (segmentation).
         points: With pixels: labelled pixels of each class to keep in each support window; 0 for all.
-        fewest_points: With pixels and points: in training, how many are kept is drawn for each task, from this number to
-            `points`, so that the learner meets few and many; 0 for always `points`.
+        fewest_points: With pixels and points: in training, how many are kept is drawn for each task, from this number
+            to `points`, so that the learner meets few and many; 0 for always `points`.
         ways: Classes of a task; with pixels, a region has as many as it has.
         shots: Support examples a class, a list gives each class its own; with pixels, support windows.
         queries: Query examples a class; with pixels, query windows.
@@ -81,8 +81,8 @@ class LearnerTable:
         rate: The inner rate, or where learned rates start.
         steps: Inner steps in training; 0 with prototypes is a prototypical network.
         evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
-        vary_steps: In training, answer after 0, 1, 2 ... `steps` steps in turn, batch by batch, so that the start is good
-            for few and for many.
+        vary_steps: In training, answer after 0, 1, 2 ... `steps` steps in turn, batch by batch, so that the start is
+            good for few and for many.
         first_order: Treat inner gradients as constants (FOMAML).
         adapts: `all`, `head` (ANIL) or `no_normalization`.
         clip_value: Clip inner gradients elementwise; 0 for no clipping.

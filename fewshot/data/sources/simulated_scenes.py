@@ -125,8 +125,8 @@ class WindowStore(ArrayStore):
         super().__init__(names, pixels, scale=1e-4)
         self._labels = labels
         self.bands = tuple(
-            StoredBand(name, WAVELENGTHS[name][0], unit="simulated reflectance", stored="float32, 0-1")
-            for name in bands
+            StoredBand(name, centre, unit="simulated reflectance", stored="float32", width=width)
+            for name, (centre, width) in ((name, WAVELENGTHS[name]) for name in bands)
         )
 
     def read_labels(self, indices: npt.ArrayLike) -> npt.NDArray[np.int32]:
