@@ -18,6 +18,8 @@ from fewshot.tables import make_table
 
 FORMAT, FORMAT_VERSION = "fewshot-card", 1
 CARD_NAME = "card.json"
+AUTO_STEPS = -1
+"""Asked for in place of a number of inner steps, to let the support set decide."""
 EXTRA = "assets.extra"
 """The folder of a SavedModel that loaders leave alone."""
 
