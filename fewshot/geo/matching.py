@@ -52,7 +52,8 @@ def match_bands(  # noqa: PLR0913  each may be left out
     """
     words = [number for number in chosen or () if isinstance(number, str)]
     if chosen is not None and not words:
-        return _match_numbers(wanted, info, [int(number) for number in chosen], missing)
+        numbers = _chosen_numbers(wanted, info, [int(number) for number in chosen], missing)
+        return BandMatch(tuple(wanted), numbers, "list", read_spectra(info, sensor=sensor))
     if chosen is not None and len(chosen) != info.bands:
         raise RasterError(
             f"{info.path} has {info.bands} bands, but {len(chosen)} were named ({', '.join(map(str, chosen))}); name "
@@ -267,8 +268,10 @@ def _require_found(match: BandMatch, info: RasterInfo, missing: str) -> None:
     )
 
 
-def _match_numbers(wanted: Sequence[Band], info: RasterInfo, numbers: list[int], missing: str) -> BandMatch:
-    """Take the wanted bands at the numbers given."""
+def _chosen_numbers(
+    wanted: Sequence[Band], info: RasterInfo, numbers: list[int], missing: str
+) -> tuple[int | None, ...]:
+    """Check the numbers given for the wanted bands; 0 becomes None."""
     wrong = [number for number in numbers if not 0 <= number <= info.bands]
     if len(numbers) != len(wanted) or wrong:
         raise RasterError(
@@ -279,7 +282,7 @@ def _match_numbers(wanted: Sequence[Band], info: RasterInfo, numbers: list[int],
         raise RasterError(
             f"{info.path}: band numbers {numbers} leave out some of {_list_bands(wanted)} (0 is a missing band)"
         )
-    return BandMatch(tuple(wanted), tuple(number or None for number in numbers), "list", read_spectra(info))
+    return tuple(number or None for number in numbers)
 
 
 def _key(name: str) -> str:
