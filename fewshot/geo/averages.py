@@ -12,7 +12,7 @@ from fewshot.geo.windows import Window
 
 Read = Callable[[Window, Sequence[int]], tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]
 
-_AT_ONCE = 16 << 20
+_AT_ONCE = 8 << 20
 """Numbers that are read at once: what is in memory does not depend on how many bands a scene has."""
 
 

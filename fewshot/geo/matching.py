@@ -52,7 +52,8 @@ def match_bands(  # noqa: PLR0913  each may be left out
     """
     words = [number for number in chosen or () if isinstance(number, str)]
     if chosen is not None and not words:
-        return _match_numbers(wanted, info, [int(number) for number in chosen], missing)
+        places = _chosen_numbers(wanted, info, [int(number) for number in chosen], missing)
+        return BandMatch(tuple(wanted), places, "list", read_spectra(info, sensor=sensor))
     if chosen is not None and len(chosen) != info.bands:
         raise RasterError(
             f"{info.path} has {info.bands} bands, but {len(chosen)} were named ({', '.join(map(str, chosen))}); name "
@@ -69,21 +70,30 @@ def match_bands(  # noqa: PLR0913  each may be left out
     if by == "wavelength":
         _require_certain(info, spectra)
     if len({round(spectrum.wavelength or 0) for spectrum in known}) >= HYPERSPECTRAL:
-        groups = tuple(_within(band, spectra) for band in wanted)
-        numbers = [_middle(band, group, spectra) for band, group in zip(wanted, groups, strict=True)]
-        match = BandMatch(tuple(wanted), tuple(numbers), "wavelength", spectra, groups)
+        match = _averaged(wanted, spectra)
     else:
-        series = _series(spectra) if by == "wavelength" else {}
-        later = {number for dates in series.values() for number in dates[1:]}
-        first = [Spectrum() if number in later else own for number, own in enumerate(spectra, start=1)]
-        named = _by_name(wanted, info, first, by)
-        numbers = _by_wavelength(wanted, info, first, named)
-        how: Literal["list", "wavelength", "description"]
-        how = "list" if chosen is not None else "description" if numbers == named else "wavelength"
-        groups = tuple(series.get(number, (number,)) if number else () for number in numbers) if series else ()
-        match = BandMatch(tuple(wanted), tuple(numbers), how, spectra, groups)
+        match = _one_each(wanted, info, spectra, by)
     _require_found(match, info, missing)
-    return match
+    return replace(match, how="list") if chosen is not None else match
+
+
+def _averaged(wanted: Sequence[Band], spectra: tuple[Spectrum, ...]) -> BandMatch:
+    """Match the bands of a spectrometer, several to each wanted one."""
+    groups = tuple(_within(band, spectra) for band in wanted)
+    numbers = tuple(_middle(band, group, spectra) for band, group in zip(wanted, groups, strict=True))
+    return BandMatch(tuple(wanted), numbers, "wavelength", spectra, groups)
+
+
+def _one_each(wanted: Sequence[Band], info: RasterInfo, spectra: tuple[Spectrum, ...], by: By) -> BandMatch:
+    """Match bands by name and wavelength, one to each wanted one, or one of each date of a series."""
+    series = _series(spectra) if by == "wavelength" else {}
+    later = {number for dates in series.values() for number in dates[1:]}
+    first = [Spectrum() if number in later else own for number, own in enumerate(spectra, start=1)]
+    named = _by_name(wanted, info, first, by)
+    numbers = _by_wavelength(wanted, info, first, named)
+    groups = tuple(series.get(number, (number,)) if number else () for number in numbers) if series else ()
+    how: Literal["description", "wavelength"] = "description" if numbers == named else "wavelength"
+    return BandMatch(tuple(wanted), tuple(numbers), how, spectra, groups)
 
 
 def read_spectra(info: RasterInfo, names: Sequence[str] = (), sensor: str = "") -> tuple[Spectrum, ...]:
@@ -267,8 +277,10 @@ def _require_found(match: BandMatch, info: RasterInfo, missing: str) -> None:
     )
 
 
-def _match_numbers(wanted: Sequence[Band], info: RasterInfo, numbers: list[int], missing: str) -> BandMatch:
-    """Take the wanted bands at the numbers given."""
+def _chosen_numbers(
+    wanted: Sequence[Band], info: RasterInfo, numbers: list[int], missing: str
+) -> tuple[int | None, ...]:
+    """Check the numbers given for the wanted bands; 0 becomes None."""
     wrong = [number for number in numbers if not 0 <= number <= info.bands]
     if len(numbers) != len(wanted) or wrong:
         raise RasterError(
@@ -279,7 +291,7 @@ def _match_numbers(wanted: Sequence[Band], info: RasterInfo, numbers: list[int],
         raise RasterError(
             f"{info.path}: band numbers {numbers} leave out some of {_list_bands(wanted)} (0 is a missing band)"
         )
-    return BandMatch(tuple(wanted), tuple(number or None for number in numbers), "list", read_spectra(info))
+    return tuple(number or None for number in numbers)
 
 
 def _key(name: str) -> str:
