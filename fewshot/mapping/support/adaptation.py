@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.errors import RasterError
+from fewshot.errors import ArtifactError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
@@ -16,6 +16,19 @@ from fewshot.geo.sampling import find_examples, split_apart
 from fewshot.geo.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, shown_classes
 from fewshot.mapping.support.examples import LabelPlan, SupportSet, UsedLabels, read_support
+
+
+def require_inductive(card: Card) -> None:
+    """Refuse a model whose answers depend on the other queries of a call.
+
+    Raises:
+        ArtifactError: if they do.
+    """
+    if card.transductive:
+        raise ArtifactError(
+            f"{card.title!r} is transductive: what it says of a window depends on the windows that happen to be asked "
+            "with it, so its map would show seams. Train and export a model with support normalisation."
+        )
 
 
 def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, steps: int | None) -> AdaptedModel:
@@ -75,7 +88,7 @@ def read_labels(
     index[kept] = np.arange(len(kept))
     if split:
         split = replace(split, validation=_renumbered(split.validation, index))
-    support = SupportSet(support.x, index[support.y])
+    support = replace(support, y=index[support.y])
     used = UsedLabels(plan, _renumbered(examples, index), split, found.summary, tuple(notes))
     return support, shown_classes(table, kept), used
 
