@@ -77,7 +77,7 @@ def map_region(
     try:
         # The labels become a support set, and the model adapts to it.
         if comparison is not None:
-            checkpoint.compared.write_text(comparison.json(), encoding="utf-8")
+            checkpoint.keep_comparison(comparison.json())
         model, used = _adapt(predictor, scene, request, checkpoint)
         if comparison is not None:
             model = replace(model, temperature=comparison.calibration.temperature)

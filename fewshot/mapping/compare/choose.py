@@ -20,7 +20,7 @@ from fewshot.mapping.plain.predictor import TITLES, PlainPredictor
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
-from fewshot.mapping.support.adaptation import read_labels, require_inductive
+from fewshot.mapping.support.adaptation import read_labels, require_inductive, usual_spacing
 from fewshot.mapping.support.examples import LabelPlan, read_support
 from fewshot.tables import make_table
 
@@ -57,6 +57,7 @@ def choose_method(predictor: Predictor | None, request: MapRequest) -> Choice:
         RasterError: if the scene or the labels cannot be used, or the labels lie too close to each other.
         FewshotError: what the model raises.
     """
+    request = replace(request, labels=_settled(predictor, request.labels))
     comparison = None
     if request.compares:
         comparison = _kept(request) or _compare(predictor, request)
@@ -67,12 +68,18 @@ def choose_method(predictor: Predictor | None, request: MapRequest) -> Choice:
         steps = 0 if method == "prototypes" else request.steps
         return Choice(predictor, replace(request, method=method, steps=steps), comparison)
     plain, numbers = _plain(method, predictor, request)
-    plan, apart = request.labels, predictor.card().size.rows if predictor else _SQUARE
-    if plan is not None and plan.holdout and plan.apart is None:
-        plan = replace(plan, apart=apart)
     windows = replace(request.windows, overlap=request.windows.overlap or 0)  # pixels do not see their neighbours
-    bare = replace(request, labels=plan, method=method, bands=numbers, scale=None, steps=None, windows=windows)
+    bare = replace(request, method=method, bands=numbers, scale=None, steps=None, windows=windows)
     return Choice(plain, bare, comparison)
+
+
+def _settled(predictor: Predictor | None, plan: LabelPlan | None) -> LabelPlan | None:
+    """Return the labels, so that every method is shown the same ones, and the same are kept back from all."""
+    if plan is None or predictor is None:
+        return plan and replace(plan, apart=plan.apart or (_SQUARE if plan.holdout else None))
+    card = predictor.card()
+    apart = plan.apart or (card.size.rows if plan.holdout else None)
+    return replace(plan, apart=apart, spacing=plan.spacing or usual_spacing(card, plan))
 
 
 def _is_plain(method: str, predictor: Predictor | None) -> bool:

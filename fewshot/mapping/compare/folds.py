@@ -1,5 +1,6 @@
 """Which labels are held out together: blocks of the scene, dealt into folds, because neighbours look alike."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,20 +55,21 @@ def deal(examples: Examples, picture: int, *, seed: int) -> Folds:
     from sklearn.model_selection import StratifiedGroupKFold  # slow to import, and only comparisons need it
 
     side, block = _choose_blocks(examples, picture)
-    spread = _blocks_a_class(examples, block)
-    if spread.max() < 2:
+    most = int(_blocks_a_class(examples, block).max())
+    if most < 2:
         raise RasterError(
             f"the {len(examples)} labels of each class lie in one square of {side} pixels, so none can be held out to "
             "test on. Label more places apart from each other, or leave --compare and --method auto out."
         )
-    most = int(np.bincount(examples.labels).max())
-    folds = StratifiedGroupKFold(min(_FOLDS, int(spread.max()), most), shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(min(_FOLDS, most), shuffle=True, random_state=seed)
     fold = np.zeros(len(examples), np.int64)
-    for number, (_, held) in enumerate(folds.split(block, examples.labels, block)):
-        fold[held] = number
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # it is in as many folds as it can be
+        for number, (_, held) in enumerate(folds.split(block, examples.labels, block)):
+            fold[held] = number
     _, fold = np.unique(fold, return_inverse=True)  # a fold may have got no block
     pairs = np.unique(np.stack([examples.labels, fold]), axis=1)
-    tested = np.bincount(pairs[0], minlength=len(spread))[examples.labels] > 1
+    tested = np.bincount(pairs[0])[examples.labels] > 1
     return Folds(side, block, np.asarray(fold, np.int64), tested)
 
 

@@ -94,15 +94,13 @@ class Comparison:
 
     def table(self) -> tuple[str, tuple[Sequence[str], Sequence[Sequence[str]]]]:
         """Return title and cells of a table."""
-        title = (
-            f"{self.labels} labels held out in turn: {self.folds} folds of {self.blocks} squares of "
-            f"{self.block_pixels} pixels. Percent (95 % interval)."
-        )
+        squares = f"{self.folds} folds, {self.blocks} squares of {self.block_pixels} pixels"
+        title = f"{self.labels} labels held out in turn ({squares}), in percent"
         rows = [
             (one.name, one.accuracy.percent(), one.macro_f1.percent(), one.behind.percent() if number else "")
             for number, one in enumerate(self.methods)
         ]
-        return title, (("method", "accuracy", "macro F1", "macro F1 behind the best"), rows)
+        return title, (("method", "accuracy", "macro F1", "behind the best"), rows)
 
 
 def measure(

@@ -67,6 +67,10 @@ class Checkpoint:
             return
         write_whole(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8"))
 
+    def keep_comparison(self, text: str) -> None:
+        """Keep how methods compare, as JSON, so that a resumed map is made by the same one."""
+        write_whole(self.compared, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
     def finished(self) -> set[int]:
         """Return the numbers of the groups that are whole."""
         whole = (path for path in self._groups.glob("*.npz") if not path.name.startswith(UNFINISHED))

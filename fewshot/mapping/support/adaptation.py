@@ -48,6 +48,11 @@ def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, st
     return AdaptedModel(adapted, table, number_classes(table), predictor.card().adapted.fingerprint)
 
 
+def usual_spacing(card: Card, plan: LabelPlan) -> int:
+    """Return how many pixels the examples of a line or polygon are apart for a model."""
+    return max(1, card.size.rows // 2) if card.output == "patch" else 2 * plan.radius + 1
+
+
 def read_labels(
     scene: Scene, card: Card, plan: LabelPlan, classes: Path | None
 ) -> tuple[SupportSet, ClassTable, UsedLabels]:
@@ -67,8 +72,7 @@ def read_labels(
     """
     table = find_classes(card, plan.path, field=plan.field, table=read_class_table(classes) if classes else None)
     size = card.size.rows
-    spacing = max(1, size // 2) if card.output == "patch" else 2 * plan.radius + 1
-    found = find_examples(scene, plan, table, spacing=spacing, seed=plan.seed)
+    found = find_examples(scene, plan, table, spacing=plan.spacing or usual_spacing(card, plan), seed=plan.seed)
     middle = len(found.examples) // 2
     scene.check_units((int(found.examples.rows[middle]), int(found.examples.columns[middle])))
     split = split_apart(found.examples, plan.holdout, plan.apart or size, seed=plan.seed) if plan.holdout else None

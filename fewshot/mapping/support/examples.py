@@ -29,6 +29,7 @@ class LabelPlan(LabelFiles):
         validation: Labels to validate with.
         apart: Least pixels between support and validation; the side of a picture if None.
         seed: Decides which examples are kept.
+        spacing: Pixels between the examples of a line or polygon; what suits the model if None.
     """
 
     radius: int = 1
@@ -36,6 +37,7 @@ class LabelPlan(LabelFiles):
     validation: Path | None = None
     apart: int | None = None
     seed: int = 0
+    spacing: int | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
