@@ -65,7 +65,8 @@ class AdaptedModel:
             for value, entry in self.classes.items()
         ]
         about = {"fewshot_adapted": 1, "fingerprint": self.fingerprint, "table": self.table.name, "classes": classes}
-        about |= {"temperature": self.temperature}
+        if self.temperature != 1:
+            about["temperature"] = self.temperature
 
         def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:

@@ -40,10 +40,21 @@ class Contender(ABC):
 
     @abstractmethod
     def answer(self, adapted: AdaptedVector, examples: Examples, wanted: BoolArray) -> FloatArray:
-        """Return probabilities [wanted, classes] at the `wanted` [n] of the labels."""
+        """Return probabilities [wanted, classes] at labels.
+
+        Args:
+            adapted: To answer with.
+            examples: All labels.
+            wanted: [n] which of them.
+        """
 
     def held_out(self, examples: Examples, folds: Folds, classes: int) -> FloatArray:
         """Return probabilities [n, classes] of each label, by what was adapted to the other folds.
+
+        Args:
+            examples: All labels.
+            folds: They are dealt into.
+            classes: How many there are.
 
         Raises:
             FewshotError: what the model raises.
@@ -84,7 +95,13 @@ class OnePictureEach(Contender):
         return np.where(shown & self.has_data, examples.labels, -1).astype(np.int32)
 
     def answer(self, adapted: AdaptedVector, examples: Examples, wanted: BoolArray) -> FloatArray:
-        """Answer for the pictures of the labels that are wanted."""
+        """Answer for the pictures of labels.
+
+        Args:
+            adapted: To answer with.
+            examples: All labels.
+            wanted: [n] which of them.
+        """
         found = self.predictor.predict(adapted, self.support.x[wanted]).probabilities
         return found.reshape(len(found), -1)
 
@@ -104,7 +121,13 @@ class ManyInAPicture(Contender):
         return label_windows(examples.keep(shown), self.support.windows, self.support.valid, self.radius)
 
     def answer(self, adapted: AdaptedVector, examples: Examples, wanted: BoolArray) -> FloatArray:
-        """Answer at the pixels that are wanted."""
+        """Answer at the pixels of labels.
+
+        Args:
+            adapted: To answer with.
+            examples: All labels.
+            wanted: [n] which of them.
+        """
         size = self.support.windows[0].height
         rows, columns = examples.rows[wanted], examples.columns[wanted]
         picture = np.array([self._pictures[corner] for corner in zip(rows // size, columns // size, strict=True)])

@@ -9,11 +9,33 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import NearestCentroid, NearestNeighbors
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 FloatArray = npt.NDArray[np.float32]
+
+
+class MeanOfEachClass(ClassifierMixin, BaseEstimator):
+    """Class means, with probabilities from normal distributions of one width a feature, the same for all classes.
+
+    As scikit-learn's `NearestCentroid`, which has no probabilities where each class has a single sample.
+    """
+
+    def fit(self, x: FloatArray, y: npt.NDArray[np.int64]) -> Self:
+        """Average the samples [n, features] of each class of `y` [n]."""
+        self.classes_, index = np.unique(y, return_inverse=True)
+        self._means = np.stack([x[index == number].mean(axis=0) for number in range(len(self.classes_))])
+        squares = ((x - self._means[index]) ** 2).sum(axis=0)
+        width = np.sqrt(squares / max(len(x) - len(self.classes_), 1))
+        self._width = np.where(width > 0, width, 1)
+        return self
+
+    def predict_proba(self, x: FloatArray) -> npt.NDArray[np.float64]:
+        """Return probabilities [n, classes] that fall off with the distance."""
+        distances = euclidean_distances(x / self._width, self._means / self._width, squared=True)
+        return np.asarray(softmax(-distances / 2, axis=1))
 
 
 class NearestOfEachClass(ClassifierMixin, BaseEstimator):
@@ -32,7 +54,7 @@ class NearestOfEachClass(ClassifierMixin, BaseEstimator):
 
 
 _MAKE: dict[str, Callable[[], Any]] = {
-    "prototypes": lambda: make_pipeline(StandardScaler(), NearestCentroid(priors="uniform")),
+    "prototypes": lambda: make_pipeline(StandardScaler(), MeanOfEachClass()),
     "logistic": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     "nearest": lambda: make_pipeline(StandardScaler(), NearestOfEachClass()),
     # One thread: several add their trees up in any order, and a map must not depend on that to the last bit.
@@ -45,5 +67,11 @@ _MAKE: dict[str, Callable[[], Any]] = {
 
 
 def fit_plain(method: str, x: FloatArray, y: npt.NDArray[np.int64]) -> Any:
-    """Fit a classifier of `TITLES` to samples [n, features] of classes [n], 0 up to their number, at least two."""
+    """Fit a classifier.
+
+    Args:
+        method: One of `predictor.TITLES`.
+        x: [n, features] samples.
+        y: [n] class, 0 up to their number, at least two.
+    """
     return _MAKE[method]().fit(x, y)

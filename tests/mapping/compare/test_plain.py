@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.preprocessing import StandardScaler
 
 from fewshot.errors import ArtifactError, ShapeError
@@ -58,6 +58,27 @@ def test_scale_and_offset_of_a_band_mean_nothing(method: str) -> None:
     plain = predictor.predict(predictor.adapt(x, y), query).class_index
     scaled = predictor.predict(predictor.adapt(x * 1e-4 - 0.1, y), query * 1e-4 - 0.1).class_index
     assert (plain == scaled).mean() > 0.98
+
+
+@METHOD
+def test_one_sample_of_each_class_is_enough(method: str) -> None:
+    """And a band that says nothing does no harm."""
+    (x, y), (query, truth) = samples(1), samples(30, seed=4)
+    x[..., 0] = query[..., 0] = 7
+    predictor = PlainPredictor(method, BANDS)
+    answer = predictor.predict(predictor.adapt(x, y), query)
+    assert np.isfinite(answer.probabilities).all()
+    if method != "boosting":  # which grows no tree of three samples
+        assert (answer.class_index[:, 0, 0] == truth).mean() > 0.95
+
+
+def test_class_means_are_those_of_scikit_learn() -> None:
+    (x, y), (query, _) = samples(), samples(100, seed=6)
+    predictor = PlainPredictor("prototypes", BANDS)
+    scaler = StandardScaler().fit(x[:, 0, 0])
+    theirs = NearestCentroid(priors="uniform").fit(scaler.transform(x[:, 0, 0]), y)
+    wanted = theirs.decision_function(scaler.transform(query[:, 0, 0])).argmax(axis=1)
+    assert np.array_equal(predictor.predict(predictor.adapt(x, y), query).class_index[:, 0, 0], wanted)
 
 
 def test_nearest_is_the_class_of_the_nearest_sample() -> None:
