@@ -12,9 +12,9 @@ RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 300).astype(np.int32)
 
 
-def folds_of(count: int, *, tested: object = True) -> Folds:
+def folds_of(count: int, *, tested: np.ndarray | None = None) -> Folds:
     block = np.arange(count) // 5
-    return Folds(16, block, block % 5, np.ones(count, np.bool_) & tested)
+    return Folds(16, block, block % 5, np.ones(count, np.bool_) if tested is None else tested)
 
 
 def right_in(share: float, seed: int = 0) -> np.ndarray:
