@@ -61,14 +61,12 @@ class Place(NamedTuple):
 
 # Coastal, blue, green, red, near and short-wave infrared of Landsat 8; the two thermal bands are no bands of land.
 _MARYLAND = ("B1", "B2", "B3", "B4", "B8A", "B11", "B12", "T1", "T2")
+_NC = "scenes/nc_landsat7"
 _PARA, _CHIAPAS, _BARVA = "scenes/rstoolbox_para_s2", "scenes/chiapas_landsat7", "scenes/barva_landsat5"
 PLACES = {
     "maryland": Place("scene_maryland/landsat_leaf_on.tif", "scene_maryland/landcover.tif", bands=_MARYLAND),
-    "nc": Place(
-        *(f"scenes/nc_landsat7/{file}" for file in ("scene.tif", "labels_polygons.tif", "labels_polygons.gpkg")),
-        sensor="landsat7",
-    ),
-    "nc_dense": Place("scenes/nc_landsat7/scene.tif", "scenes/nc_landsat7/landcover_1996.tif", sensor="landsat7"),
+    "nc": Place(f"{_NC}/scene.tif", f"{_NC}/labels_polygons.tif", f"{_NC}/labels_polygons.gpkg", sensor="landsat7"),
+    "nc_dense": Place(f"{_NC}/scene.tif", f"{_NC}/landcover_1996.tif", sensor="landsat7"),
     "potsdam": Place("scenes/potsdam_enmap/scene_s2_bands.tif", "scenes/potsdam_enmap/labels.tif", sensor="sentinel2"),
     "chiapas": Place(f"{_CHIAPAS}/scene.tif", f"{_CHIAPAS}/labels.tif", f"{_CHIAPAS}/labels.gpkg", sensor="landsat7"),
     "para": Place(f"{_PARA}/scene.tif", f"{_PARA}/labels.tif", f"{_PARA}/labels.gpkg", sensor="sentinel2"),
@@ -230,7 +228,7 @@ class Mapper:
             # The neighbour of a pixel of 30 m is often of another class, so a point labels no more than its own.
             LabelPlan(labels, field="class", radius=0),
             bands=truth.place.bands,
-            sensor=truth.place.sensor or None,
+            sensor=truth.place.sensor,
             steps=options.steps,
             method=method,
         )

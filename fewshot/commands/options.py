@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import click
 
+from fewshot.mapping.methods import AUTO, METHODS
+
 FILE = click.Path(path_type=Path)
 
 data_option = click.option(
@@ -128,6 +130,13 @@ class MapOptions:
         "--apart", type=int, help="Least pixels between support and validation; a picture if not given."
     )
     seed: int = option("--seed", default=0, help="Decides which labels are kept back.")
+    method: str = option(
+        "--method",
+        type=click.Choice((AUTO, *METHODS)),
+        default="adapted",
+        help="What maps; auto: what is best on the labels, held out in turn. Plain classifiers need no model.",
+    )
+    compare: bool = option("--compare", is_flag=True, help="Compare all methods on the labels, held out in turn.")
     steps: int | None = given(steps_option)
     stride: int | None = option(
         "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."

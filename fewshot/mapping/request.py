@@ -7,6 +7,7 @@ from typing import Literal
 
 from fewshot.errors import RecipeError
 from fewshot.geo.names import local_file
+from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.product.outputs import Outputs
 from fewshot.mapping.scene import Reading
@@ -35,6 +36,8 @@ class MapRequest:
         save_adapted: File to keep the adapted model in.
         resume: Whether to go on with an interrupted map.
         title: Of the quick-look.
+        method: What maps: "adapted", a plain method, or "auto", the best of all; see `compare.choose_method`.
+        compare: Whether to compare all methods on the labels first.
     """
 
     scenes: tuple[str, ...]
@@ -53,6 +56,8 @@ class MapRequest:
     save_adapted: Path | None = None
     resume: bool = False
     title: str = ""
+    method: str = "adapted"
+    compare: bool = False
 
     def __post_init__(self) -> None:
         """Check what goes together."""
@@ -65,6 +70,10 @@ class MapRequest:
             raise RecipeError(f"--scale says what one unit of the scene is worth, more than 0; received {factor}")
         if self.offset is not None and not math.isfinite(self.offset):
             raise RecipeError(f"--offset is added to the scene's values after --scale; received {self.offset}")
+        if self.compares and self.labels is None:
+            raise RecipeError("--compare and --method auto hold labels out to test on: give some with --labels")
+        if self.method not in (AUTO, *METHODS):
+            raise RecipeError(f"--method is {AUTO} or one of {', '.join(METHODS)}; received {self.method}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
         self._require_room()
@@ -73,6 +82,11 @@ class MapRequest:
     def reading(self) -> Reading:
         """What is said of the scene's bands and numbers."""
         return Reading(self.bands, self.sensor, self.scale, self.offset)
+
+    @property
+    def compares(self) -> bool:
+        """Whether methods are compared before the map is made."""
+        return self.compare or self.method == AUTO
 
     def _require_room(self) -> None:
         """Refuse a map that would be written over what it is made from, or that has the name of a folder."""

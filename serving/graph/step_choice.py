@@ -9,6 +9,7 @@ class counts the same. Where two numbers in a row are worse than the best, more 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import tensorflow as tf
 
@@ -33,54 +34,81 @@ def choose_steps(learner: MetaLearner, support: Support, classes: tf.Tensor, *, 
         usual: The number where nothing can be held out: no class has labels in two pictures.
         most: The greatest number allowed.
     """
-    grid = tf.constant([steps for steps in GRID if steps <= most])
-    fold = tf.repeat(deal_pictures(support.y), learner.views.count)
-    support = learner.views.of_support(support)
-    start = learner.start()
-    more = tf.concat([grid[:1], grid[1:] - grid[:-1]], axis=0)
+    trial, grid = _Trial(learner, support, classes), tf.constant([steps for steps in GRID if steps <= most])
 
-    def shown(number: tf.Tensor) -> Support:
-        return support._replace(y=tf.where(_as(support.y, tf.equal(fold, number)), -1, support.y))
-
-    @tf.function(autograph=False)
-    def first(number: tf.Tensor) -> list[tf.Tensor]:
-        return learner.start_parameters(start, shown(number), classes)
-
-    @tf.function(autograph=False)
-    def go_on(number: tf.Tensor, steps: tf.Tensor, taken: tf.Tensor, parameters: list[tf.Tensor]) -> list[tf.Tensor]:
-        own = shown(number)
-        inner = replace(learner.inner, steps=steps, first_step=taken)
-        moved = adapt(learner.network, parameters, start.rates, own, inner, state=start.state).parameters
-        return [*moved, _score(learner, moved, start.state, own, support, tf.equal(fold, number))]
-
-    def one_number(
-        at: tf.Tensor, best: tf.Tensor, lowest: tf.Tensor, worse: tf.Tensor, folds: list[list[tf.Tensor]]
-    ) -> tuple[object, ...]:
+    def one_number(at: tf.Tensor, best: tf.Tensor, lowest: tf.Tensor, worse: tf.Tensor, folds: Any) -> tuple[Any, ...]:
         taken = tf.gather(grid, tf.maximum(at - 1, 0))
-        results = [go_on(tf.constant(k), more[at], taken, parameters) for k, parameters in enumerate(folds)]
-        scores = tf.stack([result[-1] for result in results])  # [folds, 2]: sum, weight
-        total = tf.reduce_sum(scores[:, 1])
-        score = tf.where(total > 0, tf.math.divide_no_nan(tf.reduce_sum(scores[:, 0]), total), 0.0)
+        more = grid[at] - tf.where(at > 0, taken, 0)
+        results = [trial.go_on(tf.constant(k), more, taken, parameters) for k, parameters in enumerate(folds)]
+        total, weight = tf.unstack(tf.reduce_sum([result[-1] for result in results], axis=0))
+        score = tf.math.divide_no_nan(total, weight)
         better = score < lowest - _BETTER
-        return (
-            at + 1,
-            tf.where(better, grid[at], best),
-            tf.where(better, score, lowest),
-            tf.where(better, 0, worse + 1),
-            [result[:-1] for result in results],
-        )
+        kept = tf.where(better, grid[at], best), tf.where(better, score, lowest), tf.where(better, 0, worse + 1)
+        return at + 1, *kept, [result[:-1] for result in results]
 
-    begin = (tf.constant(0), tf.constant(usual), tf.constant(9.0), tf.constant(0))
-    folds = [list(first(tf.constant(k))) for k in range(FOLDS)]
-    testable = tf.reduce_any(tf.stack([_any_held_out(support, fold, k) for k in range(FOLDS)]))
-    shapes = [[tf.TensorShape(value.shape) for value in parameters] for parameters in folds]
+    folds = [list(trial.first(tf.constant(k))) for k in range(FOLDS)]
+    begin = (tf.constant(0), tf.constant(usual), tf.constant(9.0), tf.constant(0), folds)
     _, best, *_ = tf.while_loop(
-        lambda at, best, lowest, worse, folds: testable & (at < tf.size(grid)) & (worse < _PATIENCE),
+        lambda at, best, lowest, worse, folds: (at < tf.size(grid)) & (worse < _PATIENCE),
         one_number,
-        (*begin, folds),
-        shape_invariants=(*(tf.TensorShape([]) for _ in begin), shapes),
+        begin,
+        shape_invariants=tf.nest.map_structure(lambda value: tf.TensorShape(value.shape), begin),
     )
-    return best
+    return tf.where(trial.testable(), best, usual)
+
+
+class _Trial:
+    """The folds of one support set; its two functions are traced once and called for each fold."""
+
+    def __init__(self, learner: MetaLearner, support: Support, classes: tf.Tensor) -> None:
+        self.learner, self.classes, self.start = learner, classes, learner.start()
+        self.fold = tf.repeat(deal_pictures(support.y), learner.views.count)
+        self.support = learner.views.of_support(support)
+        self.first = tf.function(self._first, autograph=False)
+        self.go_on = tf.function(self._go_on, autograph=False)
+
+    def testable(self) -> tf.Tensor:
+        """Whether any fold has a label whose class the others show."""
+        return tf.reduce_any([tf.reduce_any(self._held_out(tf.constant(k)) >= 0) for k in range(FOLDS)])
+
+    def _first(self, number: tf.Tensor) -> list[tf.Tensor]:
+        """Return the parameters that a fold starts from."""
+        return self.learner.start_parameters(self.start, self._shown(number), self.classes)
+
+    def _go_on(
+        self, number: tf.Tensor, steps: tf.Tensor, taken: tf.Tensor, parameters: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Take more steps in a fold; return the parameters, then the score of its held-out labels."""
+        shown, learner = self._shown(number), self.learner
+        inner = replace(learner.inner, steps=steps, first_step=taken)
+        moved = adapt(learner.network, parameters, self.start.rates, shown, inner, state=self.start.state).parameters
+        return [*moved, self._score(number, shown, moved)]
+
+    def _shown(self, number: tf.Tensor) -> Support:
+        """Return the support set without the labels of a fold's own pictures."""
+        held = _as(self.support.y, tf.equal(self.fold, number))
+        return self.support._replace(y=tf.where(held, -1, self.support.y))
+
+    def _held_out(self, number: tf.Tensor) -> tf.Tensor:
+        """Return the labels of a fold's own pictures; -1 elsewhere, where the others lack the class, or weight is 0."""
+        y, weight = self.support.y, self.support.weight
+        labels = tf.where(_as(y, tf.equal(self.fold, number)), y, -1)
+        if weight is not None:
+            labels = tf.where(weight > 0, labels, -1)
+        others = tf.reshape(self._shown(number).y, [-1])
+        counted = tf.cast(others >= 0, tf.int32)
+        known = tf.math.bincount(tf.maximum(others, 0), counted, minlength=tf.reduce_max(y) + 1)
+        return tf.where(tf.gather(known, tf.maximum(labels, 0)) > 0, labels, -1)
+
+    def _score(self, number: tf.Tensor, shown: Support, parameters: list[tf.Tensor]) -> tf.Tensor:
+        """Return the sum of the Brier scores of held-out labels, and their weight [2]; what diverged scores 2."""
+        logits = self.learner.predict_queries(parameters, self.start.state, shown, self.support.x)
+        answers = tf.nn.softmax(tf.cast(logits, tf.float32))
+        right = tf.one_hot(self._held_out(number), tf.shape(answers)[-1])
+        weight = label_weights(right[None], balanced=True)[0]
+        brier = tf.reduce_sum((answers - right) ** 2, axis=-1)
+        brier = tf.where(tf.math.is_finite(brier), brier, 2.0)
+        return tf.stack([tf.reduce_sum(weight * brier), tf.reduce_sum(weight)])
 
 
 def deal_pictures(labels: tf.Tensor) -> tf.Tensor:
@@ -100,38 +128,3 @@ def deal_pictures(labels: tf.Tensor) -> tf.Tensor:
 def _as(labels: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
     """Return what holds for pictures [n] in the shape of their labels."""
     return tf.reshape(pictures, [-1, *[1] * (labels.shape.rank - 1)])
-
-
-def _held_out(support: Support, own: Support, held: tf.Tensor) -> tf.Tensor:
-    """Return the labels of pictures that are held out, -1 where the others do not show the class or nothing counts."""
-    labels = tf.where(_as(support.y, held), support.y, -1)
-    if support.weight is not None:
-        labels = tf.where(support.weight > 0, labels, -1)
-    flat = tf.reshape(own.y, [-1])
-    known = tf.math.bincount(tf.maximum(flat, 0), tf.cast(flat >= 0, tf.int32), minlength=tf.reduce_max(support.y) + 1)
-    return tf.where(tf.gather(known, tf.maximum(labels, 0)) > 0, labels, -1)
-
-
-def _any_held_out(support: Support, fold: tf.Tensor, number: int) -> tf.Tensor:
-    """Whether a fold has a label that can be tested."""
-    held = tf.equal(fold, number)
-    own = support._replace(y=tf.where(_as(support.y, held), -1, support.y))
-    return tf.reduce_any(_held_out(support, own, held) >= 0)
-
-
-def _score(
-    learner: MetaLearner,
-    parameters: list[tf.Tensor],
-    state: list[tf.Tensor],
-    own: Support,
-    support: Support,
-    held: tf.Tensor,
-) -> tf.Tensor:
-    """Return the sum of the Brier scores of held-out labels, and their weight [2]; parameters that diverged get 2."""
-    labels = _held_out(support, own, held)
-    answers = tf.nn.softmax(tf.cast(learner.predict_queries(parameters, state, own, support.x), tf.float32))
-    shown = tf.one_hot(labels, tf.shape(answers)[-1])
-    weight = label_weights(shown[None], balanced=True)[0]
-    brier = tf.reduce_sum((answers - shown) ** 2, axis=-1)
-    brier = tf.where(tf.math.is_finite(brier), brier, 2.0)
-    return tf.stack([tf.reduce_sum(weight * brier), tf.reduce_sum(weight)])

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from fewshot.commands import COMMANDS
 from fewshot.commands.options import option, options_as
 
-TYPES: dict[str, Any] = {"integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
+TYPES: dict[str, Any] = {"choice": str, "integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
 TYPES["number or auto"] = float | Literal["auto"]
 """The Python type of what click's types read."""
 

@@ -106,7 +106,7 @@ class SimulatedScenes(Source):
         return tuple(regions.store.bands)
 
 
-class WindowStore(ArrayStore):
+class SimulatedWindows(ArrayStore):
     """Windows in memory with the labels of their pixels."""
 
     has_labels = True
@@ -164,7 +164,7 @@ def simulate_scenes(places: int, window: int, seed: int) -> RegionSet:
         none = np.full(count, -1, np.int64)
         region_classes = tuple(classes[index] for index in shown)
         regions.append(Region(name, region_classes, np.arange(first, first + count), none, blocks, place))
-    store = WindowStore(names, np.concatenate(pixels), np.concatenate(labels), tuple(WAVELENGTHS))
+    store = SimulatedWindows(names, np.concatenate(pixels), np.concatenate(labels), tuple(WAVELENGTHS))
     return RegionSet("SIMULATED Earth, several sensors", store, tuple(regions), classes)
 
 

@@ -63,7 +63,8 @@ class MapPlan:
 
     def describe(self) -> dict[str, Any]:
         """Return what the pixels of the map depend on, to know it again."""
-        return {
+        calibration = {} if self.model.temperature == 1 else {"temperature": self.model.temperature}
+        return calibration | {
             "scene": self.scene.files(),
             "bands": [list(group) for group in self.scene.match.groups] or list(self.scene.match.numbers),
             "scales": [[band.scale, band.offset] for band in self.scene.match.bands],

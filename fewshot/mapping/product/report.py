@@ -14,6 +14,7 @@ import numpy as np
 from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene import Scene
+from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.accuracy import MapAccuracy
 from fewshot.mapping.product.outputs import Summary
@@ -33,6 +34,7 @@ class MapReport:
         accuracy: Where there were labels to validate with.
         notes: Remarks on the labels and the scene.
         seconds: It took.
+        comparison: Of methods, where it was asked for.
     """
 
     files: tuple[Path, ...]
@@ -42,10 +44,13 @@ class MapReport:
     accuracy: MapAccuracy | None
     notes: tuple[str, ...]
     seconds: float
+    comparison: Comparison | None = None
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
         yield from self.notes
+        if self.comparison is not None:
+            yield from self.comparison.lines()
         before, after = self.support_loss
         yield f"Support loss {before:.3f} before adaptation, {after:.3f} after."
         shares = sorted(self.shares.items(), key=lambda item: -item[1])
