@@ -16,7 +16,8 @@ from fewshot.mapping.compare.calibration import calibrate
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.compare.table import Comparison, choose, measure
-from fewshot.mapping.plain.predictor import TITLES, PlainPredictor
+from fewshot.mapping.plain.combined import CombinedPredictor, combines
+from fewshot.mapping.plain.predictor import SQUARES, TITLES, PlainPredictor
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import Reading, open_scene
@@ -66,13 +67,15 @@ def choose_method(predictor: Predictor | None, request: MapRequest) -> Choice:
         if predictor is None:
             raise RecipeError(f"--method {method} needs a model: name one, or choose one of {', '.join(TITLES)}")
         steps = 0 if method == "prototypes" else request.steps
-        return Choice(predictor, replace(request, method=method, steps=steps), comparison)
+        maps = CombinedPredictor(predictor) if method == "combined" else predictor
+        return Choice(maps, replace(request, method=method, steps=steps), comparison)
     plain, numbers = _plain(method, predictor, request)
-    windows = replace(request.windows, overlap=request.windows.overlap or 0)  # pixels do not see their neighbours
-    bare = replace(
-        request, method=method, bands=numbers, sensor="", scale=None, offset=None, steps=None, windows=windows
-    )
-    return Choice(plain, bare, comparison)
+    # Pixels do not see their neighbours, or those of a square; and a label is its own pixel's alone.
+    overlap = 2 * (max(SQUARES) - 1) if method == "surroundings" else 0
+    windows = replace(request.windows, overlap=request.windows.overlap or overlap)
+    labels = request.labels and replace(request.labels, radius=0)
+    bare = replace(request, labels=labels, bands=numbers, sensor="", scale=None, offset=None)
+    return Choice(plain, replace(bare, method=method, steps=None, windows=windows), comparison)
 
 
 def _settled(predictor: Predictor | None, plan: LabelPlan | None) -> LabelPlan | None:
@@ -161,6 +164,9 @@ def _contenders(predictor: Predictor | None, request: MapRequest) -> tuple[dict[
         require_inductive(card)
         found, examples, table = _of_model(predictor, card, request)
     pixels, examples = read_support(bands, plain.card(), examples, _plan(request))
+    around = PlainPredictor("surroundings", plain.bands)
+    tiles, _ = read_support(bands, around.card(), examples, replace(_plan(request), radius=0))
+    found["surroundings"] = ManyInAPicture(around, tiles)
     others = [name for name in TITLES if name not in found]
     return found | {name: OnePictureEach(PlainPredictor(name, plain.bands), pixels) for name in others}, examples, table
 
@@ -181,6 +187,8 @@ def _of_model(
         return OnePictureEach(predictor, support, steps, fixed)
 
     found = {"adapted": each(request.steps)}
+    if combines(card):
+        found["combined"] = ManyInAPicture(CombinedPredictor(predictor), support, request.steps, fixed, plan.radius)
     if card.head == "prototype" and (card.steps if request.steps is None else request.steps):
         found["prototypes"] = each(0)
     return found, examples, table

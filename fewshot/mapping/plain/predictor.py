@@ -19,14 +19,19 @@ TITLES = {
     "prototypes": "class means of the bands",
     "logistic": "logistic regression on the bands",
     "nearest": "nearest labelled pixel",
+    "surroundings": "logistic regression on the bands and their means around a pixel",
     "forest": "random forest on the bands",
     "boosting": "gradient boosting on the bands",
 }
 """The methods, and what they are called."""
 
+SQUARES = (3, 7)
+"""Sides of the squares around a pixel whose means `surroundings` sees."""
+
 _SAMPLES = 4096
 """Labelled pixels that are kept at most, those of large classes left out first."""
 _WINDOW = 256  # rows and columns asked for at once
+_TILE = 64  # rows and columns of the pictures that surroundings are taken from
 _HEAD = 4  # fingerprint, samples, classes and bands stand before the samples in an adapted vector
 
 
@@ -44,12 +49,13 @@ class PlainPredictor(Predictor):
         return PlainPredictor, (self.method, self.bands)
 
     def read_card(self) -> Card:
-        """Return a card that asks for the bands as they are, pixel by pixel."""
+        """Return a card that asks for the bands as they are, pixel by pixel or with what is around."""
+        side = _TILE if self.method == "surroundings" else 1
         return Card(
             title=TITLES[self.method],
             bands=tuple(CardBand(name) for name in self.bands),
             value_type="float32",
-            size=InputSize(1, 1, free=True, smallest=1, largest=_WINDOW),
+            size=InputSize(side, side, free=True, smallest=1, largest=_WINDOW),
             output="pixel",
             label_space="task",
             classes=(),
@@ -62,6 +68,7 @@ class PlainPredictor(Predictor):
             data=DataSource("the labels of the map itself"),
             recipe={},
             adapted=AdaptedLayout(_HEAD, 0, self._fingerprint),
+            unit_free=True,
         )
 
     @property
@@ -86,7 +93,7 @@ class PlainPredictor(Predictor):
         """Keep the labelled pixels of pictures [n, H, W, bands] with labels [n] or [n, H, W]."""
         self._require_bands(support_x)
         labels = support_y.reshape(*support_y.shape, *[1] * (3 - support_y.ndim)) + np.zeros_like(support_x[..., 0])
-        x, y = support_x[labels >= 0], labels[labels >= 0].astype(np.int64)
+        x, y = self._features(support_x)[labels >= 0], labels[labels >= 0].astype(np.int64)
         classes = np.unique(y)
         if len(classes) < 2 or classes[-1] >= len(classes):
             raise ShapeError(
@@ -102,9 +109,18 @@ class PlainPredictor(Predictor):
     def _predict_pixels(self, vector: Array, query_x: Array) -> dict[str, Array]:
         """Classify the pixels of pictures [m, H, W, bands]."""
         self._require_bands(query_x)
-        found = self._fit(vector).predict_proba(query_x.reshape(-1, query_x.shape[-1])).astype(np.float32)
+        features = self._features(query_x)
+        found = self._fit(vector).predict_proba(features.reshape(-1, features.shape[-1])).astype(np.float32)
         probabilities = found.reshape(*query_x.shape[:-1], -1)
         return {"probabilities": probabilities, "class_index": probabilities.argmax(axis=-1).astype(np.int32)}
+
+    def _features(self, pictures: Array) -> Array:
+        """Return what is known of each pixel [n, H, W, features]."""
+        if self.method != "surroundings":
+            return pictures
+        from fewshot.mapping.plain.methods import with_surroundings
+
+        return with_surroundings(pictures)
 
     def _fit(self, vector: Array) -> Any:
         """Return the classifier that is fitted to the samples in a vector; the last one is kept."""
