@@ -29,7 +29,6 @@ after_training_option = click.option(
     metavar="TABLE.KEY=VALUE",
     help="Change views.* or learner.evaluation_steps of the run; repeatable.",
 )
-steps_option = click.option("--steps", type=click.IntRange(0), help="Inner steps; the model's own number if not given.")
 save_adapted_option = click.option("--save-adapted", type=FILE, help="Keep the adapted model in this file, .npz.")
 server_option = click.option(
     "--server", metavar="URL", help="A served model: host:port/NAME, or http://host:port/NAME."
@@ -38,12 +37,14 @@ server_option = click.option(
 Command = Callable[..., None]
 
 
-class Scale(click.ParamType["float | Literal['auto']"]):
+class NumberOrAuto(click.ParamType["int | float | Literal['auto']"]):
     """A number, or "auto"."""
 
-    name = "number or auto"
+    def __init__(self, number: click.ParamType[Any]) -> None:
+        """Say what kind of number."""
+        self.number, self.name = number, f"{number.name.removesuffix(' range')} or auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Literal["auto"]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what was given as a number, or "auto".
 
         Args:
@@ -51,7 +52,14 @@ class Scale(click.ParamType["float | Literal['auto']"]):
             param: The option.
             ctx: Of the command.
         """
-        return "auto" if value == "auto" else float(click.FLOAT.convert(value, param, ctx))
+        return "auto" if value == "auto" else self.number.convert(value, param, ctx)
+
+
+steps_option = click.option(
+    "--steps",
+    type=NumberOrAuto(click.IntRange(0)),
+    help="Inner steps; auto: what the labels themselves ask for, by cross-validation. The model's own if not given.",
+)
 
 
 def given(by: Callable[[Command], Command]) -> Any:
@@ -115,7 +123,7 @@ class MapOptions:
     )
     scale: float | Literal["auto"] | None = option(
         "--scale",
-        type=Scale(),
+        type=NumberOrAuto(click.FLOAT),
         help="What one unit of the scene is worth, where its file does not say; or auto: as stored, for models that "
         "take any unit (their default).",
     )
@@ -137,7 +145,7 @@ class MapOptions:
         help="What maps; auto: what is best on the labels, held out in turn. Plain classifiers need no model.",
     )
     compare: bool = option("--compare", is_flag=True, help="Compare all methods on the labels, held out in turn.")
-    steps: int | None = given(steps_option)
+    steps: int | Literal["auto"] | None = given(steps_option)
     stride: int | None = option(
         "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."
     )

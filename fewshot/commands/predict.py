@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -26,7 +27,7 @@ class PictureOptions:
 
     support: Path | None = option("--support", type=FILE, help="Folder with a folder of pictures for each class.")
     query: Path = option("--query", required=True, type=FILE, help="Pictures to classify, or one.")
-    steps: int | None = given(steps_option)
+    steps: int | Literal["auto"] | None = given(steps_option)
     save_adapted: Path | None = given(save_adapted_option)
     adapted: Path | None = option("--adapted", type=FILE, help="Use a model adapted before, in place of --support.")
 

@@ -14,16 +14,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, DivergedError, FewshotError, ShapeError
-from fewshot.exported.card import Card, read_card
+from fewshot.exported.card import AUTO_STEPS, Card, read_card
 from fewshot.exported.versions import newest_version
 
 Array = npt.NDArray[Any]
+
+Steps: TypeAlias = int | Literal["auto"] | None
+"""Inner steps: a number, what the support itself asks for, or the model's own number."""
 
 PICTURE_BYTES = 64 << 20
 """Most bytes of query pictures, as float32, in one call; more are split."""
@@ -117,7 +120,7 @@ class Predictor(ABC):
         support_x: npt.ArrayLike,
         support_y: npt.ArrayLike,
         *,
-        steps: int | None = None,
+        steps: Steps = None,
         support_weight: npt.ArrayLike | None = None,
     ) -> AdaptedVector:
         """Adapt to a support set.
@@ -125,7 +128,7 @@ class Predictor(ABC):
         Args:
             support_x: [n, H, W, bands], values as the card describes them.
             support_y: [n] or [n, H, W] whole numbers, class 0 up to the number of classes; -1 is ignored.
-            steps: Inner steps; the card's own number if None; `AUTO_STEPS` lets the support decide.
+            steps: Inner steps; the card's own number if None; "auto" lets the support decide.
             support_weight: [n] how much each picture counts; all the same if None.
 
         Raises:
@@ -168,7 +171,7 @@ class Predictor(ABC):
         support_y: npt.ArrayLike,
         query_x: npt.ArrayLike,
         *,
-        steps: int | None = None,
+        steps: Steps = None,
         support_weight: npt.ArrayLike | None = None,
     ) -> Prediction:
         """Adapt to a support set and answer for queries, in one call where they fit one.
@@ -201,17 +204,29 @@ class Predictor(ABC):
         each = 4 * max(int(np.prod(queries.shape[1:])), 1)
         return max(min(self.card().limits.queries, self.picture_bytes // each), 1)
 
+    def _number(self, steps: Steps) -> int:
+        """Return the number of inner steps to ask for."""
+        card = self.card()
+        if steps != "auto":
+            return card.steps if steps is None else steps
+        if "steps" not in card.signatures["adapt"].outputs:
+            raise ArtifactError(
+                f"{card.title!r} was exported by a version whose models cannot choose the number of inner steps. "
+                f"Give a number, such as its own {card.steps}, or export the run again."
+            )
+        return AUTO_STEPS
+
     def _predict(self, adapted: AdaptedVector, queries: Array) -> Prediction:
         inputs = {"adapted": np.asarray(adapted.vector, np.float32), "query_x": _floats("query_x", queries)}
         return prediction(self.call("predict", inputs))
 
     def _support(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, steps: int | None, weight: npt.ArrayLike | None
+        self, x: npt.ArrayLike, y: npt.ArrayLike, steps: Steps, weight: npt.ArrayLike | None
     ) -> dict[str, Array]:
         inputs: dict[str, Array] = {
             "support_x": _floats("support_x", x),
             "support_y": _whole("support_y", y),
-            "steps": _whole("steps", self.card().steps if steps is None else steps),
+            "steps": _whole("steps", self._number(steps)),
         }
         if weight is not None:
             inputs["support_weight"] = _floats("support_weight", weight)

@@ -12,7 +12,7 @@ from fewshot.data.images import decode_image
 from fewshot.errors import ArtifactError, DamagedDataError, DataNotFoundError, FewshotError, ManifestError, RecipeError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
-from fewshot.exported.predictor import Predictor
+from fewshot.exported.predictor import Predictor, Steps
 from fewshot.geo.landcover import ClassTable, LandClass
 from fewshot.geo.rasters import read_image
 
@@ -30,14 +30,14 @@ class PictureRequest:
         query: A picture, or a folder of pictures.
         support: A folder with a folder of pictures for each class; or
         adapted: A model adapted before, as `save_adapted` wrote it.
-        steps: Inner steps; the model's own number if None.
+        steps: Inner steps; the model's own number if None; "auto" lets the support decide.
         save_adapted: File to keep the adapted model in.
     """
 
     query: Path
     support: Path | None = None
     adapted: Path | None = None
-    steps: int | None = None
+    steps: Steps = None
     save_adapted: Path | None = None
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ def classify_pictures(predictor: Predictor, request: PictureRequest) -> PictureR
     return PictureReport(tuple(paths), names, probabilities, truth, model.adapted.support_loss)
 
 
-def _adapt_to(predictor: Predictor, card: Card, support: Path, steps: int | None) -> AdaptedModel:
+def _adapt_to(predictor: Predictor, card: Card, support: Path, steps: Steps) -> AdaptedModel:
     """Adapt a model to a folder of folders, whose names are the classes."""
     if not support.is_dir():
         raise DataNotFoundError(f"there is no folder {support}; expected one with a folder of pictures for each class")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fewshot.errors import RecipeError
+from fewshot.exported.predictor import Steps
 from fewshot.geo.names import local_file
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
@@ -31,7 +32,7 @@ class MapRequest:
         sensor: What recorded the scene, where it does not say.
         offset: Added after scaling.
         windows: Which windows are asked for.
-        steps: Inner steps; the model's own number if None.
+        steps: Inner steps; the model's own number if None; "auto" lets the support decide.
         probabilities: Whether to write the probabilities of all classes too.
         save_adapted: File to keep the adapted model in.
         resume: Whether to go on with an interrupted map.
@@ -51,7 +52,7 @@ class MapRequest:
     sensor: str = ""
     offset: float | None = None
     windows: WindowPlan = field(default_factory=WindowPlan)
-    steps: int | None = None
+    steps: Steps = None
     probabilities: bool = False
     save_adapted: Path | None = None
     resume: bool = False

@@ -3,7 +3,13 @@
 from fewshot.models.conv4 import conv4
 from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead, make_head
 from fewshot.models.mlp import mlp
-from fewshot.models.normalization import NORMALIZATIONS, Normalization, Standardization, make_normalization
+from fewshot.models.normalization import (
+    NORMALIZATIONS,
+    Normalization,
+    Standardization,
+    make_normalization,
+    standardised,
+)
 from fewshot.models.resnet12 import resnet12
 from fewshot.models.unet import unet
 
@@ -20,5 +26,6 @@ __all__ = [
     "make_normalization",
     "mlp",
     "resnet12",
+    "standardised",
     "unet",
 ]

@@ -218,6 +218,12 @@ _KINDS: dict[str, type[Normalization]] = {
 NORMALIZATIONS = (*_KINDS, "none")
 
 
+def standardised(body: keras.Model) -> keras.Model:
+    """Return a network that standardises its inputs `[n, ..., bands]` before all else; its weights are the body's."""
+    inputs = keras.Input(body.input_shape[1:], name="inputs")
+    return keras.Model(inputs, body(Standardization(name="standardise")(inputs)), name=body.name)
+
+
 def is_transductive(layer: keras.layers.Layer) -> bool:
     """Whether, through this layer, one query's prediction depends on the other queries it arrives with."""
     return type(layer) is BatchNormalization or isinstance(layer, keras.layers.BatchNormalization)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
-from fewshot.models import Standardization, conv4, make_head, mlp, resnet12, unet
+from fewshot.models import conv4, make_head, mlp, resnet12, standardised, unet
 from fewshot.tables import nearest
 from fewshot.training.kinds.kind import Kind, Problem
 from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TrainingTable
@@ -71,8 +71,7 @@ def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
     require_network(network.kind)
     body = NETWORKS[network.kind](network, problem)
     if network.standardise:
-        inputs = keras.Input(body.input_shape[1:], name="pixels")
-        body = keras.Model(inputs, body(Standardization(name="standardise")(inputs)), name=body.name)
+        body = standardised(body)
     if problem.per_pixel != (len(body.output_shape) == 4):
         wanted = "tasks of pixels need network.kind 'unet' or 'resnet12'"
         raise RecipeError(

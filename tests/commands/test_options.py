@@ -17,7 +17,7 @@ from fewshot.commands import COMMANDS
 from fewshot.commands.options import option, options_as
 
 TYPES: dict[str, Any] = {"choice": str, "integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
-TYPES["number or auto"] = float | Literal["auto"]
+TYPES |= {"float or auto": float | Literal["auto"], "integer or auto": int | Literal["auto"]}
 """The Python type of what click's types read."""
 
 

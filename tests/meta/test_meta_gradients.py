@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
-from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12, unet
+from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12, standardised, unet
 
 TOLERANCE = 1e-6
 STEPS = (1e-6, 1e-7, 1e-5)
@@ -25,6 +25,7 @@ IMAGES = {
     "resnet12": (16, 16, 2),
     "resnet12-pixels": (8, 8, 2),
     "unet": (8, 8, 2),
+    "unet-standardised": (8, 8, 2),
 }
 NETWORKS = {
     "conv4-pool": lambda norm: conv4(IMAGES["conv4-pool"], filters=4, blocks=2, normalization=norm),
@@ -37,6 +38,7 @@ NETWORKS = {
         IMAGES["resnet12-pixels"], filters=(2, 3), normalization=norm, readout="pixels"
     ),
     "unet": lambda norm: unet(IMAGES["unet"], filters=(3, 4), normalization=norm),
+    "unet-standardised": lambda norm: standardised(unet(IMAGES["unet"], filters=(3,), normalization=norm)),
 }
 LEARNERS: dict[str, dict[str, Any]] = {
     "maml": {"rates": "constant", "head": "fixed"},

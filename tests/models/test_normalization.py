@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.models import NORMALIZATIONS, make_normalization
+from fewshot.models import NORMALIZATIONS, Standardization, make_normalization
 from fewshot.models.normalization import is_transductive
 
 RNG = np.random.default_rng(0)
@@ -96,3 +96,20 @@ def test_pooling_with_the_layer_is_pooling_after_it(kind: str) -> None:
         expected = keras.layers.MaxPooling2D(2)(apart(X, training=training))
         np.testing.assert_allclose(together(X, training=training), expected, rtol=1e-5, atol=1e-5)
     assert together.compute_output_shape((None, 4, 4, 6)) == (None, 2, 2, 6)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e4, 0.0), (255.0, 3.0), (0.1, 1e-4)])
+def test_standardised_inputs_do_not_depend_on_the_unit(scale: float, offset: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.02, 0.4, (4, 6, 6, 3)).astype(np.float32)
+    layer = Standardization()
+    found = layer(x * scale + offset, training=True).numpy()
+    expected = (x - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_a_missing_band_is_nothing() -> None:
+    x = np.random.default_rng(0).uniform(100, 3000, (2, 4, 4, 3)).astype(np.float32)
+    x[..., 1], x[..., 2] = 0, 255
+    found = Standardization()(x, training=True).numpy()
+    assert np.abs(found[..., 1:]).max() == 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from fewshot.errors import ArtifactError, DivergedError, RecipeError
 from fewshot.exported.card import Card
-from fewshot.exported.predictor import Predictor
+from fewshot.exported.predictor import Predictor, Steps
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.mosaic import describe_mosaic
 from fewshot.geo.points import Examples
@@ -181,7 +181,7 @@ def _of_model(
     support, examples = read_support(scene, card, _some(used.examples, request), plan)
     fixed = card.label_space == "global"
 
-    def each(steps: int | None) -> Contender:
+    def each(steps: Steps) -> Contender:
         if card.output == "pixel":
             return ManyInAPicture(predictor, support, steps, fixed, plan.radius)
         return OnePictureEach(predictor, support, steps, fixed)

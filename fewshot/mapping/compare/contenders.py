@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.exported.predictor import AdaptedVector, Predictor
+from fewshot.exported.predictor import AdaptedVector, Predictor, Steps
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import BoolArray, Examples
 from fewshot.mapping.compare.folds import Folds
@@ -31,7 +31,7 @@ class Contender(ABC):
 
     predictor: Predictor
     support: SupportSet
-    steps: int | None = None
+    steps: Steps = None
     fixed: bool = False
 
     @abstractmethod

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fewshot.errors import ArtifactError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
-from fewshot.exported.predictor import Predictor
+from fewshot.exported.predictor import Predictor, Steps
 from fewshot.geo.landcover import ClassTable, read_class_table
 from fewshot.geo.points import Examples
 from fewshot.geo.sampling import find_examples, split_apart
@@ -31,14 +31,14 @@ def require_inductive(card: Card) -> None:
         )
 
 
-def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, steps: int | None) -> AdaptedModel:
+def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, steps: Steps) -> AdaptedModel:
     """Adapt a model to a support set.
 
     Args:
         predictor: The model.
         support: With labels that are places in the table.
         table: The classes of the map.
-        steps: Inner steps; the model's own number if None.
+        steps: Inner steps; the model's own number if None; "auto" lets the support decide.
 
     Raises:
         ManifestError: if a map cannot hold so many classes.
