@@ -18,6 +18,7 @@ from fewshot.tasks.augment import make_augment
 from fewshot.tasks.stream import stream
 from fewshot.training import build, datasets
 from fewshot.training.folder import RunFolder, TrainingState
+from fewshot.training.frozen import keep_network, kept_network
 from fewshot.training.kinds import kind_of
 from fewshot.training.progress import SaveRun, TaskSpeed, trim_history
 from fewshot.training.recipe import Recipe
@@ -60,6 +61,8 @@ def train(
     # Data: regions, split; nothing of validation or test reaches the training stream.
     parts = kind.made_up or datasets.read_parts(recipe.data, paths)
     require_fitting(recipe, parts)
+    keep_network(recipe.network, out)
+    network = kept_network(recipe.network, out)
     record_run(folder, recipe, paths, parts, resumed=bool(state.checkpoint))
     training_set = part_of(parts, "train", "there is nothing to learn from")
     source = kind.training_source(training_set)
@@ -68,7 +71,7 @@ def train(
     validation = kind.validation(validated, recipe.training, folder.validation_tasks)
 
     # Learner: network, head and rates, compiled; resumed weights replace the fresh ones.
-    learner = build.build_learner(recipe.network, recipe.learner, kind.problem(training_set), recipe.views)
+    learner = build.build_learner(network, recipe.learner, kind.problem(training_set), recipe.views)
     build.compile_learner(learner, recipe.training, kind)
     if state.checkpoint:
         learner.load_weights(out / state.checkpoint)

@@ -15,7 +15,7 @@ from fewshot.errors import DataNotFoundError, DivergedError
 from fewshot.files import write_whole
 from fewshot.meta import MetaLearner, Views
 from fewshot.meta.baselines import FINE_TUNING_RATES, FINE_TUNING_STEPS, fine_tuner
-from fewshot.models import FixedHead, Head
+from fewshot.models import Constant, FixedHead, Head
 from fewshot.tasks.augment import make_augment
 from fewshot.tasks.stream import stream
 from fewshot.tasks.task import TaskSource
@@ -51,7 +51,7 @@ def baseline_methods(
     keras.utils.set_random_seed(recipe.training.seed)
 
     # Bodies first, then heads, in this order: random weights, drawn as they are made, are the same from time to time.
-    fresh = build.build_body(recipe.network, kind.problem(tested))
+    frozen, fresh = build.build_parts(recipe.network, kind.problem(tested))
     trained, last = pretrained_body(recipe, kind, parts["train"], cache / "pretrained.weights.h5", minutes=minutes)
     classified = {}
     if not kind.targets:
@@ -59,10 +59,10 @@ def baseline_methods(
         prototypical = prototypical_network(recipe, kind, parts["train"], weights, minutes=minutes)
         classified["prototypical network"] = of_learner(prototypical, "task")
         classified["nearest neighbour on pixels"] = Method(kind.nearest, "task", 0)
-    untrained = choose_rate(fresh, recipe.views, kind, tuning)
+    untrained = choose_rate(fresh, recipe.views, kind, tuning, frozen=frozen)
     known = replace(tuning, labels=labels)
     head = (lambda: known_head(last, restrict=recipe.learner.restrict)) if labels == "global" else None
-    tuned = choose_rate(trained, recipe.views, kind, known, head)
+    tuned = choose_rate(trained, recipe.views, kind, known, head, frozen=frozen)
     return {
         "random initialisation": of_learner(untrained, "task"),
         "pre-training + fine-tuning": of_learner(tuned, labels),
@@ -108,24 +108,27 @@ def pretrained_body(
         minutes: Most time to train.
     """
     problem = kind.problem(train)
-    body = build.build_body(recipe.network, problem)
+    frozen, body = build.build_parts(recipe.network, problem)
     outputs, source = kind.labelled_examples(train)
     last = keras.layers.Dense(outputs)
     classifier = keras.Sequential([body, last])
-    classifier.build((None, *problem.input_shape))
+    classifier.build((None, *body.input_shape[1:]))
     if cache.exists():
         classifier.load_weights(cache)
     else:
-        _fit_classifier(classifier, recipe, kind, source, minutes=minutes)
+        _fit_classifier(classifier, frozen, recipe, kind, source, minutes=minutes)
         write_whole(cache, classifier.save_weights)
     return body, last
 
 
-def _fit_classifier(classifier: keras.Model, recipe: Recipe, kind: Kind, source: TaskSource, *, minutes: float) -> None:
+def _fit_classifier(  # noqa: PLR0913
+    classifier: keras.Model, frozen: Constant | None, recipe: Recipe, kind: Kind, source: TaskSource, *, minutes: float
+) -> None:
     """Train on as many examples as meta-training sees, augmented alike."""
     augment = make_augment(recipe.augment)
     data = stream(source, meta_batch_size=1, seed=recipe.training.seed + 1, augment=augment)
-    data = data.map(lambda x, y: (x[2][0], y[0]))  # the queries of the one task: ([n, ...], [n] or [n, H, W])
+    seen = frozen or (lambda examples: examples)
+    data = data.map(lambda x, y: (seen(x[2][0]), y[0]))  # the queries of the one task: ([n, ...], [n] or [n, H, W])
     loss = kind.outer_loss(replace(recipe.training, label_smoothing=0.0))
     classifier.compile(keras.optimizers.AdamW(1e-3, weight_decay=recipe.training.weight_decay), loss)
     examples = recipe.training.updates * recipe.training.meta_batch_size * kind.examples_a_task()
@@ -134,8 +137,14 @@ def _fit_classifier(classifier: keras.Model, recipe: Recipe, kind: Kind, source:
     classifier.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
 
 
-def choose_rate(
-    body: keras.Model, views: Views, kind: Kind, tuning: TestTasks, head: Callable[[], Head] | None = None
+def choose_rate(  # noqa: PLR0913
+    body: keras.Model,
+    views: Views,
+    kind: Kind,
+    tuning: TestTasks,
+    head: Callable[[], Head] | None = None,
+    *,
+    frozen: Constant | None = None,
 ) -> MetaLearner:
     """Return the fine-tuning of `body` whose rate does best on validation tasks.
 
@@ -145,11 +154,12 @@ def choose_rate(
         kind: Of the tasks.
         tuning: Tasks to choose on, with the labels that the head knows.
         head: Makes the head to start from; a common start for every class if None.
+        frozen: What examples go through before.
     """
 
     def tuned(rate: float) -> MetaLearner:
         start = head() if head else None
-        return fine_tuner(body, rate=rate, regression_outputs=kind.targets, head=start, views=views)
+        return fine_tuner(body, rate=rate, regression_outputs=kind.targets, head=start, views=views, frozen=frozen)
 
     def score(rate: float) -> float:
         predict = learner_predict(tuned(rate), [FINE_TUNING_STEPS])
