@@ -126,8 +126,8 @@ class MetaLearner(keras.Model):
         inexact = [name for layer in layers if isinstance(layer, PretrainedMaps) for name in layer.inexact]
         if inexact and any(moving) and not inner.first_order:
             raise RecipeError(
-                f"Second derivatives through {inexact[0]!r} of the pretrained model would be wrong (layers of Keras that "
-                "take a mean stop its gradient). Use learner.adapts = 'head', or learner.first_order = true."
+                f"Second derivatives through {inexact[0]!r} of the pretrained model would be wrong (Keras "
+                "stops the gradient of its mean). Use learner.adapts = 'head', or learner.first_order = true."
             )
         if head is not None:
             features = body.output_shape[-1]

@@ -7,6 +7,7 @@ so that what never trains is neither a parameter nor a state of the network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ class PretrainedMaps(keras.layers.Layer):
             outputs, _ = model.stateless_call(copies, fixed, inputs, training=False)
         else:
             outputs = self.constant(inputs)
-        return outputs if isinstance(outputs, list | tuple) else [outputs]
+        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
     @property
     def inexact(self) -> list[str]:
@@ -136,7 +137,7 @@ def depths_of(model: keras.Model, names: Sequence[str]) -> keras.Model:
 
 
 def picture_features(input_shape: Sequence[int], model: keras.Model, sight: Sight) -> keras.Model:
-    """Build the network from pictures [n, H, W, bands] to features [n, F]: each depth's mean, divided by its length.
+    """Build the network from pictures [n, H, W, bands] to features [n, F]: the mean of each depth, of one length.
 
     Args:
         input_shape: (H, W, bands) of a picture in pixels.
@@ -151,7 +152,7 @@ def picture_features(input_shape: Sequence[int], model: keras.Model, sight: Sigh
     for depth in zip(*(maps(view) for view in views), strict=True):
         means = [_average(part) for part in depth]
         mean = means[0] if len(means) == 1 else keras.layers.Average()(means)
-        features.append(keras.layers.UnitNormalization()(mean))
+        features.append(_unit(mean))
     joined = features[0] if len(features) == 1 else keras.layers.Concatenate(name="features")(features)
     return keras.Model(pictures, joined, name="pretrained")
 
@@ -180,8 +181,7 @@ def pixel_features(
     # A 1x1 convolution and an enlargement commute: the small maps are convolved, not the large ones.
     parts = [keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="picture_conv")(pictures)]
     for number, depth in enumerate(depths, start=1):
-        narrow = keras.layers.UnitNormalization(name=f"unit{number}")(depth)
-        narrow = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"narrow{number}")(narrow)
+        narrow = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"narrow{number}")(_unit(depth))
         parts.append(BilinearEnlargement(name=f"enlarge{number}")(narrow, like=pictures))
     x = keras.layers.Concatenate(name="join")(
         [_normalized(part, normalization, f"part{number}") for number, part in enumerate(parts)]
@@ -191,7 +191,7 @@ def pixel_features(
 
 
 def top(features: int, *, units: int = 0, normalization: str = "support") -> keras.Model:
-    """Build the network that goes on from features [n, features]: normalised, projected, and divided by their length.
+    """Build the network that goes on from features [n, features]: normalised, projected, and of one length.
 
     Args:
         features: Numbers of one example.
@@ -202,7 +202,7 @@ def top(features: int, *, units: int = 0, normalization: str = "support") -> ker
     x = make_normalization(normalization, name="norm")(x)
     if units:
         x = keras.layers.Dense(units, use_bias=False, name="projection")(x)
-    return keras.Model(inputs, keras.layers.UnitNormalization(name="unit")(x), name="top")
+    return keras.Model(inputs, _unit(x), name="top")
 
 
 class Mirrored(keras.layers.Layer):
@@ -225,6 +225,11 @@ def _channels(pictures: keras.KerasTensor, sight: Sight) -> keras.KerasTensor:
     x = first(x)
     first.set_weights([kernel, np.asarray(sight.offset)])
     return x
+
+
+def _unit(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Divide each vector by its length, and scale it so that its numbers are about 1."""
+    return keras.layers.Rescaling(math.sqrt(x.shape[-1]))(keras.layers.UnitNormalization()(x))
 
 
 def _average(depth: keras.KerasTensor) -> keras.KerasTensor:

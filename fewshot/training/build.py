@@ -47,7 +47,13 @@ def _unet(network: NetworkTable, problem: Problem) -> keras.Model:
     return unet(problem.input_shape, filters=network.widths, normalization=network.normalization)
 
 
-NETWORKS: dict[str, Network] = {"conv4": _conv4, "keras": pretrained_network, "mlp": _mlp, "resnet12": _resnet12, "unet": _unet}
+NETWORKS: dict[str, Network] = {
+    "conv4": _conv4,
+    "keras": pretrained_network,
+    "mlp": _mlp,
+    "resnet12": _resnet12,
+    "unet": _unet,
+}
 """What `network.kind` may be: from one example to its features, or to those of each of its pixels."""
 
 

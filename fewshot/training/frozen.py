@@ -85,7 +85,7 @@ def kept_network(network: NetworkTable, folder: Path) -> NetworkTable:
 
 
 def _learns_channels(network: NetworkTable, problem: Problem) -> bool:
-    """Whether there are more bands than the model has channels, so that the way from the ones to the others is learned."""
+    """Whether there are more bands than channels, so that the way from the ones to the others is learned."""
     return problem.input_shape[-1] > CHANNELS
 
 
@@ -112,7 +112,9 @@ def _colours(network: NetworkTable, problem: Problem) -> tuple[int, ...]:
     bands = problem.input_shape[-1]
     if network.rgb:
         if len(network.rgb) != CHANNELS or not all(1 <= number <= bands for number in network.rgb):
-            raise RecipeError(f"network.rgb = {list(network.rgb)}: expected three numbers from 1 to {bands}, the bands.")
+            raise RecipeError(
+                f"network.rgb = {list(network.rgb)}: expected three numbers from 1 to {bands}, the bands."
+            )
         return tuple(number - 1 for number in network.rgb)
     found = red_green_blue(problem.bands)
     if found is None and bands not in (1, CHANNELS):

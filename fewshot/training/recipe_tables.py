@@ -67,6 +67,8 @@ class NetworkTable:
         projection: Of keras: numbers that the features are projected to, linearly; 0 for no projection.
         variants: Of keras: changed copies of each training picture, itself among them, whose frozen features are
             computed once and kept in the run folder; 0 to compute features whenever a picture is drawn.
+        feature_dropout: Of keras with variants: probability that a training task lacks a feature, which is then 0 in
+            all of its pictures.
     """
 
     kind: str = "conv4"
@@ -88,7 +90,8 @@ class NetworkTable:
     mirror: bool = False
     frozen: bool = True
     projection: int = 0
-    variants: int = 1
+    variants: int = 8
+    feature_dropout: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -127,7 +128,7 @@ def _fit_classifier(  # noqa: PLR0913
     """Train on as many examples as meta-training sees, augmented alike."""
     augment = make_augment(recipe.augment)
     data = stream(source, meta_batch_size=1, seed=recipe.training.seed + 1, augment=augment)
-    seen = frozen or (lambda examples: examples)
+    seen: Callable[[Any], Any] = frozen or (lambda examples: examples)
     data = data.map(lambda x, y: (seen(x[2][0]), y[0]))  # the queries of the one task: ([n, ...], [n] or [n, H, W])
     loss = kind.outer_loss(replace(recipe.training, label_smoothing=0.0))
     classifier.compile(keras.optimizers.AdamW(1e-3, weight_decay=recipe.training.weight_decay), loss)
