@@ -118,7 +118,7 @@ class MetaLearner(keras.Model):
         self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
         self.views = views or Views()
         self.frozen = frozen
-        self.views.require_fit(self.eyes.input_shape[1:], body.output_shape[1:])
+        self.views.require_fit(self.eyes().input_shape[1:], body.output_shape[1:])
         layers = list(body._flatten_layers())
         self.transductive = any(is_transductive(layer) for layer in layers)
         shapes = [tuple(variable.shape) for variable in body.trainable_variables]
@@ -182,14 +182,14 @@ class MetaLearner(keras.Model):
         require_finite(losses)
         return tf.transpose(outputs, [1, 0, *range(2, outputs.shape.rank)])
 
-    @property
+    # Methods, for Keras saves what it finds behind attributes.
+
     def eyes(self) -> keras.Model:
-        """The network that examples come to first: the frozen one if there is one, else the body."""
+        """Return the network that examples come to first: the frozen one if there is one, else the body."""
         return self.body if self.frozen is None else self.frozen.model
 
-    @property
     def constants(self) -> list[keras.Variable]:
-        """The weights that never train, which are none of `weights`."""
+        """Return the weights that never train, which are none of `weights`."""
         return [*([] if self.frozen is None else self.frozen.variables), *hidden_variables(self.body)]
 
     def seen(self, examples: tf.Tensor, views: Views) -> tf.Tensor:

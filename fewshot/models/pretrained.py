@@ -7,7 +7,6 @@ so that what never trains is neither a parameter nor a state of the network.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +40,8 @@ class Constant:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The model's weights, and those of what it hides in turn."""
-        return [*self.model.variables, *hidden_variables(self.model)]
+        """The model's weights (no seeds of dropout, which is never at work), and those of what it hides in turn."""
+        return [*self.model.weights, *hidden_variables(self.model)]
 
 
 class PretrainedMaps(keras.layers.Layer):
@@ -152,7 +151,7 @@ def picture_features(input_shape: Sequence[int], model: keras.Model, sight: Sigh
     for depth in zip(*(maps(view) for view in views), strict=True):
         means = [_average(part) for part in depth]
         mean = means[0] if len(means) == 1 else keras.layers.Average()(means)
-        features.append(_unit(mean))
+        features.append(EqualLength()(mean))
     joined = features[0] if len(features) == 1 else keras.layers.Concatenate(name="features")(features)
     return keras.Model(pictures, joined, name="pretrained")
 
@@ -181,7 +180,7 @@ def pixel_features(
     # A 1x1 convolution and an enlargement commute: the small maps are convolved, not the large ones.
     parts = [keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="picture_conv")(pictures)]
     for number, depth in enumerate(depths, start=1):
-        narrow = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"narrow{number}")(_unit(depth))
+        narrow = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"narrow{number}")(EqualLength()(depth))
         parts.append(BilinearEnlargement(name=f"enlarge{number}")(narrow, like=pictures))
     x = keras.layers.Concatenate(name="join")(
         [_normalized(part, normalization, f"part{number}") for number, part in enumerate(parts)]
@@ -202,7 +201,18 @@ def top(features: int, *, units: int = 0, normalization: str = "support") -> ker
     x = make_normalization(normalization, name="norm")(x)
     if units:
         x = keras.layers.Dense(units, use_bias=False, name="projection")(x)
-    return keras.Model(inputs, _unit(x), name="top")
+    return keras.Model(inputs, EqualLength()(x), name="top")
+
+
+class EqualLength(keras.layers.Layer):
+    """Divide vectors [..., features] by their length, and scale them so that their numbers are about 1.
+
+    The small number keeps derivatives finite where a vector is 0, which `keras.layers.UnitNormalization` does not.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return vectors whose mean square is 1."""
+        return inputs * tf.math.rsqrt(tf.reduce_mean(inputs**2, axis=-1, keepdims=True) + 1e-6)
 
 
 class Mirrored(keras.layers.Layer):
@@ -225,11 +235,6 @@ def _channels(pictures: keras.KerasTensor, sight: Sight) -> keras.KerasTensor:
     x = first(x)
     first.set_weights([kernel, np.asarray(sight.offset)])
     return x
-
-
-def _unit(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Divide each vector by its length, and scale it so that its numbers are about 1."""
-    return keras.layers.Rescaling(math.sqrt(x.shape[-1]))(keras.layers.UnitNormalization()(x))
 
 
 def _average(depth: keras.KerasTensor) -> keras.KerasTensor:

@@ -185,7 +185,7 @@ def _make_card(
         title=recipe.description or recipe.name,
         bands=bands,
         value_type=value_type,
-        size=describe_size(learner.eyes, regions.store.shape),
+        size=describe_size(learner.eyes(), regions.store.shape),
         output="pixel" if len(learner.body.output_shape) == 4 else "patch",
         label_space=recipe.tasks.labels,
         classes=describe_classes(recipe, regions) if recipe.tasks.labels == "global" else (),

@@ -35,7 +35,7 @@ def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
     start = learner.start()
     moving = _moving(start.body, start.rates)
     digest = hashlib.sha256()
-    for variable in [*learner.weights, *learner.constants]:
+    for variable in [*learner.weights, *learner.constants()]:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return AdaptedLayout(
         fixed=1 + sum(math.prod(value.shape) for value in [*moving, *start.state]),
@@ -241,7 +241,7 @@ def make_module(
     """
     module = tf.Module(name="fewshot")
     module.meta_learned = [variable.value for variable in learner.weights]
-    module.constants = [variable.value for variable in learner.constants]
+    module.constants = [variable.value for variable in learner.constants()]
     module.base_state = [tf.Variable(value, trainable=False) for value in base_state or ()]
     requests = Requests(Adaptation(learner, card), module.base_state)
     signatures = {}

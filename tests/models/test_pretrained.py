@@ -66,7 +66,7 @@ def test_what_is_frozen_is_neither_parameter_nor_state() -> None:
     frozen = picture_features((8, 8, 3), small_model(), PLAIN)
     trained = picture_features((8, 8, 3), small_model(), replace(PLAIN, trains=True, learned=True))
     assert frozen.trainable_variables == []
-    assert len(hidden_variables(frozen)) == len(small_model().variables)
+    assert len(hidden_variables(frozen)) == len(small_model().weights)
     assert len(trained.trainable_variables) == 2 + len(small_model().trainable_variables)
     assert trained.non_trainable_variables == []
 
@@ -133,7 +133,7 @@ def test_a_frozen_part_is_seen_once_and_its_learner_saves_what_trains() -> None:
     seen = (frozen(inputs[0][0])[None], inputs[1], frozen(inputs[2][0])[None])
     np.testing.assert_allclose(learner(inputs), beside(seen), rtol=1e-5)
     assert len(learner.trainable_variables) == 3
-    assert len(learner.constants) == len(frozen.model.variables) + len(small_model().variables)
+    assert len(learner.constants()) == len(frozen.model.weights) + len(small_model().weights)
 
 
 def test_unknown_layers_files_and_applications_are_refused(tmp_path: Path) -> None:

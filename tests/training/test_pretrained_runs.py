@@ -63,7 +63,9 @@ def test_the_run_holds_its_model_and_the_features_of_train_and_validation(run: P
 
 
 def test_what_was_trained_on_features_answers_for_pictures(run: Path) -> None:
-    report = evaluate(run, [], Request(split="validation", tasks=3, steps=(0, 2)), baselines=True, baseline_minutes=0.05)
+    report = evaluate(
+        run, [], Request(split="validation", tasks=3, steps=(0, 2)), baselines=True, baseline_minutes=0.05
+    )
     assert report.tasks == 3
     assert 0 <= report.figures["accuracy"].mean <= 1
     assert "prototypical network" in report.baselines
@@ -74,7 +76,7 @@ def test_an_export_answers_as_the_run_does(run: Path, tmp_path: Path) -> None:
     support_x, support_y, query_x = found.task()
     predictor = LocalPredictor(found.folder)
     answer = predictor.adapt_and_predict(support_x, support_y, query_x, steps=2)
-    np.testing.assert_allclose(answer, found.probabilities(support_x, support_y, query_x, steps=2), atol=1e-5)
+    np.testing.assert_allclose(answer.probabilities, found.probabilities(support_x, support_y, query_x, steps=2), atol=1e-5)
     # Nothing of the pretrained model travels with an adapted one: fingerprint, projection, mean and variance, affine.
     assert found.card.adapted.fixed == 1 + 9 * 4 + 4 * 9
     assert found.card.size.free
@@ -149,7 +151,12 @@ def test_a_network_without_a_model_or_of_what_is_no_picture_is_refused() -> None
 
 def test_pixels_train_too(model_file: Path, tmp_path: Path) -> None:
     own = ('network.kind="keras"', f'network.file="{model_file}"', 'network.layers=["deep"]', "network.filters=3")
-    few = ("training.updates=2", "training.validate_every=2", "training.meta_batch_size=1", "training.validation_tasks=2")
+    few = (
+        "training.updates=2",
+        "training.validate_every=2",
+        "training.meta_batch_size=1",
+        "training.validation_tasks=2",
+    )
     settings = [*own, *few, "network.rgb=[3, 2, 1]", "learner.steps=1"]
     state = train(read_recipe("synthetic-segmentation", settings=settings), [], tmp_path, verbose=0)
     assert state.updates == 2
