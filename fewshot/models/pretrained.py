@@ -86,7 +86,7 @@ def hidden_variables(model: keras.Model) -> list[keras.Variable]:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Showing:
     """How a pretrained model is shown a picture.
 
     Attributes:
@@ -135,18 +135,18 @@ def depths_of(model: keras.Model, names: Sequence[str]) -> keras.Model:
     return cut
 
 
-def picture_features(input_shape: Sequence[int], model: keras.Model, sight: Sight) -> keras.Model:
+def picture_features(input_shape: Sequence[int], model: keras.Model, showing: Showing) -> keras.Model:
     """Build the network from pictures [n, H, W, bands] to features [n, F]: the mean of each depth, of one length.
 
     Args:
         input_shape: (H, W, bands) of a picture in pixels.
         model: With one output a depth, as `depths_of` makes it.
-        sight: How the model is shown a picture.
+        showing: How the model is shown a picture.
     """
     pictures = keras.Input(tuple(input_shape), name="pictures")
-    shown = _channels(pictures, sight)
-    maps = PretrainedMaps(model, trains=sight.trains, name="depths")
-    views = [shown, Mirrored(name="mirrored")(shown)] if sight.mirror else [shown]
+    shown = _channels(pictures, showing)
+    maps = PretrainedMaps(model, trains=showing.trains, name="depths")
+    views = [shown, Mirrored(name="mirrored")(shown)] if showing.mirror else [shown]
     features = []
     for depth in zip(*(maps(view) for view in views), strict=True):
         means = [_average(part) for part in depth]
@@ -157,23 +157,23 @@ def picture_features(input_shape: Sequence[int], model: keras.Model, sight: Sigh
 
 
 def pixel_features(
-    input_shape: Sequence[int], model: keras.Model, sight: Sight, *, filters: int, normalization: str
+    input_shape: Sequence[int], model: keras.Model, showing: Showing, *, filters: int, normalization: str
 ) -> keras.Model:
     """Build an encoder of pretrained depths with a light decoder: pictures [n, H, W, bands] to [n, H, W, filters].
 
     Args:
         input_shape: (H, W, bands) of a picture in pixels.
         model: With one output a depth, each a map, as `depths_of` makes it.
-        sight: How the model is shown a picture; mirror images are for whole pictures.
+        showing: How the model is shown a picture; mirror images are for whole pictures.
         filters: Of the decoder.
         normalization: A kind of `fewshot.models.normalization`, of the decoder.
 
     Raises:
-        RecipeError: if a depth is no map, or `sight` asks for the mirror image.
+        RecipeError: if a depth is no map, or `showing` asks for the mirror image.
     """
     pictures = keras.Input(tuple(input_shape), name="pictures")
-    depths = PretrainedMaps(model, trains=sight.trains, name="depths")(_channels(pictures, sight))
-    if sight.mirror or any(len(depth.shape) != 4 for depth in depths):
+    depths = PretrainedMaps(model, trains=showing.trains, name="depths")(_channels(pictures, showing))
+    if showing.mirror or any(len(depth.shape) != 4 for depth in depths):
         raise RecipeError(
             "Tasks of pixels need network.mirror = false and network.layers that are maps [n, rows, columns, channels]."
         )
@@ -223,17 +223,17 @@ class Mirrored(keras.layers.Layer):
         return tf.reverse(inputs, [2])
 
 
-def _channels(pictures: keras.KerasTensor, sight: Sight) -> keras.KerasTensor:
+def _channels(pictures: keras.KerasTensor, showing: Showing) -> keras.KerasTensor:
     """Return pictures as the model takes them: of its size, and of its channels."""
     x = pictures
-    if sight.size:
-        x = BilinearEnlargement(sides=(sight.size, sight.size), name="enlarge")(x)
-    kernel = np.zeros([1, 1, pictures.shape[-1], len(sight.offset)])
-    for channel, band in enumerate(sight.rgb):
-        kernel[0, 0, band] += sight.matrix[channel]
-    first = keras.layers.Conv2D(len(sight.offset), 1, name="channels", trainable=sight.learned)
+    if showing.size:
+        x = BilinearEnlargement(sides=(showing.size, showing.size), name="enlarge")(x)
+    kernel = np.zeros([1, 1, pictures.shape[-1], len(showing.offset)])
+    for channel, band in enumerate(showing.rgb):
+        kernel[0, 0, band] += showing.matrix[channel]
+    first = keras.layers.Conv2D(len(showing.offset), 1, name="channels", trainable=showing.learned)
     x = first(x)
-    first.set_weights([kernel, np.asarray(sight.offset)])
+    first.set_weights([kernel, np.asarray(showing.offset)])
     return x
 
 

@@ -12,7 +12,7 @@ from fewshot.data.bands import red_green_blue
 from fewshot.errors import RecipeError
 from fewshot.files import write_whole
 from fewshot.models.loading import load_application, load_file, scaling_of
-from fewshot.models.pretrained import Constant, Sight, depths_of, picture_features, pixel_features, top
+from fewshot.models.pretrained import Constant, Showing, depths_of, picture_features, pixel_features, top
 from fewshot.training.kinds.kind import Problem
 from fewshot.training.recipe_tables import NetworkTable
 
@@ -31,7 +31,7 @@ def frozen_part(network: NetworkTable, problem: Problem) -> Constant | None:
     pictures = len(problem.input_shape) == 3 and not problem.per_pixel
     if network.kind != "keras" or not network.frozen or not pictures or _learns_channels(network, problem):
         return None
-    return Constant(picture_features(problem.input_shape, load_depths(network), _sight(network, problem)))
+    return Constant(picture_features(problem.input_shape, load_depths(network), _showing(network, problem)))
 
 
 def pretrained_network(network: NetworkTable, problem: Problem) -> keras.Model:
@@ -44,12 +44,12 @@ def pretrained_network(network: NetworkTable, problem: Problem) -> keras.Model:
         raise RecipeError("network.kind = 'keras' reads pictures, and these tasks have none. Use network.kind = 'mlp'.")
     if len(problem.input_shape) == 1:
         return top(problem.input_shape[0], units=network.projection, normalization=network.normalization)
-    model, sight = load_depths(network), _sight(network, problem)
+    model, showing = load_depths(network), _showing(network, problem)
     if problem.per_pixel:
         return pixel_features(
-            problem.input_shape, model, sight, filters=network.filters, normalization=network.normalization
+            problem.input_shape, model, showing, filters=network.filters, normalization=network.normalization
         )
-    body = picture_features(problem.input_shape, model, sight)
+    body = picture_features(problem.input_shape, model, showing)
     above = top(body.output_shape[-1], units=network.projection, normalization=network.normalization)
     return keras.Model(body.inputs, above(body.output), name="pretrained")
 
@@ -89,10 +89,10 @@ def _learns_channels(network: NetworkTable, problem: Problem) -> bool:
     return problem.input_shape[-1] > CHANNELS
 
 
-def _sight(network: NetworkTable, problem: Problem) -> Sight:
+def _showing(network: NetworkTable, problem: Problem) -> Showing:
     """Return how the pretrained model is shown a picture."""
     matrix, offset = scaling_of(network.scaling, network.application)
-    return Sight(
+    return Showing(
         _colours(network, problem),
         network.gain * np.asarray(matrix),
         offset,

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12, unet
-from fewshot.models.pretrained import Sight, picture_features, pixel_features, top
+from fewshot.models.pretrained import Showing, picture_features, pixel_features, top
 
 TOLERANCE = 1e-6
 STEPS = (1e-6, 1e-7, 1e-5)
@@ -48,11 +48,11 @@ def photograph_model() -> keras.Model:
 
 def pretrained(kind: str, norm: str) -> keras.Model:
     """A pretrained network that trains; of whole pictures with a fourth band, and thus a learned way to channels."""
-    sight = Sight((0, 1, 2), np.eye(3), np.zeros(3), size=12, mirror=kind == "keras", learned=True, trains=True)
+    showing = Showing((0, 1, 2), np.eye(3), np.zeros(3), size=12, mirror=kind == "keras", learned=True, trains=True)
     if kind == "keras-pixels":
-        sight = replace(sight, mirror=False)
-        return pixel_features(IMAGES[kind], photograph_model(), sight, filters=3, normalization=norm)
-    body = picture_features(IMAGES[kind], photograph_model(), sight)
+        showing = replace(showing, mirror=False)
+        return pixel_features(IMAGES[kind], photograph_model(), showing, filters=3, normalization=norm)
+    body = picture_features(IMAGES[kind], photograph_model(), showing)
     above = top(body.output_shape[-1], units=3, normalization=norm)
     return keras.Model(body.inputs, above(body.output))
 

@@ -15,9 +15,9 @@ from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import Constant, hidden_variables, make_head, make_normalization
 from fewshot.models.enlarge import BilinearEnlargement
 from fewshot.models.loading import load_application, load_file, scaling_of
-from fewshot.models.pretrained import Sight, depths_of, picture_features, pixel_features
+from fewshot.models.pretrained import Showing, depths_of, picture_features, pixel_features
 
-PLAIN = Sight((0, 1, 2), np.eye(3), np.zeros(3))
+PLAIN = Showing((0, 1, 2), np.eye(3), np.zeros(3))
 
 
 def small_model(*extra: keras.layers.Layer) -> keras.Model:

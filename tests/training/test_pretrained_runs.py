@@ -48,11 +48,11 @@ def network_settings(file: Path, *changed: str) -> list[str]:
 @pytest.fixture(scope="module")
 def run(model_file: Path, pictures_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on frozen features, whose model's own file is gone."""
-    file = shutil.copy(model_file, tmp_path_factory.mktemp("gone"))
+    file = Path(shutil.copy(model_file, tmp_path_factory.mktemp("gone")))
     out = tmp_path_factory.mktemp("runs") / "pretrained"
     settings = network_settings(file, "network.variants=3", "network.feature_dropout=0.2")
     train(read_recipe("demo", settings=settings), [pictures_folder], out, verbose=0)
-    Path(file).unlink()
+    file.unlink()
     return out
 
 
@@ -76,7 +76,9 @@ def test_an_export_answers_as_the_run_does(run: Path, tmp_path: Path) -> None:
     support_x, support_y, query_x = found.task()
     predictor = LocalPredictor(found.folder)
     answer = predictor.adapt_and_predict(support_x, support_y, query_x, steps=2)
-    np.testing.assert_allclose(answer.probabilities, found.probabilities(support_x, support_y, query_x, steps=2), atol=1e-5)
+    np.testing.assert_allclose(
+        answer.probabilities, found.probabilities(support_x, support_y, query_x, steps=2), atol=1e-5
+    )
     # Nothing of the pretrained model travels with an adapted one: fingerprint, projection, mean and variance, affine.
     assert found.card.adapted.fixed == 1 + 9 * 4 + 4 * 9
     assert found.card.size.free
@@ -86,9 +88,10 @@ def test_features_are_those_of_the_pictures(run: Path) -> None:
     opened = Run.open(run)
     part, kind, network = opened.parts()["validation"], opened.kind, opened.recipe.network
     frozen, _ = build_parts(network, kind.problem(part))
+    assert frozen is not None
     kept = seen_part(part, kind, network, opened.folder.features)
     chosen = part.regions[0].images[3:6]
-    np.testing.assert_allclose(kept.store.read(chosen), frozen(part.store.read(chosen)), rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(kept.store.read(chosen), np.asarray(frozen(part.store.read(chosen))), rtol=2e-3, atol=1e-3)
     assert seen_part(part, kind, replace(network, variants=0), opened.folder.features) is part
 
 
