@@ -120,7 +120,8 @@ def _compute(path: Path, part: RegionSet, images: IntArray, frozen: Constant, ch
     """Write the features [n, variants, F] float16 of the pictures of a part, a batch at a time."""
     shape = (len(images), len(changes), frozen.model.output_shape[-1])
     features = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    seen = [tf.function(lambda pictures, change=change: frozen(change(pictures))) for change in changes]
+    spec = [tf.TensorSpec([None, *part.store.shape])]
+    seen = [tf.function(lambda x, change=change: frozen(change(x)), input_signature=spec) for change in changes]
     with progress_bar(f"frozen features of {part.name}", "pictures") as show:
         for first in range(0, len(images), BATCH):
             pictures = tf.constant(part.store.read(images[first : first + BATCH]))
