@@ -91,7 +91,9 @@ def test_features_are_those_of_the_pictures(run: Path) -> None:
     assert frozen is not None
     kept = seen_part(part, kind, network, opened.folder.features)
     chosen = part.regions[0].images[3:6]
-    np.testing.assert_allclose(kept.store.read(chosen), np.asarray(frozen(part.store.read(chosen))), rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        kept.store.read(chosen), np.asarray(frozen(part.store.read(chosen))), rtol=2e-3, atol=1e-3
+    )
     assert seen_part(part, kind, replace(network, variants=0), opened.folder.features) is part
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import DataNotFoundError, DivergedError
@@ -17,11 +18,10 @@ from fewshot.files import write_whole
 from fewshot.meta import MetaLearner, Views
 from fewshot.meta.baselines import FINE_TUNING_RATES, FINE_TUNING_STEPS, fine_tuner
 from fewshot.models import Constant, FixedHead, Head
-from fewshot.tasks.augment import make_augment
 from fewshot.tasks.stream import stream
-from fewshot.tasks.task import TaskSource
 from fewshot.training import build, datasets
 from fewshot.training.evaluation.measure import Method, learner_predict, of_learner
+from fewshot.training.features import seen_training
 from fewshot.training.kinds.kind import Kind
 from fewshot.training.kinds.under_test import TestTasks
 from fewshot.training.recipe import Recipe
@@ -108,8 +108,8 @@ def pretrained_body(
         cache: File of the trained weights.
         minutes: Most time to train.
     """
-    problem = kind.problem(train)
-    frozen, body = build.build_parts(recipe.network, problem)
+    train, augment = seen_training(train, kind, recipe.network, recipe.augment, cache.parent.parent / "features")
+    frozen, body = build.build_parts(recipe.network, kind.problem(train))
     outputs, source = kind.labelled_examples(train)
     last = keras.layers.Dense(outputs)
     classifier = keras.Sequential([body, last])
@@ -117,19 +117,19 @@ def pretrained_body(
     if cache.exists():
         classifier.load_weights(cache)
     else:
-        _fit_classifier(classifier, frozen, recipe, kind, source, minutes=minutes)
+        seed = recipe.training.seed + 1
+        examples = stream(source, meta_batch_size=1, seed=seed, augment=augment)
+        seen: Callable[[Any], Any] = frozen or (lambda pictures: pictures)
+        # The queries of the one task: ([n, ...], [n] or [n, H, W]).
+        _fit_classifier(classifier, recipe, kind, examples.map(lambda x, y: (seen(x[2][0]), y[0])), minutes=minutes)
         write_whole(cache, classifier.save_weights)
     return body, last
 
 
-def _fit_classifier(  # noqa: PLR0913
-    classifier: keras.Model, frozen: Constant | None, recipe: Recipe, kind: Kind, source: TaskSource, *, minutes: float
+def _fit_classifier(
+    classifier: keras.Model, recipe: Recipe, kind: Kind, data: tf.data.Dataset, *, minutes: float
 ) -> None:
-    """Train on as many examples as meta-training sees, augmented alike."""
-    augment = make_augment(recipe.augment)
-    data = stream(source, meta_batch_size=1, seed=recipe.training.seed + 1, augment=augment)
-    seen: Callable[[Any], Any] = frozen or (lambda examples: examples)
-    data = data.map(lambda x, y: (seen(x[2][0]), y[0]))  # the queries of the one task: ([n, ...], [n] or [n, H, W])
+    """Train on as many examples as meta-training sees."""
     loss = kind.outer_loss(replace(recipe.training, label_smoothing=0.0))
     classifier.compile(keras.optimizers.AdamW(1e-3, weight_decay=recipe.training.weight_decay), loss)
     examples = recipe.training.updates * recipe.training.meta_batch_size * kind.examples_a_task()
@@ -191,15 +191,20 @@ def prototypical_network(recipe: Recipe, kind: Kind, train: RegionSet, cache: Pa
     if cache.exists():
         learner.load_weights(cache)
         return learner
-    build.compile_learner(learner, recipe.training, kind)
+    seen, augment = seen_training(train, kind, recipe.network, recipe.augment, cache.parent.parent / "features")
+    trained = learner
+    if seen is not train:
+        trained = build.build_learner(recipe.network, table, kind.problem(seen))
+    build.compile_learner(trained, recipe.training, kind)
     data = stream(
-        kind.training_source(train),
+        kind.training_source(seen),
         meta_batch_size=recipe.training.meta_batch_size,
         seed=recipe.training.seed,
-        augment=make_augment(recipe.augment),
+        augment=augment,
     )
-    learner.fit(data, steps_per_epoch=recipe.training.updates, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
-    write_whole(cache, learner.save_weights)
+    trained.fit(data, steps_per_epoch=recipe.training.updates, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
+    write_whole(cache, trained.save_weights)
+    learner.load_weights(cache)
     return learner
 
 
