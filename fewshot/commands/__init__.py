@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "fewshot.commands.export",
     "map": "fewshot.commands.map",
     "map-many": "fewshot.commands.map_many",
+    "models": "fewshot.commands.models",
     "predict": "fewshot.commands.predict",
     "recipes": "fewshot.commands.recipes",
     "serve": "fewshot.commands.serve",

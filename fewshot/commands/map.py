@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from fewshot.commands.options import FILE, MapOptions, given, one_target, option
 
 if TYPE_CHECKING:
     from fewshot.exported import Predictor
-    from fewshot.mapping import Engine, MapRequest
+    from fewshot.mapping import EngineOf, MapRequest
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,25 @@ class RegionOptions:
 @options_as(MapOptions)
 def command(*, region: RegionOptions, options: MapOptions) -> None:
     """Map a region that no model has seen: adapt to its labels, then predict all of it."""
-    from fewshot.mapping import map_region
+    from fewshot.mapping import choose_method, map_region
     from fewshot.progress import progress_bar
+    from fewshot.terminal import print_table
 
     request = map_request(region, options)
-    with opened_model(options) as (predictor, engine), progress_bar("Mapping", "blocks") as show:
-        report = map_region(predictor, engine, request, progress=show)
+    with opened_model(options) as (model, engine_of):
+        choice = choose_method(model, request)
+        if choice.comparison is not None:
+            print_table(*choice.comparison.table())
+        with progress_bar("Mapping", "blocks") as show:
+            engine = engine_of(choice.predictor)
+            report = map_region(
+                choice.predictor,
+                engine,
+                choice.request,
+                comparison=choice.comparison,
+                progress=show,
+                say=click.echo,
+            )
     for line in report.lines():
         click.echo(line)
     click.echo(f"Map: {report.files[-1]}, and {', '.join(path.name for path in report.files[:-1])} beside it.")
@@ -79,23 +92,28 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
         classes=options.classes,
         bands=split_bands(options.bands),
         scale=options.scale,
+        sensor=options.sensor,
+        offset=options.offset,
         windows=WindowPlan(options.stride, options.size, options.overlap),
         steps=options.steps,
         probabilities=options.probabilities,
         save_adapted=region.save_adapted,
         resume=options.resume,
         title=options.title,
+        method=options.method,
+        compare=options.compare,
     )
 
 
 @contextmanager
-def opened_model(options: MapOptions) -> Iterator[tuple[Predictor, Engine]]:
-    """Open the model that a map is asked of, and where it is predicted."""
+def opened_model(options: MapOptions) -> Iterator[tuple[Predictor | None, EngineOf]]:
+    """Open the model that a map is asked of, where one is named or needed, and where it is predicted."""
     from fewshot.exported import open_predictor
-    from fewshot.mapping import open_engine
+    from fewshot.mapping import open_engines
 
+    named = options.method == "adapted" or options.model is not None or options.server is not None
     with (
-        open_predictor(one_target(options.model, options.server)) as predictor,
-        open_engine(predictor, workers=options.workers, scheduler=options.scheduler) as engine,
+        open_predictor(one_target(options.model, options.server)) if named else nullcontext() as predictor,
+        open_engines(workers=options.workers, scheduler=options.scheduler) as engine_of,
     ):
-        yield predictor, engine
+        yield predictor, engine_of

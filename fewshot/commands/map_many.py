@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fewshot.commands.map import RegionOptions, map_request, opened_model
 from fewshot.commands.options import FILE, MapOptions, options_as
+
+if TYPE_CHECKING:
+    from fewshot.mapping import MapReport, MapRequest
 
 
 @click.command("map-many")
@@ -18,16 +22,23 @@ from fewshot.commands.options import FILE, MapOptions, options_as
 def command(*, regions: Path, to: Path, options: MapOptions) -> None:
     """Map the regions listed in REGIONS, each with its own labels; one that fails does not stop the others.
 
-    REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, label_field, validation, classes.
+    REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, sensor, label_field, validation,
+    classes.
     """
-    from fewshot.mapping import map_many, map_region, read_regions, table_lines, write_table
+    from fewshot.mapping import choose_method, map_many, map_region, read_regions, table_lines, write_table
     from fewshot.progress import progress_bar
 
     # What the regions share; each has a scene, labels and a map of its own.
     shared = RegionOptions((), regions, Path("map.tif"), validation=None, save_adapted=None, adapted=None)
     listed, results = read_regions(regions, to, map_request(shared, options)), []
-    with opened_model(options) as (predictor, engine), progress_bar("Mapping", "regions") as show:
-        for result in map_many(listed, lambda request: map_region(predictor, engine, request)):
+    with opened_model(options) as (model, engine_of), progress_bar("Mapping", "regions") as show:
+
+        def run(request: MapRequest) -> MapReport:
+            choice = choose_method(model, request)
+            engine = engine_of(choice.predictor)
+            return map_region(choice.predictor, engine, choice.request, comparison=choice.comparison)
+
+        for result in map_many(listed, run):
             results.append(result)
             show(len(results), len(listed))
     write_table(to / "summary.csv", results)

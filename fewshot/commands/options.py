@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+
+from fewshot.mapping.methods import AUTO, METHODS
 
 FILE = click.Path(path_type=Path)
 
@@ -34,6 +36,22 @@ server_option = click.option(
 )
 
 Command = Callable[..., None]
+
+
+class Scale(click.ParamType["float | Literal['auto']"]):
+    """A number, or "auto"."""
+
+    name = "number or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Literal["auto"]:
+        """Return what was given as a number, or "auto".
+
+        Args:
+            value: As it was given.
+            param: The option.
+            ctx: Of the command.
+        """
+        return "auto" if value == "auto" else float(click.FLOAT.convert(value, param, ctx))
 
 
 def given(by: Callable[[Command], Command]) -> Any:
@@ -74,7 +92,7 @@ class MapOptions:
     """What `map` and `map-many` share: the model, the labels' meaning, the windows, where it is predicted."""
 
     model: Path | None = option(
-        "--model", type=FILE, help="Folder of an exported model: DIR/NAME, or DIR/NAME/VERSION."
+        "--model", type=FILE, help="A model of `fewshot models`, or a folder of an exported one: DIR/NAME, DIR/NAME/N."
     )
     server: str | None = given(server_option)
     label_field: str | None = option(
@@ -84,10 +102,25 @@ class MapOptions:
         "--classes", type=FILE, help="Class table (CSV: id, name, colour, ignored) for the labels."
     )
     bands: str = option(
-        "--bands", default="", help="Names of the scene's bands, or their numbers in the model's order."
+        "--bands",
+        default="",
+        help="Names of the scene's bands (B4, red, 665nm), or their numbers in the model's order, 0 for none.",
     )
-    scale: float | None = option(
-        "--scale", type=float, help="What one unit of the scene is worth, where its file does not say."
+    sensor: str = option(
+        "--sensor",
+        default="",
+        metavar="NAME",
+        help="What recorded the scene, where its bands do not say: landsat4 to landsat9, sentinel2, modis, "
+        "planetscope, naip, aerial.",
+    )
+    scale: float | Literal["auto"] | None = option(
+        "--scale",
+        type=Scale(),
+        help="What one unit of the scene is worth, where its file does not say; or auto: as stored, for models that "
+        "take any unit (their default).",
+    )
+    offset: float | None = option(
+        "--offset", type=float, help="Added after --scale, such as -0.1 for Sentinel-2 since January 2022."
     )
     radius: int = option("--radius", default=1, help="Segmentation: pixels that a point labels too.")
     holdout: float = option(
@@ -97,6 +130,13 @@ class MapOptions:
         "--apart", type=int, help="Least pixels between support and validation; a picture if not given."
     )
     seed: int = option("--seed", default=0, help="Decides which labels are kept back.")
+    method: str = option(
+        "--method",
+        type=click.Choice((AUTO, *METHODS)),
+        default="adapted",
+        help="What maps; auto: what is best on the labels, held out in turn. Plain classifiers need no model.",
+    )
+    compare: bool = option("--compare", is_flag=True, help="Compare all methods on the labels, held out in turn.")
     steps: int | None = given(steps_option)
     stride: int | None = option(
         "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."
@@ -115,11 +155,14 @@ class MapOptions:
 
 
 def one_target(model: Path | None, server: str | None) -> str:
-    """Return where a model is: a folder or an address.
+    """Return where a model is: a folder, its name in the box, or an address.
 
     Raises:
         click.UsageError: if neither or both are named.
     """
     if (model is None) == (server is None):
         raise click.UsageError("a model is needed: give one of --model and --server.")
-    return server or str(Path(model or "").resolve())
+    if server is not None:
+        return server
+    folder = Path(model or "")
+    return str(folder.resolve() if folder.is_dir() else folder)

@@ -18,6 +18,7 @@ class StoredBand:
         stored: Type in the file, and its range where that says more.
         part: The layout's part that holds it; bands of one part are in the order of its file.
         sensor: What recorded it.
+        width: Full width at half maximum, in nm; None where it is not known.
     """
 
     name: str
@@ -29,6 +30,7 @@ class StoredBand:
     stored: str = ""
     part: str = ""
     sensor: str = ""
+    width: float | None = None
 
 
 COLOURS = (("red", 665.0), ("green", 560.0), ("blue", 490.0))

@@ -6,12 +6,25 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, DataNotFoundError
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import AdaptedVector, SupportLoss
 from fewshot.files import write_whole
 from fewshot.geo.landcover import ClassTable, LandClass
+
+FloatArray = npt.NDArray[np.float32]
+
+LEAST = 1e-4
+"""Probabilities below this count as this where they are calibrated: none is impossible."""
+
+
+def with_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:
+    """Soften probabilities [..., classes] with a temperature over 1, sharpen them with one below; the order stays."""
+    # A product of float32 and a Python float is float32.
+    powers = np.maximum(probabilities, LEAST) ** (1 / temperature)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,17 +36,23 @@ class AdaptedModel:
         table: The classes, in the order of the model's answers.
         values: Number of each class in a map.
         fingerprint: Of the model it was adapted from.
+        temperature: What its probabilities are calibrated with: each to the power of 1 / temperature.
     """
 
     adapted: AdaptedVector
     table: ClassTable
     values: tuple[int, ...]
     fingerprint: int
+    temperature: float = 1.0
 
     @property
     def classes(self) -> dict[int, LandClass]:
         """The classes by their numbers in a map, in the order of the model's answers."""
         return dict(zip(self.values, self.table.classes, strict=True))
+
+    def calibrated(self, probabilities: FloatArray) -> FloatArray:
+        """Return calibrated probabilities for those [..., classes] that the model answers; the order stays."""
+        return with_temperature(probabilities, self.temperature) if self.temperature != 1 else probabilities
 
     def save(self, path: Path) -> None:
         """Write it to a file; the file appears under its name only when it is whole.
@@ -46,6 +65,8 @@ class AdaptedModel:
             for value, entry in self.classes.items()
         ]
         about = {"fewshot_adapted": 1, "fingerprint": self.fingerprint, "table": self.table.name, "classes": classes}
+        if self.temperature != 1:
+            about["temperature"] = self.temperature
 
         def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:
@@ -81,6 +102,7 @@ class AdaptedModel:
                     ClassTable(about["table"], entries),
                     tuple(entry["value"] for entry in about["classes"]),
                     about["fingerprint"],
+                    float(about.get("temperature", 1.0)),
                 )
         except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
             raise ArtifactError(

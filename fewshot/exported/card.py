@@ -18,6 +18,8 @@ from fewshot.tables import make_table
 
 FORMAT, FORMAT_VERSION = "fewshot-card", 1
 CARD_NAME = "card.json"
+AUTO_STEPS = -1
+"""Asked for in place of a number of inner steps, to let the support set decide."""
 EXTRA = "assets.extra"
 """The folder of a SavedModel that loaders leave alone."""
 
@@ -34,6 +36,7 @@ class CardBand:
         stored: Type and range of the values that clients send, such as "uint8, 0-255".
         wavelength: Centre, in nm; None for what is not optical or not known.
         nodata: Value that stands for no data where a file does not say; None where there is none.
+        width: Full width at half maximum, in nm; None where it is not known.
     """
 
     name: str
@@ -43,6 +46,7 @@ class CardBand:
     stored: str = ""
     wavelength: float | None = None
     nodata: float | None = None
+    width: float | None = None
 
 
 @dataclass(frozen=True)
@@ -228,6 +232,8 @@ class Card:
         accuracy: Measured accuracy; None where none was kept with the run.
         versions: Of the program and the libraries that exported it.
         signatures: What can be called.
+        unit_free: Whether any unit does, with any scale and offset of each band, the same in support and queries.
+        missing_bands: Whether bands may be missing, 0 being sent for them throughout support and queries.
     """
 
     title: str
@@ -249,6 +255,8 @@ class Card:
     accuracy: MeasuredAccuracy | None = None
     versions: dict[str, str] = field(default_factory=dict)
     signatures: dict[str, SignatureNote] = field(default_factory=dict)
+    unit_free: bool = False
+    missing_bands: bool = False
 
     @property
     def band_names(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from PIL import Image
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError
 from fewshot.exported.card import CARD_NAME, Card, card_from_json
 from fewshot.exported.predictor import Array, LocalPredictor, Predictor, refusal
+from fewshot.exported.shipped_models import find_model
 from fewshot.exported.status import BY_HTTP, StatusError
 
 REST_PICTURE_BYTES = 8 << 20
@@ -297,18 +298,18 @@ def open_predictor(target: str | Path, *, timeout: float = 60.0) -> Predictor:
     """Open a model by where it is.
 
     Args:
-        target: A SavedModel folder; or what `FewshotClient` takes: "host:port/name", "http://host:port/name".
+        target: A SavedModel folder or the name of a model in the box; or what `FewshotClient` takes: "host:port/name", "http://host:port/name".
         timeout: Longest time for one call to a server, in seconds.
 
     Raises:
-        DataNotFoundError: if there is no such folder.
+        DataNotFoundError: if there is no such folder or model.
         ArtifactError: if it is not an exported model, or is damaged.
         RecipeError: if the target begins as an address and is none.
     """
     text = str(target)
     if not Path(text).is_dir() and (text.startswith(("http://", "https://", "unix:")) or re.search(r":\d+(/|$)", text)):
         return FewshotClient(text, timeout=timeout)
-    return LocalPredictor(Path(text))
+    return LocalPredictor(find_model(text))
 
 
 def holds_bytes(pictures: Array, bands: int) -> bool:

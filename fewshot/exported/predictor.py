@@ -44,11 +44,13 @@ class AdaptedVector:
         vector: [fixed + per_class * classes] float32, what `predict` takes.
         classes: How many classes it tells apart.
         support_loss: Before and after.
+        steps: Inner steps taken; None where a model that was exported before does not say.
     """
 
     vector: npt.NDArray[np.float32]
     classes: int
     support_loss: SupportLoss
+    steps: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +125,7 @@ class Predictor(ABC):
         Args:
             support_x: [n, H, W, bands], values as the card describes them.
             support_y: [n] or [n, H, W] whole numbers, class 0 up to the number of classes; -1 is ignored.
-            steps: Inner steps; the card's own number if None.
+            steps: Inner steps; the card's own number if None; `AUTO_STEPS` lets the support decide.
             support_weight: [n] how much each picture counts; all the same if None.
 
         Raises:
@@ -132,7 +134,8 @@ class Predictor(ABC):
         """
         inputs = self._support(support_x, support_y, steps, support_weight)
         answer = self.call("adapt" if support_weight is None else "adapt_weighted", inputs)
-        return AdaptedVector(np.asarray(answer["adapted"]), int(answer["classes"]), _loss(answer))
+        taken = int(answer["steps"]) if "steps" in answer else None
+        return AdaptedVector(np.asarray(answer["adapted"]), int(answer["classes"]), _loss(answer), taken)
 
     def predict(self, adapted: AdaptedVector, query_x: npt.ArrayLike) -> Prediction:
         """Answer for queries; many are sent in several calls.

@@ -13,6 +13,7 @@ from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
 from fewshot.geo.names import short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.spectrum import read_name
 from fewshot.geo.windows import Window, intersection
 
 Pixels = npt.NDArray[Any]
@@ -78,11 +79,18 @@ def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Pa
     return replace(first, grid=grid), tuple(parts)
 
 
-def _names(info: RasterInfo) -> tuple[str, ...]:
-    """Return the names of a file's bands; a file of one band without a description may carry it in its own name."""
+def _names(info: RasterInfo, *, words: bool = False) -> tuple[str, ...]:
+    """Return the names of a file's bands; a file of one band without a description may carry it in its own name.
+
+    Args:
+        info: Of the file.
+        words: Whether the name may end with what people call a band, such as "nir"; so may that of any other file.
+    """
     if info.bands == 1 and info.undescribed:
-        found = re.search(r"(?:^|[_.-])(B\d{1,2}A?|VV|VH)(?:[_.-]|$)", short_name(info.path), re.IGNORECASE)
-        return (found[1] if found else "",)
+        called = short_name(info.path)
+        found = re.search(r"(?:^|[_.-])(B\d{1,2}A?|VV|VH)(?:[_.-]|$)", called, re.IGNORECASE)
+        last = re.split(r"[_.-]", called)[-1]
+        return (found[1] if found else last if words and read_name(last).wavelength else "",)
     return info.names
 
 
@@ -99,7 +107,8 @@ def _stacked(infos: Sequence[RasterInfo]) -> RasterInfo:
             )
     return replace(
         first,
-        names=tuple(name for info in infos for name in _names(info)),
+        names=tuple(name for info in infos for name in _names(info, words=True)),
+        spectra=tuple(spectrum for info in infos for spectrum in info.spectra),
         scales=tuple(scale for info in infos for scale in info.scales),
         offsets=tuple(offset for info in infos for offset in info.offsets),
         colours={},

@@ -24,6 +24,8 @@ from rasterio.windows import Window as _RasterioWindow
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
 from fewshot.geo.names import gdal_name, require_file
+from fewshot.geo.products import known_scaling, sensor_in
+from fewshot.geo.spectrum import Spectrum, read_tags
 from fewshot.geo.windows import Window
 
 Pixels = npt.NDArray[Any]
@@ -46,6 +48,9 @@ class RasterInfo:
         offsets: What is added to it.
         colours: For a class raster with a colour table, (red, green, blue) 0-255 of each class.
         block: Rows and columns that the file stores together.
+        spectra: Where each band lies in the spectrum, as the file's tags say.
+        sensor: What recorded it, as its tags or its name say; "" where they do not.
+        product: Scale and offset that all files of such a product have without saying so; None where not known.
     """
 
     path: Path
@@ -57,6 +62,9 @@ class RasterInfo:
     offsets: tuple[float, ...]
     colours: Mapping[int, tuple[int, int, int]]
     block: tuple[int, int]
+    spectra: tuple[Spectrum, ...] = ()
+    sensor: str = ""
+    product: tuple[float, float] | None = None
 
     @property
     def bands(self) -> int:
@@ -98,6 +106,7 @@ def describe_raster(path: str | Path) -> RasterInfo:
             )
         if len({str(value) for value in raster.nodatavals}) != 1:
             raise RasterError(f"{path}: its bands have nodata {raster.nodatavals}; expected one value for all bands")
+        tags = _all_tags(raster, 0)
         return RasterInfo(
             path=Path(path),
             grid=Grid(raster.height, raster.width, raster.transform, raster.crs),
@@ -108,7 +117,16 @@ def describe_raster(path: str | Path) -> RasterInfo:
             offsets=tuple(raster.offsets),
             colours=_colour_table(raster),
             block=raster.block_shapes[0],
+            spectra=read_tags([_all_tags(raster, number) for number in raster.indexes], tags),
+            sensor=sensor_in(path, tags),
+            product=known_scaling(path, tags),
         )
+
+
+def _all_tags(raster: Any, band: int) -> dict[str, str]:
+    """Return the tags of a band, or with 0 of the whole file; those of its own domain come before GDAL's of images."""
+    spaces = [space for space in ("IMAGERY", "ENVI") if space in raster.tag_namespaces(band)]
+    return {key: text for space in (*spaces, None) for key, text in raster.tags(band, ns=space).items()}
 
 
 def _colour_table(raster: Any) -> dict[int, tuple[int, int, int]]:

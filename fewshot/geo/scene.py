@@ -1,7 +1,7 @@
 """A scene: one raster, or several read as one, with its bands found; what training and mapping read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,15 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
-from fewshot.geo.bands import Band, BandMatch, check_units, match_bands, to_values
+from fewshot.geo.averages import read_averages
+from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.grid import Grid
+from fewshot.geo.matching import By, match_bands
 from fewshot.geo.mosaic import Part, describe_mosaic, read_parts
 from fewshot.geo.names import local_file
 from fewshot.geo.rasters import RasterInfo, RasterReader
+from fewshot.geo.values import check_units, to_values
 from fewshot.geo.windows import Window, intersection
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+Gaps = Literal["zero", "mean"]
 
 _LOOKED_AT = 256  # rows and columns of a window whose unit is checked
 _LOOKS = 64  # such windows that are looked at before a scene counts as one without data
@@ -49,6 +53,7 @@ class Scene:
         parts: tuple[Part, ...],
         *,
         stored: Stored | None = None,
+        gaps: Gaps = "zero",
         reader: RasterReader | None = None,
     ) -> None:
         """Keep what was found; nothing is read yet.
@@ -58,20 +63,22 @@ class Scene:
             match: Where the wanted bands are.
             parts: The files.
             stored: What is read instead of values.
+            gaps: What stands where there is no data: 0, or the mean of the band in what is read.
             reader: Keeps files open; scenes may share one.
         """
         self.info, self.match, self.parts = info, match, parts
-        self._stored, self._reader = stored, reader or RasterReader()
+        self._stored, self._gaps, self._reader = stored, gaps, reader or RasterReader()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  each may be left out
         cls,
         sources: Sequence[str | Path],
         bands: Sequence[Band],
         *,
         chosen: Sequence[str | int] = (),
         missing: Literal["refuse", "allow"] = "refuse",
-        stored: Stored | None = None,
+        sensor: str = "",
+        by: By = "name",
         reader: RasterReader | None = None,
     ) -> "Scene":
         """Find the wanted bands in a scene.
@@ -81,7 +88,8 @@ class Scene:
             bands: The wanted bands, in their order, and what their digital numbers are worth.
             chosen: Overrules the descriptions of the scene's bands; see `match_bands`.
             missing: Whether the scene may lack wanted bands.
-            stored: What is read instead of values.
+            sensor: What recorded the scene, where it does not say.
+            by: What is trusted; see `match_bands`.
             reader: Keeps files open; scenes may share one.
 
         Raises:
@@ -91,18 +99,30 @@ class Scene:
         if not sources:
             raise RasterError("no scene was named; expected at least one raster")
         info, parts = describe_mosaic(sources)
-        if len({part.window for part in parts}) < len(parts) and not chosen and info.undescribed:
+        told = bool(chosen) or not info.undescribed or all(own.wavelength for own in info.spectra)
+        if len({part.window for part in parts}) < len(parts) and not told:
             raise RasterError(
                 f"{', '.join(part.source for part in parts[:4])}{', ...' if len(parts) > 4 else ''} lie on one grid, "
                 f"so they are the {info.bands} bands of one scene; but neither their descriptions nor their names say "
                 "which is which. Name the bands, in the order of the files, with --bands (bands in a list of scenes)."
             )
-        match = match_bands(bands, info, chosen=list(chosen) or None, missing=missing)
-        return cls(info, match, parts, stored=stored, reader=reader)
+        match = match_bands(bands, info, chosen=list(chosen) or None, missing=missing, sensor=sensor, by=by)
+        return cls(info, match, parts, reader=reader)
+
+    def reading(self, bands: Sequence[Band], *, stored: Stored | None = None, gaps: Gaps = "zero") -> "Scene":
+        """Return the scene as it is read otherwise.
+
+        Args:
+            bands: As they were found, with other scales or units.
+            stored: What is read instead of values.
+            gaps: What stands where there is no data.
+        """
+        match = replace(self.match, bands=tuple(bands))
+        return Scene(self.info, match, self.parts, stored=stored, gaps=gaps, reader=self._reader)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
-        return partial(Scene, stored=self._stored), (self.info, self.match, self.parts)
+        return partial(Scene, stored=self._stored, gaps=self._gaps), (self.info, self.match, self.parts)
 
     @property
     def grid(self) -> Grid:
@@ -114,8 +134,8 @@ class Scene:
 
         Returns:
             Values [H, W, bands] float32 in the bands' units, or the numbers that are wanted for them; mirrored outside
-            of the scene, and standing for zero where there is no data and for bands that the scene lacks. And where
-            every band that it has is valid [H, W], nowhere outside of the scene.
+            of the scene, and standing for zero, or for the mean with `gaps`, where there is no data, and for zero in
+            bands that the scene lacks. And where every band that it has is valid [H, W], nowhere outside of the scene.
 
         Raises:
             RasterError: if a file cannot be read, or nothing of the window lies in the scene.
@@ -184,9 +204,16 @@ class Scene:
     def _whole(self) -> Window:
         return Window(0, 0, self.grid.height, self.grid.width)
 
+    def _numbers(self, window: Window, bands: Sequence[int]) -> tuple[npt.NDArray[Any], BoolArray]:
+        """Read digital numbers of bands, and where they are valid."""
+        return read_parts(self._reader, self.parts, window, bands)
+
     def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
         """Read a window inside the scene."""
-        pixels, valid = read_parts(self._reader, self.parts, window, self.match.found)
+        if self.match.groups:
+            pixels, valid = read_averages(self._numbers, window, self.info, self.match)
+        else:
+            pixels, valid = self._numbers(window, self.match.found)
         numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
-        values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers)
+        values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self._gaps)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete

@@ -2,12 +2,17 @@ from fewshot.mapping.classify import PictureReport as PictureReport
 from fewshot.mapping.classify import PictureRequest as PictureRequest
 from fewshot.mapping.classify import classify_pictures as classify_pictures
 from fewshot.mapping.classify import draw_pictures as draw_pictures
+from fewshot.mapping.compare.choose import Choice as Choice
+from fewshot.mapping.compare.choose import choose_method as choose_method
+from fewshot.mapping.compare.table import Comparison as Comparison
 from fewshot.mapping.many import map_many as map_many
 from fewshot.mapping.many import read_regions as read_regions
 from fewshot.mapping.many import split_bands as split_bands
 from fewshot.mapping.many import table_lines as table_lines
 from fewshot.mapping.many import write_table as write_table
+from fewshot.mapping.predict.engine import EngineOf as EngineOf
 from fewshot.mapping.predict.engine import open_engine as open_engine
+from fewshot.mapping.predict.engine import open_engines as open_engines
 from fewshot.mapping.predict.groups import Engine as Engine
 from fewshot.mapping.predict.layout import WindowPlan as WindowPlan
 from fewshot.mapping.predict.pipeline import run_here as run_here

@@ -118,7 +118,8 @@ def classify_pictures(predictor: Predictor, request: PictureRequest) -> PictureR
     answer = predictor.predict(model.adapted, read_pictures(paths, card))
     names = model.table.names
     truth = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in paths], np.int64)
-    return PictureReport(tuple(paths), names, answer.probabilities, truth, model.adapted.support_loss)
+    probabilities = model.calibrated(answer.probabilities)
+    return PictureReport(tuple(paths), names, probabilities, truth, model.adapted.support_loss)
 
 
 def _adapt_to(predictor: Predictor, card: Card, support: Path, steps: int | None) -> AdaptedModel:

@@ -14,7 +14,7 @@ from fewshot.mapping.support.examples import LabelPlan
 
 COLUMNS = ("name", "scene", "labels")
 """Columns that a list of regions has."""
-MAY_HAVE = ("bands", "label_field", "validation", "classes")
+MAY_HAVE = ("bands", "sensor", "label_field", "validation", "classes")
 """Columns that may be left out."""
 ROW = ("region", "state", "classes", "support_loss", "accuracy", "area_adjusted", "seconds", "message")
 """Columns of the summary."""
@@ -114,6 +114,7 @@ def _request(row: dict[str, str], folder: Path, to: Path, common: MapRequest) ->
         to=to / row["name"] / common.to.name,
         labels=labels,
         bands=split_bands(named) or common.bands,
+        sensor=row.get("sensor") or common.sensor,
         classes=folder / row["classes"] if row.get("classes") else common.classes,
     )
 

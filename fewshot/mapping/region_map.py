@@ -3,14 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from fewshot.errors import ArtifactError, FewshotError, RasterError
+from fewshot.errors import FewshotError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
 from fewshot.geo.labels import require_georeference
 from fewshot.geo.scene import Scene
+from fewshot.mapping.compare.calibration import DRAWN, draw_reliability
+from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.blend import assemble
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.predict.finished import FinishedGroups
@@ -31,14 +34,21 @@ from fewshot.mapping.product.report import MapReport, describe_labels, describe_
 from fewshot.mapping.product.validation import MapValidation, choose_validation
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
-from fewshot.mapping.support.adaptation import adapt_to, read_labels
+from fewshot.mapping.support.adaptation import adapt_to, read_labels, require_inductive
 from fewshot.mapping.support.examples import UsedLabels
 
 Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
 
 
 def map_region(
-    predictor: Predictor, engine: Engine, request: MapRequest, *, progress: Progress | None = None
+    predictor: Predictor,
+    engine: Engine,
+    request: MapRequest,
+    *,
+    comparison: Comparison | None = None,
+    progress: Progress | None = None,
+    say: Say | None = None,
 ) -> MapReport:
     """Adapt a model to the labels of a region, and map all of it.
 
@@ -49,7 +59,9 @@ def map_region(
         predictor: The model, to adapt.
         engine: Predicts, in this process or others: `pipeline.run_here` or `cluster.run_on`.
         request: What to map.
+        comparison: Of methods, as `choose_method` made it together with the predictor and the request.
         progress: Called with the blocks that are finished and all there are.
+        say: Called with a line on which band went where, before anything is mapped.
 
     Raises:
         RasterError: if the scene or the labels cannot be used; the message says why.
@@ -59,15 +71,21 @@ def map_region(
     """
     began = time.monotonic()
     card = predictor.card()
-    _require_inductive(card)
-    scene = open_scene(request.scenes, card, bands=request.bands, scale=request.scale)
+    require_inductive(card)
+    scene = open_scene(request.scenes, card, request.reading)
     if request.labels is not None:
         require_georeference(scene.info, "scene")
+    if say is not None:
+        say(f"Bands: {scene.match.say()}.")
     names, checkpoint = Outputs(request.to), Checkpoint(request.to)
     checkpoint.open(resume=request.resume)
     try:
         # The labels become a support set, and the model adapts to it.
+        if comparison is not None:
+            checkpoint.keep_comparison(comparison.json())
         model, used = _adapt(predictor, scene, request, checkpoint)
+        if comparison is not None:
+            model = replace(model, temperature=comparison.calibration.temperature)
         size = (scene.grid.height, scene.grid.width)
         layout = plan_windows(card, size, request.windows, classes=len(model.values))
         plan = MapPlan(scene, layout, model, request.probabilities)
@@ -87,13 +105,16 @@ def map_region(
             _predict_all(plan, engine, checkpoint, finished, progress)
         summary = writing.result()
         accuracy, notes = validation.assess(summary.areas, model.table.names) if validation else (None, ())
-        notes = (*(used.notes if used else ()), *scene_notes(scene), *notes)
+        notes = (*(used.notes if used else ()), *scene_notes(scene, card, request.reading), *notes)
 
         # The report, then all files get their names, the map last.
         seconds = time.monotonic() - began
         labels = describe_labels(used, model.table.names) if used else {"adapted_before": str(request.adapted)}
         said = describe_map(plan, card, labels, summary)
+        said |= {"method": request.method, "compare": asdict(comparison) if comparison else None}
         said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
+        if comparison is not None and comparison.labels >= DRAWN:
+            draw_reliability(made.reliability, comparison.calibration)
         made.report.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if request.save_adapted is not None:
             model.save(request.save_adapted)
@@ -105,16 +126,8 @@ def map_region(
         raise checkpoint.cannot_write(error) from error
     checkpoint.remove()
     shares = dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True))
-    return MapReport(tuple(files), model.table, shares, model.adapted.support_loss, accuracy, notes, seconds)
-
-
-def _require_inductive(card: Card) -> None:
-    """Refuse a model whose answers depend on the other queries of a call."""
-    if card.transductive:
-        raise ArtifactError(
-            f"{card.title!r} is transductive: what it says of a window depends on the windows that happen to be asked "
-            "with it, so its map would show seams. Train and export a model with support normalisation."
-        )
+    loss = model.adapted.support_loss
+    return MapReport(tuple(files), model.table, shares, loss, accuracy, notes, seconds, comparison)
 
 
 def _adapt(

@@ -3,11 +3,14 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fewshot.errors import RecipeError
 from fewshot.geo.names import local_file
+from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.product.outputs import Outputs
+from fewshot.mapping.scene import Reading
 from fewshot.mapping.support.examples import LabelPlan
 
 
@@ -22,14 +25,19 @@ class MapRequest:
         adapted: a model adapted before, as `save_adapted` wrote it.
         check: Labels to validate a map of such a model with: its `validation`.
         classes: Class table (CSV or TOML) with names, numbers and colours.
-        bands: Overrules the descriptions of the scene's bands; see `match_bands`.
-        scale: What one digital number is worth to the network, where the file does not say and the card is wrong.
+        bands: Overrules the descriptions of the scene's bands; see `Reading`.
+        scale: What one digital number is worth to the network, where the file does not say and the card is wrong; or
+            "auto" for numbers as they are stored.
+        sensor: What recorded the scene, where it does not say.
+        offset: Added after scaling.
         windows: Which windows are asked for.
         steps: Inner steps; the model's own number if None.
         probabilities: Whether to write the probabilities of all classes too.
         save_adapted: File to keep the adapted model in.
         resume: Whether to go on with an interrupted map.
         title: Of the quick-look.
+        method: What maps: "adapted", a plain method, or "auto", the best of all; see `compare.choose_method`.
+        compare: Whether to compare all methods on the labels first.
     """
 
     scenes: tuple[str, ...]
@@ -39,13 +47,17 @@ class MapRequest:
     check: LabelPlan | None = None
     classes: Path | None = None
     bands: tuple[str | int, ...] = ()
-    scale: float | None = None
+    scale: float | Literal["auto"] | None = None
+    sensor: str = ""
+    offset: float | None = None
     windows: WindowPlan = field(default_factory=WindowPlan)
     steps: int | None = None
     probabilities: bool = False
     save_adapted: Path | None = None
     resume: bool = False
     title: str = ""
+    method: str = "adapted"
+    compare: bool = False
 
     def __post_init__(self) -> None:
         """Check what goes together."""
@@ -53,11 +65,28 @@ class MapRequest:
             raise RecipeError("a map needs labels, or a model adapted before: give one of --labels and --adapted")
         if self.adapted is not None and (self.classes is not None or self.steps is not None):
             raise RecipeError("--classes and --steps go with --labels; a model adapted before has its classes")
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
-            raise RecipeError(f"--scale says what one unit of the scene is worth, more than 0; received {self.scale}")
+        factor = self.reading.factor
+        if factor is not None and not (math.isfinite(factor) and factor > 0):
+            raise RecipeError(f"--scale says what one unit of the scene is worth, more than 0; received {factor}")
+        if self.offset is not None and not math.isfinite(self.offset):
+            raise RecipeError(f"--offset is added to the scene's values after --scale; received {self.offset}")
+        if self.compares and self.labels is None:
+            raise RecipeError("--compare and --method auto hold labels out to test on: give some with --labels")
+        if self.method not in (AUTO, *METHODS):
+            raise RecipeError(f"--method is {AUTO} or one of {', '.join(METHODS)}; received {self.method}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
         self._require_room()
+
+    @property
+    def reading(self) -> Reading:
+        """What is said of the scene's bands and numbers."""
+        return Reading(self.bands, self.sensor, self.scale, self.offset)
+
+    @property
+    def compares(self) -> bool:
+        """Whether methods are compared before the map is made."""
+        return self.compare or self.method == AUTO
 
     def _require_room(self) -> None:
         """Refuse a map that would be written over what it is made from, or that has the name of a folder."""

@@ -1,26 +1,54 @@
 """A scene as a model reads it: the bands of its card, as they are sent to it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from fewshot.errors import RasterError
+from fewshot.errors import RasterError, RecipeError
 from fewshot.exported.card import Card
 from fewshot.geo.bands import REFLECTANCE, Band
+from fewshot.geo.rasters import RasterInfo
 from fewshot.geo.scene import Scene, Stored
 
+_FEWEST = 2
+"""Bands that a model whose bands may be missing is shown at least, of scenes that have so many."""
 
-def open_scene(
-    sources: Sequence[str | Path], card: Card, *, bands: Sequence[str | int] = (), scale: float | None = None
-) -> Scene:
+
+@dataclass(frozen=True)
+class Reading:
+    """What a user says of a scene's bands and numbers, where its files do not or are wrong.
+
+    Attributes:
+        bands: The name of each of the scene's bands, or the number in the scene of each of the model's.
+        sensor: What recorded the scene, such as "landsat7".
+        scale: What one digital number is worth in the unit of the network, or "auto" for numbers as they are stored,
+            which only models take whose card says so (their default); what the product or the card says if None.
+        offset: Added after scaling; what the product or the card says if None.
+    """
+
+    bands: tuple[str | int, ...] = ()
+    sensor: str = ""
+    scale: float | Literal["auto"] | None = None
+    offset: float | None = None
+
+    @property
+    def factor(self) -> float | None:
+        """The scale, where it is a number."""
+        return None if isinstance(self.scale, str) else self.scale
+
+
+AS_IT_SAYS = Reading()
+"""For scenes that say all of it themselves."""
+
+
+def open_scene(sources: Sequence[str | Path], card: Card, reading: Reading = AS_IT_SAYS) -> Scene:
     """Find a model's bands in a scene.
 
     Args:
         sources: One file; or several, as neighbours or with a band each.
         card: Of the model.
-        bands: Overrules the files' descriptions: the name of each of the scene's bands, or the number in the scene of
-            each of the model's.
-        scale: What one digital number is worth in the unit of the network, where the file does not say; what the
-            card says if None.
+        reading: What the user says of the scene.
 
     Returns:
         The scene, whose values are the numbers that the model is sent.
@@ -29,27 +57,71 @@ def open_scene(
         DataNotFoundError: if a file does not exist.
         RasterError: if one cannot be read, they do not fit together, or bands are missing; or if its numbers would be
             taken for brightness from 0 to 255 and are not.
+        RecipeError: if the sensor is not known, or the model does not take numbers in any unit.
     """
-    whole = card.value_type == "uint8"
-    wanted = [
-        Band(
-            band.name,
-            band.wavelength,
-            band.scale if scale is None else scale,
-            band.offset if scale is None else 0.0,
-            # "simulated reflectance" and the like are 0-1 too.
-            REFLECTANCE if REFLECTANCE in band.unit else band.unit,
-            band.nodata,
+    if reading.scale == "auto" and not card.unit_free:
+        units = ", ".join(sorted({band.unit for band in card.bands if band.unit})) or "numbers in its own unit"
+        raise RecipeError(
+            f"--scale auto: {card.title!r} reads {units}, not any unit. Say what one number of the scene is worth, "
+            "such as --scale 1e-4 for reflectance x 10,000, or 1/4095 = 2.44e-4 for 12 bits."
         )
-        for band in card.bands
-    ]
-    stored = Stored(tuple(band.scale for band in card.bands), tuple(band.offset for band in card.bands), whole)
-    scene = Scene.open(sources, wanted, chosen=bands, stored=stored)
+    wanted = [Band(band.name, band.wavelength, nodata=band.nodata, width=band.width) for band in card.bands]
+    scene = Scene.open(
+        sources,
+        wanted,
+        chosen=reading.bands,
+        sensor=reading.sensor,
+        missing="allow" if card.missing_bands else "refuse",
+        by="wavelength" if card.missing_bands else "name",
+    )
+    if card.missing_bands:
+        _require_enough(scene)
+    if card.unit_free:
+        as_stored = [
+            replace(band, scale=reading.factor or 1.0, offset=reading.offset or 0.0, unit="") for band in wanted
+        ]
+        return scene.reading(as_stored, gaps="mean")
+    if card.value_type == "uint8" and reading.factor is None:
+        _require_brightness(scene)
+    stored = Stored(
+        tuple(band.scale for band in card.bands),
+        tuple(band.offset for band in card.bands),
+        whole=card.value_type == "uint8",
+    )
+    return scene.reading(_scaled(card, scene.info, reading), stored=stored)
+
+
+def _scaled(card: Card, info: RasterInfo, reading: Reading) -> list[Band]:
+    """Return a model's bands, their scale as the user says, else as the file's product has it, else the card."""
+    bands = []
+    for own in card.bands:
+        # "simulated reflectance" and the like are 0-1 too.
+        unit = REFLECTANCE if REFLECTANCE in own.unit else own.unit
+        scale, offset = own.scale, own.offset
+        if reading.factor is not None:
+            scale, offset = reading.factor, 0.0
+        elif info.product is not None and unit == REFLECTANCE:
+            scale, offset = info.product
+        offset = offset if reading.offset is None else reading.offset
+        bands.append(Band(own.name, own.wavelength, scale, offset, unit, own.nodata, own.width))
+    return bands
+
+
+def _require_enough(scene: Scene) -> None:
+    """Refuse a scene of which a model would see next to nothing."""
+    if len(scene.match.found) < min(_FEWEST, scene.info.bands):
+        raise RasterError(
+            f"{scene.info.path} has {scene.info.bands} bands, of which the model knows "
+            f"{len(scene.match.found)}: {scene.match.say()}. Expected {_FEWEST} at least. Name the bands "
+            "you have with --bands, in the file's order, or say what recorded them with --sensor."
+        )
+
+
+def _require_brightness(scene: Scene) -> None:
+    """Refuse numbers that are no brightness from 0 to 255, and do not say what they are worth."""
     info = scene.info
-    stated = info.dtype == "uint8" or all(info.states_scale(number) for number in scene.match.found)
-    if whole and scale is None and not stated:
+    if info.dtype != "uint8" and not all(info.states_scale(number) for number in scene.match.found):
         raise RasterError(
             f"{info.path} has {info.dtype} pixels without a scale; the model reads 8-bit pictures, 0-255. Say what one "
             "unit is worth where 1 is the brightest with --scale, such as --scale 1e-4 for reflectance x 10,000."
         )
-    return scene

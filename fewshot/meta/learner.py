@@ -91,6 +91,7 @@ class MetaLearner(keras.Model):
         *,
         adapts: str = "all",
         evaluation_steps: int | None = None,
+        vary_steps: bool = False,
         views: Views | None = None,
         frozen: Constant | None = None,
         **kwargs: Any,
@@ -104,6 +105,7 @@ class MetaLearner(keras.Model):
             inner: Steps, loss, order and clipping of the inner loop.
             adapts: `all`, `head`, or `no_normalization` (everything but affine terms of normalisation).
             evaluation_steps: Inner steps outside training; as many as in training if None.
+            vary_steps: In training, answer after 0, 1, 2 ... steps in turn, update by update; always after all if not.
             views: What outside training is made of each example, to adapt to and to predict; itself alone if None.
             frozen: What examples go through before the body sees them, once for all steps; nothing if None.
             **kwargs: Passed to `keras.Model`.
@@ -114,7 +116,7 @@ class MetaLearner(keras.Model):
         """
         super().__init__(**kwargs)
         self.body, self.head, self.inner_rates = body, head, rates
-        self.inner, self.adapts = inner, adapts
+        self.inner, self.adapts, self.vary_steps = inner, adapts, vary_steps
         self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
         self.views = views or Views()
         self.frozen = frozen
@@ -147,6 +149,10 @@ class MetaLearner(keras.Model):
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
         """Return query logits `[tasks, m, ..., classes]` after the inner steps of training, or of evaluation."""
+        if training and self.vary_steps:
+            # By the count of updates, which a resumed run goes on with; not by chance, which it would not.
+            answers = self.predict_after(inputs, range(self.inner.steps + 1), views=Views())
+            return answers[self.optimizer.iterations % (self.inner.steps + 1)]
         if training:
             return self.predict_after(inputs, [self.inner.steps], views=Views())[0]
         return self.predict_after(inputs, [self.evaluation_steps])[0]

@@ -3,7 +3,7 @@
 from fewshot.models.conv4 import conv4
 from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead, make_head
 from fewshot.models.mlp import mlp
-from fewshot.models.normalization import NORMALIZATIONS, Normalization, make_normalization
+from fewshot.models.normalization import NORMALIZATIONS, Normalization, Standardization, make_normalization
 from fewshot.models.pretrained import Constant, PretrainedMaps, hidden_variables
 from fewshot.models.resnet12 import resnet12
 from fewshot.models.unet import unet
@@ -17,6 +17,7 @@ __all__ = [
     "PretrainedMaps",
     "PrototypeHead",
     "SharedHead",
+    "Standardization",
     "conv4",
     "hidden_variables",
     "make_head",

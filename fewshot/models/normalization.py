@@ -134,6 +134,23 @@ class SupportNormalization(Normalization):
         return mean, variance
 
 
+class Standardization(SupportNormalization):
+    """Support statistics of a network's inputs, whatever their unit: any scale and offset of a band cancels out.
+
+    A band that is the same everywhere, as a missing one is, becomes `beta`. What counts as the same is measured by the
+    band's own size, not in a unit: a deviation of a thousandth of the mean is already halved in variance.
+    """
+
+    def __init__(self, *, epsilon: float = 1e-10, **kwargs: Any) -> None:
+        """Make the layer; `epsilon` is added to the variance of bands whose mean is 0."""
+        super().__init__(epsilon=epsilon, **kwargs)
+
+    def statistics(self, x: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the support set's statistics, the variance never below a millionth of the mean's square."""
+        mean, variance = super().statistics(x, training=training)
+        return mean, variance + 1e-6 * mean**2
+
+
 class TaskNormalization(SupportNormalization):
     """Support statistics blended with the image's own by a learned share (TaskNorm-I, Bronskill et al. 2020, eq. 7-9).
 

@@ -211,7 +211,10 @@ class WindowSampler:
             if (len(sides[0]), len(sides[1])) == wanted:
                 support, query = sides
                 none = [np.full(len(side), -1, np.int32) for side in sides]
-                pixels = PixelLabels(self.spec.points, int(rng.integers(2**31)))
+                points = self.spec.points
+                if self.spec.fewest_points:
+                    points = int(rng.integers(self.spec.fewest_points, points + 1))
+                pixels = PixelLabels(points, int(rng.integers(2**31)))
                 return Task(region.name, region.class_names, support, none[0], query, none[1], pixels=pixels)
         raise TaskError(
             f"no {self.spec.shots}-shot task with support and query from different sources in {_ATTEMPTS} attempts;"

@@ -75,6 +75,7 @@ class PixelTaskSpec:
         queries: Query windows.
         labels: "global" is the index in the set's classes; "task" numbers the classes of the region.
         points: Labelled pixels of each class to keep in each support window; 0 keeps them all.
+        fewest_points: Where not 0, the points of a task are drawn from this number to `points`.
         disjoint_sources: Support and query windows come from different patches or blocks.
     """
 
@@ -82,6 +83,7 @@ class PixelTaskSpec:
     queries: int
     labels: Labels = "global"
     points: int = 0
+    fewest_points: int = 0
     disjoint_sources: bool = True
 
     def __post_init__(self) -> None:
@@ -97,6 +99,8 @@ class PixelTaskSpec:
             )
         if self.points < 0:
             raise TaskError(f"points is 0 (all pixels) or more, received {self.points}")
+        if not 0 <= self.fewest_points <= self.points:
+            raise TaskError(f"fewest_points is 0 to points ({self.points}), received {self.fewest_points}")
 
 
 class TaskBatch(NamedTuple):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
-from fewshot.models import Constant, conv4, make_head, mlp, resnet12, unet
+from fewshot.models import Constant, Standardization, conv4, make_head, mlp, resnet12, unet
 from fewshot.tables import nearest
 from fewshot.training.frozen import frozen_part, pretrained_network
 from fewshot.training.kinds.kind import Kind, Problem
@@ -80,6 +80,9 @@ def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
     """
     require_network(network.kind)
     body = NETWORKS[network.kind](network, problem)
+    if network.standardise:
+        inputs = keras.Input(body.input_shape[1:], name="pixels")
+        body = keras.Model(inputs, body(Standardization(name="standardise")(inputs)), name=body.name)
     if problem.per_pixel != (len(body.output_shape) == 4):
         wanted = "tasks of pixels need network.kind 'unet', 'resnet12' or 'keras'"
         raise RecipeError(
@@ -136,6 +139,7 @@ def build_learner(
         ),
         adapts=learner.adapts,
         evaluation_steps=learner.evaluation_steps or None,
+        vary_steps=learner.vary_steps,
         views=views,
         frozen=frozen,
     )

@@ -38,10 +38,15 @@ def pretrained_network(network: NetworkTable, problem: Problem) -> keras.Model:
     """Build what trains: from pictures, or from the features that `frozen_part` makes of them, to features.
 
     Raises:
-        RecipeError: if there are no pictures.
+        RecipeError: if there are no pictures, or they are to be standardised.
     """
     if problem.loss == "squared_error":
         raise RecipeError("network.kind = 'keras' reads pictures, and these tasks have none. Use network.kind = 'mlp'.")
+    if network.standardise:
+        raise RecipeError(
+            "network.standardise takes each band's mean and deviation away, and a pretrained model expects pictures as "
+            "it was trained on. Use network.gain and network.scaling, or another network.kind."
+        )
     if len(problem.input_shape) == 1:
         return top(problem.input_shape[0], units=network.projection, normalization=network.normalization)
     model, showing = load_depths(network), _showing(network, problem)

@@ -13,6 +13,8 @@ class TasksTable:
     Attributes:
         target: `images`, each of one class; or `pixels`, each of a class of its own (segmentation).
         points: With pixels: labelled pixels of each class to keep in each support window; 0 for all.
+        fewest_points: With pixels and points: in training, how many are kept is drawn for each task, from this number
+            to `points`, so that the learner meets few and many; 0 for always `points`.
         ways: Classes of a task; with pixels, a region has as many as it has.
         shots: Support examples a class, a list gives each class its own; with pixels, support windows.
         queries: Query examples a class; with pixels, query windows.
@@ -27,6 +29,7 @@ class TasksTable:
 
     target: Literal["images", "pixels"] = "images"
     points: int = 0
+    fewest_points: int = 0
     ways: int = 5
     shots: tuple[int, ...] | int = 1
     queries: int = 1
@@ -46,6 +49,7 @@ class NetworkTable:
     Attributes:
         kind: One of `fewshot.training.build.NETWORKS`.
         normalization: A kind of `fewshot.models.normalization`.
+        standardise: Take each band's mean and deviation over the support set away first, so that units do not matter.
         filters: Of conv4; of the decoder that a pretrained model has where pixels are labelled.
         blocks: Of conv4.
         downsample: `pool` or `stride`, of conv4.
@@ -73,6 +77,7 @@ class NetworkTable:
 
     kind: str = "conv4"
     normalization: str = "support"
+    standardise: bool = False
     filters: int = 64
     blocks: int = 4
     downsample: Literal["pool", "stride"] = "pool"
@@ -106,6 +111,8 @@ class LearnerTable:
         rate: The inner rate, or where learned rates start.
         steps: Inner steps in training; 0 with prototypes is a prototypical network.
         evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
+        vary_steps: In training, answer after 0, 1, 2 ... `steps` steps in turn, batch by batch, so that the start is
+            good for few and for many.
         first_order: Treat inner gradients as constants (FOMAML).
         adapts: `all`, `head` (ANIL) or `no_normalization`.
         clip_value: Clip inner gradients elementwise; 0 for no clipping.
@@ -119,6 +126,7 @@ class LearnerTable:
     rate: float = 0.01
     steps: int = 1
     evaluation_steps: int = 0
+    vary_steps: bool = False
     first_order: bool = False
     adapts: Literal["all", "head", "no_normalization"] = "all"
     clip_value: float = 0.0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from fewshot.exported.card import Card
+from fewshot.exported.card import AUTO_STEPS, Card
 
 Claim = Callable[[], tf.Tensor]
 
@@ -159,12 +159,12 @@ class RequestChecks(Checks):
         return self.settled(each, [None, *[1] * (labels.shape.rank - 1)])
 
     def steps(self, steps: tf.Tensor) -> tf.Tensor:
-        """Return the number of steps, once it is one within the card's limit."""
+        """Return the number of steps, once it is one within the card's limit, or -1."""
         steps, most = unknown_shape(steps), self.card.limits.steps
         self.require_axes(steps, 0, "steps is one whole number; received {} axes.")
         self.require(
-            lambda: (self.after(steps) >= 0) & (steps <= most),
-            f"steps is {{}}; the model takes 0 to {most}.",
+            lambda: (self.after(steps) >= AUTO_STEPS) & (steps <= most),
+            f"steps is {{}}; the model takes 0 to {most}, or {AUTO_STEPS} to let the support decide.",
             lambda: steps,
         )
         return self.settled(steps, [])

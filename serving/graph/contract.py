@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from fewshot.exported.card import CARD_NAME, Card, SignatureNote, TensorNote
+from fewshot.exported.card import AUTO_STEPS, CARD_NAME, Card, SignatureNote, TensorNote
 
 ENCODED_BANDS = (1, 3)
 """Numbers of bands that PNG and JPEG pictures have."""
 
 ANSWER = ("probabilities", "class_index")
-ADAPTED = ("adapted", "classes", "support_loss")
+ADAPTED = ("adapted", "classes", "support_loss", "steps")
 WEIGHTED = "The same, each support picture counting by its weight."
 
 
@@ -26,7 +26,7 @@ def describe_signatures(card: Card, *, base: bool) -> dict[str, SignatureNote]:
     def note(purpose: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> SignatureNote:
         return SignatureNote(purpose, {key: tensors[key] for key in inputs}, {key: tensors[key] for key in outputs})
 
-    both = (*ANSWER, "support_loss")
+    both = (*ANSWER, "support_loss", "steps")
     notes = {
         "adapt_and_predict": note(
             "Adapt to the support pictures, answer for the queries.",
@@ -71,7 +71,10 @@ def _describe_tensors(card: Card) -> dict[str, TensorNote]:
     size = "H, W" if card.size.free else f"{card.size.rows}, {card.size.columns}"
     each = f", {size}" if card.output == "pixel" else ""  # labels and answers are one a pixel, or one a picture
     label = "its place in the card's list" if card.label_space == "global" else "0 up to the number of classes"
-    steps = f"Inner steps, 0 to {card.limits.steps}; {card.steps} is what the model was validated with."
+    steps = (
+        f"Inner steps, 0 to {card.limits.steps}, {card.steps} is what the model was validated with; or {AUTO_STEPS}, "
+        "the support decides by cross-validation over its pictures. In answers: the number taken."
+    )
     length = f"[{card.adapted.fixed} + {card.adapted.per_class} * classes]"
     return {
         "support_x": TensorNote(

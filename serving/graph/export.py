@@ -203,6 +203,8 @@ def _make_card(
         recipe=recipe.as_tables(),
         adapted=adapted_layout(learner),
         accuracy=accuracy,
+        unit_free=recipe.network.standardise,
+        missing_bands=recipe.network.standardise and recipe.augment.band_dropout > 0,
         versions={"python": platform.python_version(), **{name: installed(name) for name in packages}},
     )
 
@@ -220,7 +222,7 @@ def describe_bands(recipe: Recipe, regions: RegionSet) -> tuple[tuple[CardBand, 
             f"({', '.join(band.name for band in bands)}); name the data of the run with --data."
         )
     sent = tuple(
-        CardBand(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength, band.nodata)
+        CardBand(band.name, band.scale, band.offset, band.unit, band.stored, band.wavelength, band.nodata, band.width)
         for band in bands
     )
     return sent, "uint8" if all(band.stored.startswith("uint8") for band in bands) else "float32"
@@ -231,7 +233,7 @@ def describe_size(body: keras.Model, trained: Sequence[int]) -> InputSize:
     rows, columns = int(trained[0]), int(trained[1])
     if not reads_any_size(body):
         return InputSize(rows, columns, smallest=min(rows, columns), largest=max(rows, columns))
-    halved = math.prod(_pooled_side(layer) for layer in body.layers)
+    halved = math.prod(_pooled_side(layer) for layer in body._flatten_layers())
     largest = max(LARGEST_SIDE, 4 * rows, 4 * columns)
     per_pixel = len(body.output_shape) == 4  # these join what they halved, so that it must halve evenly
     return InputSize(

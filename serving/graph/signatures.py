@@ -23,6 +23,7 @@ from fewshot.meta import MetaLearner, Support, adapt
 from fewshot.meta.adapt import support_loss
 from serving.graph.checks import Checks, RequestChecks, unknown_shape
 from serving.graph.contract import input_specs
+from serving.graph.step_choice import choose_steps
 
 Tensors = dict[str, tf.Tensor]
 
@@ -68,6 +69,7 @@ class Adaptation:
         self._scale = np.array([band.scale for band in bands], np.float32)
         self._offset = np.array([band.offset for band in bands], np.float32)
         self.adapt = tf.function(self._adapt, autograph=False)
+        self.choose = tf.function(self._choose, autograph=False)
         self.predict = tf.function(self._predict, autograph=False)
 
     def scaled(self, images: tf.Tensor) -> tf.Tensor:
@@ -98,6 +100,11 @@ class Adaptation:
         fingerprint = tf.constant([self.card.adapted.fingerprint], tf.float32)
         parts = [tf.cast(tf.reshape(value, [-1]), tf.float32) for value in [*moved, *state, kernel, bias]]
         return finite.after(tf.concat([fingerprint, *parts], axis=0)), tf.stack([losses[0], after])
+
+    def _choose(self, support: Support, classes: tf.Tensor) -> tf.Tensor:
+        """Return the number of inner steps that the support itself asks for."""
+        card = self.card
+        return choose_steps(self.learner, support, classes, usual=card.steps, most=card.limits.steps)
 
     def _predict(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Return the probabilities of queries under an adapted vector."""
@@ -159,9 +166,9 @@ class Requests:
         """
         checks = RequestChecks(self.card)
         queries = checks.images("query_x", query_x, self.card.limits.queries)
-        adapted, losses, classes = self._fit(checks, support_x, support_y, steps, support_weight)
+        adapted, losses, classes, taken = self._fit(checks, support_x, support_y, steps, support_weight)
         answer = self.adaptation.predict(adapted, classes, self.adaptation.scaled(checks.after(queries)))
-        return {**answer, "support_loss": losses}
+        return {**answer, "support_loss": losses, "steps": taken}
 
     def adapt_and_predict_encoded(
         self, support_bytes: tf.Tensor, support_y: tf.Tensor, query_bytes: tf.Tensor, steps: tf.Tensor
@@ -176,8 +183,8 @@ class Requests:
         self, support_x: tf.Tensor, support_y: tf.Tensor, steps: tf.Tensor, support_weight: tf.Tensor | None = None
     ) -> Tensors:
         """Adapt to the support pictures; Args and errors are those of `adapt_and_predict`."""
-        adapted, losses, classes = self._fit(RequestChecks(self.card), support_x, support_y, steps, support_weight)
-        return {"adapted": adapted, "classes": classes, "support_loss": losses}
+        fitted = self._fit(RequestChecks(self.card), support_x, support_y, steps, support_weight)
+        return dict(zip(("adapted", "support_loss", "classes", "steps"), fitted, strict=True))
 
     def predict(self, adapted: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries with an adapted vector."""
@@ -215,8 +222,8 @@ class Requests:
         support_y: tf.Tensor,
         steps: tf.Tensor,
         weight: tf.Tensor | None,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Check a support set and adapt to it; return the adapted vector, losses, and the number of classes."""
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Check a support set and adapt to it; return the adapted vector, losses, classes, and steps taken."""
         images = checks.images("support_x", support_x, self.card.limits.examples)
         labels, classes = checks.labels(support_y, images)
         steps = checks.steps(steps)
@@ -225,8 +232,10 @@ class Requests:
         else:
             weight = checks.weight(weight, labels)
         support = Support(self.adaptation.scaled(checks.after(images)), checks.after(labels), weight)
-        adapted, losses = self.adaptation.adapt(support, checks.after(classes), checks.after(steps))
-        return adapted, losses, classes
+        classes, steps = checks.after(classes), checks.after(steps)
+        taken = tf.cond(steps < 0, lambda: self.adaptation.choose(support, classes), lambda: steps)
+        adapted, losses = self.adaptation.adapt(support, classes, taken)
+        return adapted, losses, classes, taken
 
 
 def make_module(

@@ -91,17 +91,32 @@ def server() -> Iterator[str]:
         made.shutdown()
 
 
-def test_a_map_over_rest(server: str, tmp_path: Path) -> None:
+def write_inputs(folder: Path) -> None:
+    """Write a scene of two halves and a labelled point in each."""
     grid = Grid(24, 24, Affine(20.0, 0.0, 500000.0, 0.0, -20.0, 5000000.0), "EPSG:32633")
     pixels = np.full((24, 24, 2), 500, np.uint16)
     pixels[:, 12:, 1] = 3000
-    write_raster(tmp_path / "scene.tif", pixels, grid, names=BANDS)
+    write_raster(folder / "scene.tif", pixels, grid, names=BANDS)
     x, y = grid.to_map(np.array([6.5, 6.5]), np.array([6.5, 17.5]))
     points = geopandas.GeoDataFrame({"class": ["left", "right"]}, geometry=shapely.points(x, y), crs=grid.crs)
-    points.to_file(tmp_path / "points.gpkg")
+    points.to_file(folder / "points.gpkg")
+
+
+def test_a_map_over_rest(server: str, tmp_path: Path) -> None:
+    write_inputs(tmp_path)
     shown = run_light(
         ["map", "--server", server, "--scene", "scene.tif", "--labels", "points.gpkg", "--to", "map.tif"],
         folder=tmp_path,
     )
     assert "Map: map.tif" in shown
     assert json.loads((tmp_path / "map.json").read_text(encoding="utf-8"))
+
+
+def test_a_map_without_a_model(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    arguments = ["map", "--scene", "scene.tif", "--labels", "points.gpkg", "--method", "nearest"]
+    shown = run_light([*arguments, "--to", "map.tif"], folder=tmp_path)
+    assert "Shares of the map: left 50.0 %, right 50.0 %" in shown
+    (tmp_path / "list.csv").write_text("name,scene,labels\nhere,scene.tif,points.gpkg\n", encoding="utf-8")
+    shown = run_light(["map-many", "list.csv", "--to", "maps", "--method", "prototypes"], folder=tmp_path)
+    assert "mapped" in shown and (tmp_path / "maps" / "here" / "map.tif").exists()

@@ -7,7 +7,7 @@ import importlib
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import pytest
@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from fewshot.commands import COMMANDS
 from fewshot.commands.options import option, options_as
 
-TYPES = {"integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
+TYPES: dict[str, Any] = {"choice": str, "integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
+TYPES["number or auto"] = float | Literal["auto"]
 """The Python type of what click's types read."""
 
 

@@ -7,9 +7,11 @@ import pytest
 from rasterio import Affine
 
 from fewshot.errors import RasterError
-from fewshot.geo.bands import Band, BandMatch, check_units, match_bands, own_bands, to_values
+from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.grid import Grid
+from fewshot.geo.matching import match_bands
 from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.values import check_units, own_bands, to_values
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 

@@ -121,11 +121,13 @@ def test_assets_of_a_stac_item_are_bands(tmp_path: Path, make_grid: Make, pixels
     item.write_text(json.dumps(told))
     sources = [f'STACIT:"{item}":asset={name}' for name in ("nir", "red")]
     assert is_read(Scene.open(sources, BANDS), pixels)
-    # The item itself is not one raster; its assets' own files are, and say nothing of their bands.
+    # The item itself is not one raster; its assets' own files are, and say no more than their names.
     with pytest.raises(RasterError, match="item.json holds 2 rasters, which are named STACIT.*asset=nir, .*asset=red"):
         Scene.open([item], BANDS)
     files = [tmp_path / "nir.tif", tmp_path / "red.tif"]
-    with pytest.raises(RasterError, match="are the 2 bands of one scene; .*Name the bands, in the order of the files"):
+    with pytest.raises(
+        RasterError, match="has the bands nir, red; expected B4, B8, .* not among them. .*in the file's order"
+    ):
         Scene.open(files, BANDS)
     assert is_read(Scene.open(files, BANDS, chosen=("B8", "B4")), pixels)
 
@@ -143,7 +145,7 @@ def test_files_that_call_their_only_band_the_first_are_bands_of_one_scene(
 
 def test_a_scene_travels_to_another_process(path: Path, pixels: np.ndarray) -> None:
     stored = Stored((1e-4, 1e-4), (0.0, 0.0), whole=False)
-    scene = Scene.open([path], BANDS, stored=stored)
+    scene = Scene.open([path], BANDS).reading(BANDS, stored=stored)
     scene.read(WHOLE)
     copy = pickle.loads(pickle.dumps(scene))
     np.testing.assert_allclose(copy.read(WHOLE)[0], pixels, rtol=1e-6)

@@ -72,6 +72,7 @@ def test_a_patch_model_maps_an_unseen_region(
     result = fewshot(*arguments, "--to", tmp_path / "map.tif", "--stride", 8, "--save-adapted", tmp_path / "mine.npz")
     assert result.exit_code == 0, result.output
     assert "Support loss" in result.output and "map.png" in result.output
+    assert result.output.index("Bands: ") < result.output.index("Support loss")
     classes = len(np.unique(truth))
     # Trained for a moment, but adapted: far better than chance.
     assert right(tmp_path / "map.tif", truth) > 1.5 / classes

@@ -79,6 +79,8 @@ def test_an_export_answers_as_the_run_does(run: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         answer.probabilities, found.probabilities(support_x, support_y, query_x, steps=2), atol=1e-5
     )
+    chosen = predictor.adapt_and_predict(support_x, support_y, query_x, steps=-1)  # its own cross-validation
+    np.testing.assert_allclose(chosen.probabilities.sum(axis=1), 1, rtol=1e-5)
     # Nothing of the pretrained model travels with an adapted one: fingerprint, projection, mean and variance, affine.
     assert found.card.adapted.fixed == 1 + 9 * 4 + 4 * 9
     assert found.card.size.free
@@ -152,6 +154,8 @@ def test_a_network_without_a_model_or_of_what_is_no_picture_is_refused() -> None
         build_parts(NetworkTable("keras"), Problem((8, 8, 3), 2))
     with pytest.raises(RecipeError, match="reads pictures"):
         build_parts(NetworkTable("keras"), Problem((1,), 1, loss="squared_error"))
+    with pytest.raises(RecipeError, match=r"expects pictures as it was trained on.*network.gain"):
+        build_body(NetworkTable("keras", standardise=True), Problem((9,), 2))
 
 
 def test_pixels_train_too(model_file: Path, tmp_path: Path) -> None:

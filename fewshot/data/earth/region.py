@@ -24,6 +24,7 @@ class SimulatedRegion:
         place: The same for all seasons of a place, e.g. "7".
         season: Of `fewshot.data.earth.climate.SEASONS`.
         classes: [H, W] uint8, the exact IGBP number, 1-17, of every pixel.
+        materials: [H, W] uint8, which of `fewshot.data.earth.ground.MATERIALS` covers most of each pixel.
         optical: [H, W, bands] uint16, reflectance at the top of the atmosphere x 10^4.
         radar: [H, W, 2] float32, VV and VH in dB; None where it was not asked for.
         bands: Names of the optical bands, in order.
@@ -34,6 +35,7 @@ class SimulatedRegion:
     place: str
     season: str
     classes: npt.NDArray[np.uint8]
+    materials: npt.NDArray[np.uint8]
     optical: npt.NDArray[np.uint16]
     radar: npt.NDArray[np.float32] | None = field(repr=False)
     bands: tuple[str, ...]
@@ -71,6 +73,7 @@ def simulate_region(
         place=str(place.number + 1),
         season=season,
         classes=land.classes,
+        materials=ground.shares.argmax(axis=0).astype(np.uint8),
         optical=see_optical(_rng(seed, 6, number), (land, ground, sight, spectra), tuple(bands)),
         radar=see_radar(_rng(seed, 7, number), land, ground, spectra) if radar else None,
         bands=tuple(bands),

@@ -9,6 +9,7 @@ SOURCES = {
     "deepglobe": "fewshot.data.sources.deepglobe:DeepGlobe",
     "scenes": "fewshot.data.sources.scene_list:Scenes",
     "synthetic": "fewshot.data.sources.synthetic:Synthetic",
+    "simulated_scenes": "fewshot.data.sources.simulated_scenes:SimulatedScenes",
     "sine": "fewshot.data.sources.sine:Sine",
 }
 """Where the class of each source is; it is imported when a recipe names the source."""

@@ -46,11 +46,12 @@ from fewshot.data.source import Source
 from fewshot.data.sources.scene_patches import PatchLayout
 from fewshot.data.sources.scenes import Areas, SceneFiles, SceneSet, read_scenes
 from fewshot.errors import DataNotFoundError, RecipeError
-from fewshot.geo.bands import Band, own_bands
+from fewshot.geo.bands import Band
 from fewshot.geo.labels import LabelFiles
 from fewshot.geo.landcover import LandClass, read_class_table
 from fewshot.geo.mosaic import describe_mosaic
 from fewshot.geo.names import from_folder, is_path, short_name
+from fewshot.geo.values import own_bands
 from fewshot.tables import make_table
 
 

@@ -19,11 +19,12 @@ from fewshot.data.bands import StoredBand
 from fewshot.data.region import FloatArray, ImageStore, IntArray, Region, RegionSet
 from fewshot.data.sources.scene_patches import THREADS, LabelledScene, Patches, PatchLayout, SceneReport, cut_patches
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo.bands import Band, scaling
+from fewshot.geo.bands import Band
 from fewshot.geo.labels import LabelFiles, found_classes, open_labels, require_georeference
 from fewshot.geo.landcover import ClassTable, Labels
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.scene import Scene
+from fewshot.geo.values import scaling
 from fewshot.geo.vectors import areas_holding, read_features
 from fewshot.geo.windows import Window
 

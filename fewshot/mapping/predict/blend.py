@@ -240,8 +240,11 @@ def finish(plan: MapPlan, sums: FloatArray, valid: BoolArray) -> dict[str, npt.N
 def _kept(
     plan: MapPlan, index: npt.NDArray[np.integer], greatest: FloatArray, sums: FloatArray, valid: BoolArray
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return classes, confidence and, where asked for, probabilities as they are kept."""
+    """Return classes, confidence and, where asked for, probabilities as they are kept, calibrated after blending."""
     values = np.array(plan.values, np.uint8)
+    if plan.model.temperature != 1:
+        sums = plan.model.calibrated(sums)
+        greatest = np.take_along_axis(sums, index[..., np.newaxis].astype(np.int64), axis=-1)[..., 0]
     levels = np.where(valid, np.round(np.minimum(greatest, 1) * LEVELS), 0).astype(np.uint16)
     found = {"classes": np.where(valid, values[index], np.uint8(plan.nodata)), "confidence": levels}
     if plan.all_probabilities:

@@ -3,6 +3,7 @@
 .map.tif.work/
 ├── job.json         what the pixels of the map depend on
 ├── adapted.npz      the adapted model
+├── compare.json     how methods compare, where that was asked for
 └── groups/7.npz     a finished group; each file appears under its name only when it is whole
 """
 
@@ -28,7 +29,7 @@ class Checkpoint:
     def __init__(self, to: Path) -> None:
         """Name the folder, beside the map that it is for."""
         self.path = to.with_name(f".{to.name}.work")
-        self.adapted = self.path / "adapted.npz"
+        self.adapted, self.compared = self.path / "adapted.npz", self.path / "compare.json"
         self._groups = self.path / "groups"
 
     def open(self, *, resume: bool) -> None:
@@ -65,6 +66,10 @@ class Checkpoint:
                 )
             return
         write_whole(path, lambda unfinished: unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+
+    def keep_comparison(self, text: str) -> None:
+        """Keep how methods compare, as JSON, so that a resumed map is made by the same one."""
+        write_whole(self.compared, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
 
     def finished(self) -> set[int]:
         """Return the numbers of the groups that are whole."""

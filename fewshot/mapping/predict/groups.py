@@ -63,9 +63,12 @@ class MapPlan:
 
     def describe(self) -> dict[str, Any]:
         """Return what the pixels of the map depend on, to know it again."""
-        return {
+        calibration: dict[str, Any] = {} if self.model.temperature == 1 else {"temperature": self.model.temperature}
+        bands: list[Any] = [list(group) for group in self.scene.match.groups]
+        bands = bands or list(self.scene.match.numbers)
+        return calibration | {
             "scene": self.scene.files(),
-            "bands": list(self.scene.match.numbers),
+            "bands": bands,
             "scales": [[band.scale, band.offset] for band in self.scene.match.bands],
             "windows": self.layout.describe(),
             "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),

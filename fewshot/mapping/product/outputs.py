@@ -34,6 +34,7 @@ class Outputs:
         names: Of the classes, as GDAL reads them.
         style: For QGIS.
         picture: Quick-look.
+        reliability: Accuracy over confidence, where methods were compared on enough labels.
         report: What was run.
         all: All of these, the map last.
     """
@@ -43,10 +44,11 @@ class Outputs:
         self.map = to
         self.confidence = to.with_name(f"{to.stem}_confidence.tif")
         self.probabilities = to.with_name(f"{to.stem}_probabilities.tif")
+        self.reliability = to.with_name(f"{to.stem}_reliability.png")
         self.names = to.with_name(f"{to.name}.aux.xml")
         self.style, self.picture, self.report = (to.with_suffix(suffix) for suffix in (".qml", ".png", ".json"))
         self.all = (
-            *(self.confidence, self.probabilities, self.names, self.style, self.picture, self.report),
+            *(self.confidence, self.probabilities, self.names, self.style, self.picture, self.reliability, self.report),
             self.map,
         )
 

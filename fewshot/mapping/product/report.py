@@ -14,9 +14,11 @@ import numpy as np
 from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene import Scene
+from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.accuracy import MapAccuracy
 from fewshot.mapping.product.outputs import Summary
+from fewshot.mapping.scene import Reading
 from fewshot.mapping.support.examples import UsedLabels
 
 
@@ -32,6 +34,7 @@ class MapReport:
         accuracy: Where there were labels to validate with.
         notes: Remarks on the labels and the scene.
         seconds: It took.
+        comparison: Of methods, where it was asked for.
     """
 
     files: tuple[Path, ...]
@@ -41,10 +44,13 @@ class MapReport:
     accuracy: MapAccuracy | None
     notes: tuple[str, ...]
     seconds: float
+    comparison: Comparison | None = None
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
         yield from self.notes
+        if self.comparison is not None:
+            yield from self.comparison.lines()
         before, after = self.support_loss
         yield f"Support loss {before:.3f} before adaptation, {after:.3f} after."
         shares = sorted(self.shares.items(), key=lambda item: -item[1])
@@ -85,9 +91,26 @@ def map_tags(plan: MapPlan, card: Card) -> dict[str, str]:
     }
 
 
-def scene_notes(scene: Scene) -> tuple[str, ...]:
-    """Return remarks on how the scene was read."""
-    notes = []
+def scene_notes(scene: Scene, card: Card, reading: Reading) -> tuple[str, ...]:
+    """Return remarks on how the scene was read.
+
+    Args:
+        scene: That was read.
+        card: Of the model.
+        reading: What the user said of the scene.
+    """
+    notes, product = [], scene.info.product
+    if card.unit_free:
+        notes.append(
+            f"{scene.info.path}: numbers are sent to the model as they are stored; it standardises bands by the "
+            "labelled windows, so that their unit does not matter."
+        )
+    elif product is not None and reading.factor is None:
+        scale, offset = product
+        notes.append(
+            f"{scene.info.path} is of a product whose numbers times {scale:g} plus {offset:g} are reflectance; if "
+            "that is done already, say so with --scale."
+        )
     if scene.match.how == "order":
         notes.append(f"{scene.info.path} describes no band; they were taken in the order of the file.")
     if scene.grid.crs is None:
@@ -117,6 +140,7 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
             "bands": {band.name: number for band, number in zip(scene.match.bands, scene.match.numbers, strict=True)},
             "bands_found_by": scene.match.how,
         },
+        "bands": scene.match.describe(),
         "classes": [
             {
                 **{"value": value, "name": entry.name, "pixels": int(count), "share": float(count / total)},

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.errors import RasterError
+from fewshot.errors import ArtifactError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
@@ -16,6 +16,19 @@ from fewshot.geo.sampling import find_examples, split_apart
 from fewshot.geo.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, shown_classes
 from fewshot.mapping.support.examples import LabelPlan, SupportSet, UsedLabels, read_support
+
+
+def require_inductive(card: Card) -> None:
+    """Refuse a model whose answers depend on the other queries of a call.
+
+    Raises:
+        ArtifactError: if they do.
+    """
+    if card.transductive:
+        raise ArtifactError(
+            f"{card.title!r} is transductive: what it says of a window depends on the windows that happen to be asked "
+            "with it, so its map would show seams. Train and export a model with support normalisation."
+        )
 
 
 def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, steps: int | None) -> AdaptedModel:
@@ -33,6 +46,11 @@ def adapt_to(predictor: Predictor, support: SupportSet, table: ClassTable, *, st
     """
     adapted = predictor.adapt(support.x, support.y, steps=steps)
     return AdaptedModel(adapted, table, number_classes(table), predictor.card().adapted.fingerprint)
+
+
+def usual_spacing(card: Card, plan: LabelPlan) -> int:
+    """Return how many pixels the examples of a line or polygon are apart for a model."""
+    return max(1, card.size.rows // 2) if card.output == "patch" else 2 * plan.radius + 1
 
 
 def read_labels(
@@ -54,8 +72,7 @@ def read_labels(
     """
     table = find_classes(card, plan.path, field=plan.field, table=read_class_table(classes) if classes else None)
     size = card.size.rows
-    spacing = max(1, size // 2) if card.output == "patch" else 2 * plan.radius + 1
-    found = find_examples(scene, plan, table, spacing=spacing, seed=plan.seed)
+    found = find_examples(scene, plan, table, spacing=plan.spacing or usual_spacing(card, plan), seed=plan.seed)
     middle = len(found.examples) // 2
     scene.check_units((int(found.examples.rows[middle]), int(found.examples.columns[middle])))
     split = split_apart(found.examples, plan.holdout, plan.apart or size, seed=plan.seed) if plan.holdout else None
@@ -75,7 +92,7 @@ def read_labels(
     index[kept] = np.arange(len(kept))
     if split:
         split = replace(split, validation=_renumbered(split.validation, index))
-    support = SupportSet(support.x, index[support.y])
+    support = replace(support, y=index[support.y])
     used = UsedLabels(plan, _renumbered(examples, index), split, found.summary, tuple(notes))
     return support, shown_classes(table, kept), used
 

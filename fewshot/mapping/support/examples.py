@@ -1,5 +1,6 @@
 """What a model is shown of a region: which labels are asked for, the pictures around them, what became of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from fewshot.geo.scene import Scene
 from fewshot.geo.windows import Window
 
 FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class LabelPlan(LabelFiles):
         validation: Labels to validate with.
         apart: Least pixels between support and validation; the side of a picture if None.
         seed: Decides which examples are kept.
+        spacing: Pixels between the examples of a line or polygon; what suits the model if None.
     """
 
     radius: int = 1
@@ -34,6 +37,7 @@ class LabelPlan(LabelFiles):
     validation: Path | None = None
     apart: int | None = None
     seed: int = 0
+    spacing: int | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -56,10 +60,14 @@ class SupportSet:
     Attributes:
         x: [n, H, W, bands] float32, as sent.
         y: [n] or [n, H, W] int32, index of the class, -1 where there is no label.
+        windows: Of the scene, one a picture.
+        valid: [n, H, W] where they have data.
     """
 
     x: FloatArray
     y: Labels
+    windows: tuple[Window, ...]
+    valid: BoolArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,17 +102,32 @@ def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) 
         The pictures with their labels, and the examples in them.
     """
     size, most = card.size.rows, card.limits.examples
-    if card.output == "pixel":
+    if card.output == "pixel" and size > 1:
         examples, windows = _windows(examples, size, most, plan.seed)
-        labels = np.stack([_around(examples, window, plan.radius) for window in windows])
     else:
         examples, half = examples.at_most(most, np.random.default_rng(plan.seed)), size // 2
         places = zip(examples.rows.tolist(), examples.columns.tolist(), strict=True)
-        windows, labels = [Window(row - half, column - half, size, size) for row, column in places], examples.labels
+        windows = [Window(row - half, column - half, size, size) for row, column in places]
     read = [scene.read(window) for window in windows]
-    if card.output == "pixel":
-        labels = np.where(np.stack([valid for _, valid in read]), labels, -1).astype(np.int32)
-    return SupportSet(np.stack([values for values, _ in read]), labels), examples
+    valid = np.stack([valid for _, valid in read])
+    labels = examples.labels if card.output == "patch" else label_windows(examples, windows, valid, plan.radius)
+    return SupportSet(np.stack([values for values, _ in read]), labels, tuple(windows), valid), examples
+
+
+def label_windows(examples: Examples, windows: Sequence[Window], valid: BoolArray, radius: int) -> Labels:
+    """Label the pixels of windows around examples.
+
+    Args:
+        examples: Labelled pixels.
+        windows: All of one size.
+        valid: [n, H, W] where they have data.
+        radius: Pixels on each side of an example that it labels too.
+
+    Returns:
+        [n, H, W] int32, -1 where there is no label or no data.
+    """
+    labels = np.stack([_around(examples, window, radius) for window in windows])
+    return np.where(valid, labels, -1).astype(np.int32)
 
 
 def _windows(examples: Examples, size: int, most: int, seed: int) -> tuple[Examples, list[Window]]:

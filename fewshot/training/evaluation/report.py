@@ -11,8 +11,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
+from fewshot.terminal import Cells, rich_table
 from fewshot.training.kinds.figures import (
     ACCURACY,
     Array,
@@ -21,8 +21,6 @@ from fewshot.training.kinds.figures import (
     Report,
 )
 
-Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
-"""The heads and rows of a table."""
 TRANSDUCTIVE_NOTE = "Transductive: each prediction used the statistics of the task's other queries."
 
 
@@ -36,17 +34,6 @@ def print_report(report: Report) -> None:
         console.print(rich_table("by region", region_table(report.regions)))
     for line in notes(report):
         console.print(line)
-
-
-def rich_table(title: str, cells: Cells) -> Table:
-    """Return a table for the terminal, its first column to the left and the others to the right."""
-    head, rows = cells
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(head):
-        table.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def method_table(report: Report) -> Cells:

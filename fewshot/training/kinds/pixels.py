@@ -72,7 +72,8 @@ class Pixels(RegionKind):
 
     def training_source(self, train: RegionSet) -> TaskSource:
         """Return new tasks of the regions."""
-        return RegionTasks(train, replace(self.evaluation_spec(), queries=self.tasks.queries))
+        own = replace(self.evaluation_spec(), queries=self.tasks.queries, fewest_points=self.tasks.fewest_points)
+        return RegionTasks(train, own)
 
     def labelled_examples(self, train: RegionSet) -> tuple[int, TaskSource]:
         """Return windows with all of their labelled pixels."""

@@ -12,6 +12,7 @@ from fewshot.errors import (
     DataNotFoundError,
     RecipeError,
 )
+from fewshot.exported.predictor import Predictor
 from fewshot.mapping.predict.groups import MapPlan, Save
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.predict.pipeline import run_here
@@ -24,7 +25,7 @@ class Killed(BaseException):
     """As a process that is killed: nobody catches it."""
 
 
-def stop_after(count: int, model: FakePredictor) -> Any:
+def stop_after(count: int, model: Predictor) -> Any:
     """An engine that is killed after some groups."""
 
     def engine(plan: MapPlan, groups: Any, save: Save) -> None:

@@ -1,0 +1,399 @@
+"""How good are maps of real scenes from a few points, beside the classifiers that people use for it?
+
+    python benchmarks/real_scenes.py [--model NAME] [--methods adapted] [--scenes nc potsdam] [--draws 10]
+                                     [--points 5 10 20] [--json FILE] [--picture FILE]
+
+Ten labelled scenes of Landsat 5, 7 and 8, Sentinel-2 and EnMAP, in reflectance and in digital numbers (`scenes` and
+`scene_maryland` of the data folder). A draw takes 5, 10 and 20 labelled pixels of each class (the 5 are among the 10,
+these among the 20). Where labels are polygons, points come from half of a class's polygons and are tested on the
+others; elsewhere every labelled pixel that was not drawn is tested. On the very same points
+
+    METHOD      `fewshot map --model NAME --method METHOD`: points in a GeoPackage, a GeoTIFF out; several may be named
+    logistic    scikit-learn's logistic regression on the standardised values of all bands of the scene
+    forest      its random forest, 100 trees
+    nearest     its nearest neighbour on standardised values
+    boosting    its histogram gradient boosting, leaves of at least two samples
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+Array = npt.NDArray[Any]
+
+POINTS = (5, 10, 20)
+PLAIN = ("logistic", "forest", "nearest", "boosting")
+METRICS = ("accuracy", "macro_f1")
+MOST_TESTED = 20_000
+"""Pixels that a draw is tested on at most, the same for every method."""
+
+
+class Place(NamedTuple):
+    """Where one scene is, below the data folder.
+
+    Attributes:
+        scene: The raster.
+        labels: A raster of the classes on the same grid; its nodata and 0 are no label.
+        polygons: Vectors that the labels come from, where there are any.
+        sensor: What `--sensor` says, where the bands are not described.
+        bands: What `--bands` says.
+    """
+
+    scene: str
+    labels: str
+    polygons: str = ""
+    sensor: str = ""
+    bands: tuple[str, ...] = ()
+
+
+# Coastal, blue, green, red, near and short-wave infrared of Landsat 8; the two thermal bands are no bands of land.
+_MARYLAND = ("B1", "B2", "B3", "B4", "B8A", "B11", "B12", "T1", "T2")
+_NC = "scenes/nc_landsat7"
+_PARA, _CHIAPAS, _BARVA = "scenes/rstoolbox_para_s2", "scenes/chiapas_landsat7", "scenes/barva_landsat5"
+PLACES = {
+    "maryland": Place("scene_maryland/landsat_leaf_on.tif", "scene_maryland/landcover.tif", bands=_MARYLAND),
+    "nc": Place(f"{_NC}/scene.tif", f"{_NC}/labels_polygons.tif", f"{_NC}/labels_polygons.gpkg", sensor="landsat7"),
+    "nc_dense": Place(f"{_NC}/scene.tif", f"{_NC}/landcover_1996.tif", sensor="landsat7"),
+    "potsdam": Place("scenes/potsdam_enmap/scene_s2_bands.tif", "scenes/potsdam_enmap/labels.tif", sensor="sentinel2"),
+    "chiapas": Place(f"{_CHIAPAS}/scene.tif", f"{_CHIAPAS}/labels.tif", f"{_CHIAPAS}/labels.gpkg", sensor="landsat7"),
+    "para": Place(f"{_PARA}/scene.tif", f"{_PARA}/labels.tif", f"{_PARA}/labels.gpkg", sensor="sentinel2"),
+    "barva": Place(f"{_BARVA}/scene_2001.tif", f"{_BARVA}/labels_2001.tif", f"{_BARVA}/plots.gpkg", sensor="landsat5"),
+    "rondonia": Place("scenes/rondonia_landsat8/scene.tif", "scenes/rondonia_landsat8/labels.tif", sensor="landsat8"),
+}
+JUDGED = ("maryland", "nc", "potsdam", "chiapas")
+"""The most discriminating scenes, over which the lead is averaged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A scene and what is known of it.
+
+    Attributes:
+        place: Its files.
+        values: [H, W, bands] float32, as stored.
+        labels: [H, W] number of the class, 0 for none.
+        polygon: [H, W] number of the polygon, 0 for none; None where labels are no polygons.
+        grid: Size and georeference.
+    """
+
+    place: Place
+    values: Array
+    labels: Array
+    polygon: Array | None
+    grid: Any
+
+
+class Draw(NamedTuple):
+    """Labelled points of one draw, and what they are tested on.
+
+    Attributes:
+        rows: [n] int64.
+        columns: [n] int64.
+        labels: [n] number of the class.
+        tested: [m, 2] rows and columns.
+    """
+
+    rows: Array
+    columns: Array
+    labels: Array
+    tested: Array
+
+
+def main() -> None:
+    """Map every scene from each draw in each way, and print the tables."""
+    options = read_options()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        maps = Mapper(options.model, Path(folder))
+        for name in options.scenes:
+            truth = read_truth(options.data, PLACES[name])
+            found[name] = measure(maps, truth, options, name)
+            print("\n".join(table(found[name], options.methods, title=name)), flush=True)
+    figures = {name: summarise(scores, options.methods) for name, scores in found.items()}
+    print("\n".join(leads(figures, options.methods)))
+    if options.json:
+        said = {"model": str(options.model), "methods": options.methods, "draws": options.draws, "figures": figures}
+        options.json.write_text(json.dumps(said | {"scores": found}, indent=1) + "\n", encoding="utf-8")
+    if options.picture:
+        draw_leads(options.picture, figures, options.methods)
+
+
+def read_options() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    data = Path(os.environ.get("FEWSHOT_DATA", ROOT.parent / "shared" / "data"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="earth-points", help="a model, as for `fewshot map` (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", default=["adapted"], help="methods of `fewshot map` (default: adapted)")
+    parser.add_argument("--scenes", nargs="+", choices=PLACES, default=list(PLACES), help="default: all")
+    parser.add_argument("--data", type=Path, default=data, help="folder of the scenes (default: %(default)s)")
+    parser.add_argument("--draws", type=int, default=10, help="draws of points; draw i has seed i (default: 10)")
+    parser.add_argument("--points", type=int, nargs="+", default=list(POINTS), help="a class (default: 5 10 20)")
+    parser.add_argument("--steps", type=int, help="inner steps (default: the model's own)")
+    parser.add_argument("--json", type=Path, help="write the figures of every draw to this file")
+    parser.add_argument("--picture", type=Path, help="draw the leads over the best plain classifier to this file")
+    return parser.parse_args()
+
+
+def read_truth(data: Path, place: Place) -> Truth:
+    """Read a scene and its labels."""
+    import geopandas
+    import rasterio
+    from rasterio.features import rasterize
+
+    from fewshot.geo.grid import Grid
+
+    if not (data / place.scene).is_file():
+        raise SystemExit(f"there is no {data / place.scene}; name the folder of the scenes with --data")
+    with rasterio.open(data / place.scene) as raster, rasterio.open(data / place.labels) as classes:
+        values = np.moveaxis(raster.read(), 0, -1).astype(np.float32)
+        valid = (np.moveaxis(raster.read_masks(), 0, -1) > 0).all(axis=-1) & (values != 0).any(axis=-1)
+        labels = classes.read(1).astype(np.int64)
+        labels[~valid | (labels == (0 if classes.nodata is None else classes.nodata))] = 0
+        grid = Grid(raster.height, raster.width, raster.transform, raster.crs)
+    polygon = None
+    if place.polygons:
+        shapes = enumerate(geopandas.read_file(data / place.polygons).to_crs(grid.crs).geometry, start=1)
+        polygon = rasterize(
+            [(shape, number) for number, shape in shapes], labels.shape, transform=raster.transform, all_touched=True
+        ).astype(np.int64)
+    return Truth(place, values, labels, polygon, grid)
+
+
+def draw_points(truth: Truth, each: int, *, seed: int) -> Draw:
+    """Draw pixels of every class; those of a smaller draw of the same seed are among them.
+
+    Where labels are polygons, a class's points lie in half of its polygons and the other half is tested; elsewhere at
+    most half of a class's pixels are drawn.
+
+    Args:
+        truth: The scene.
+        each: Points of a class.
+        seed: Of the draw.
+    """
+    tested, parts = truth.labels > 0, []
+    for value in np.unique(truth.labels[tested]).tolist():
+        rng, own = np.random.default_rng([seed, value]), truth.labels == value
+        numbers = np.unique(truth.polygon[own]) if truth.polygon is not None else np.zeros(0, np.int64)
+        numbers = numbers[numbers > 0]
+        if truth.polygon is not None and len(numbers) > 1:
+            shown = own & np.isin(truth.polygon, rng.permutation(numbers)[: len(numbers) // 2])
+            tested &= ~shown
+            count = each
+        else:
+            shown, count = own, min(each, max(1, int(own.sum()) // 2))
+        places = np.argwhere(shown)
+        parts.append(places[rng.permutation(len(places))[:count]])
+    rows, columns = np.concatenate(parts).T
+    tested[rows, columns] = False
+    places = np.argwhere(tested)
+    places = places[np.random.default_rng(seed).permutation(len(places))[:MOST_TESTED]]
+    return Draw(rows, columns, truth.labels[rows, columns], places)
+
+
+class Mapper:
+    """Maps scenes from labelled points as `fewshot map` does, with one model in this process."""
+
+    def __init__(self, model: str, folder: Path) -> None:
+        """Load the model; labels and maps are written to the folder."""
+        from fewshot.exported import open_predictor
+
+        self._predictor, self._folder = open_predictor(model), folder
+
+    def __call__(self, method: str, truth: Truth, points: Draw, options: argparse.Namespace) -> Array:
+        """Map the scene by a method; return the number of the class of every pixel [H, W]."""
+        import rasterio
+
+        from fewshot.mapping import LabelPlan, MapRequest, choose_method, map_region
+        from fewshot.mapping.predict.pipeline import run_here
+        from fewshot.mapping.support.classes import number_classes
+
+        labels, to = self._folder / "points.gpkg", self._folder / "map.tif"
+        write_points(labels, points, truth.grid)
+        request = MapRequest(
+            (str(options.data / truth.place.scene),),
+            to,
+            # The neighbour of a pixel of 30 m is often of another class, so a point labels no more than its own.
+            LabelPlan(labels, field="class", radius=0),
+            bands=truth.place.bands,
+            sensor=truth.place.sensor,
+            steps=options.steps,
+            method=method,
+        )
+        choice = choose_method(self._predictor, request)
+        report = map_region(choice.predictor, run_here(choice.predictor), choice.request, comparison=choice.comparison)
+        with rasterio.open(to) as raster:
+            found = raster.read(1)
+        numbers = np.zeros(256, np.int64)
+        for value, name in zip(number_classes(report.table), report.table.names, strict=True):
+            numbers[value] = int(name.removeprefix("class "))
+        return np.asarray(numbers[found])
+
+
+def write_points(path: Path, points: Draw, grid: Any) -> None:
+    """Write points as a GeoPackage, at the middle of their pixels."""
+    import geopandas
+    import shapely
+
+    x, y = grid.to_map(points.rows + 0.5, points.columns + 0.5)
+    names = [f"class {value}" for value in points.labels.tolist()]
+    path.unlink(missing_ok=True)
+    geopandas.GeoDataFrame({"class": names}, geometry=shapely.points(x, y), crs=grid.crs).to_file(path)
+
+
+def plain_classifiers() -> dict[str, Callable[[], Any]]:
+    """Return what makes each of the plain classifiers."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return {
+        "logistic": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "forest": lambda: RandomForestClassifier(100, random_state=0),
+        "nearest": lambda: make_pipeline(StandardScaler(), KNeighborsClassifier(1)),
+        "boosting": lambda: HistGradientBoostingClassifier(
+            min_samples_leaf=2, max_iter=50, early_stopping=False, random_state=0
+        ),
+    }
+
+
+def measure(maps: Mapper, truth: Truth, options: argparse.Namespace, name: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the scores of every method, by points a class and draw."""
+    found: dict[str, list[dict[str, Any]]] = {str(each): [] for each in options.points}
+    for seed in range(options.draws):
+        for each in options.points:
+            points = draw_points(truth, each, seed=seed)
+            at = (points.rows, points.columns), tuple(points.tested.T)
+            scores = {}
+            for method in options.methods:
+                scores[method] = score(maps(method, truth, points, options)[at[1]], truth.labels[at[1]])
+            for method, make in plain_classifiers().items():
+                fitted = make().fit(truth.values[at[0]], points.labels)
+                scores[f"plain {method}"] = score(fitted.predict(truth.values[at[1]]), truth.labels[at[1]])
+            found[str(each)].append(scores)
+        print(f"{name}: draw {seed + 1} of {options.draws}", file=sys.stderr)
+    return found
+
+
+def score(said: Array, true: Array) -> dict[str, float]:
+    """Return accuracy, and F1 averaged over the classes that are tested."""
+    from sklearn.metrics import f1_score
+
+    f1 = f1_score(true, said, average="macro", labels=np.unique(true), zero_division=0)
+    return {"accuracy": float((true == said).mean()), "macro_f1": float(f1)}
+
+
+def summarise(scores: dict[str, list[dict[str, Any]]], methods: list[str]) -> dict[str, Any]:
+    """Return mean and interval of each method, and of the own methods minus the best plain one, draw by draw.
+
+    The best plain one is the one of the greatest mean over all draws, for each metric and number of points.
+    """
+    figures: dict[str, Any] = {}
+    for each, draws in scores.items():
+        figures[each] = {}
+        for metric in METRICS:
+            values = {method: np.array([draw[method][metric] for draw in draws]) for method in draws[0]}
+            plain = [method for method in values if method.startswith("plain ")]
+            best = max(plain, key=lambda method: values[method].mean())
+            rows = {method: mean_and_interval(found) for method, found in values.items()}
+            for method in methods:
+                rows[f"{method} - best"] = mean_and_interval(values[method] - values[best])
+                rows[f"{method} worst draw"] = {"mean": float((values[method] - values[best]).min()), "ci95": None}
+            figures[each][metric] = {"best": best, "rows": rows}
+    return figures
+
+
+def mean_and_interval(values: Array) -> dict[str, Any]:
+    """Return the mean of draws and half the width of its 95 % interval, by Student's t; None for one draw."""
+    from scipy.stats import t
+
+    count = len(values)
+    half = float(t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)) if count > 1 else None
+    return {"mean": float(values.mean()), "ci95": half}
+
+
+def shown(row: dict[str, Any], sign: str = "") -> str:
+    """Return a figure in percent, with its interval."""
+    mean = f"{100 * row['mean']:{sign}.1f}"
+    return mean if row["ci95"] is None else f"{mean} ± {100 * row['ci95']:.1f}"
+
+
+def table(scores: dict[str, list[dict[str, Any]]], methods: list[str], *, title: str) -> list[str]:
+    """Return one scene's figures as a Markdown table, in percent."""
+    figures = summarise(scores, methods)
+    columns = [*methods, *(f"plain {name}" for name in PLAIN), *(f"{method} - best" for method in methods)]
+    lines = [
+        "",
+        f"### {title}",
+        "",
+        f"| points | figure % | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for each, metrics in figures.items():
+        for metric, found in metrics.items():
+            cells = [shown(found["rows"][column], "+" if column.endswith("best") else "") for column in columns]
+            lines.append(f"| {each} | {metric} | {' | '.join(cells)} |")
+    return lines
+
+
+def leads(figures: dict[str, Any], methods: list[str]) -> list[str]:
+    """Return the leads over the best plain classifier of each scene, and their means, in points of percent."""
+    judged = [name for name in figures if name in JUDGED]
+    lines = ["", "### Leads over the best plain classifier of each scene and number of points", ""]
+    lines += [f"| method | points | figure | {' | '.join(figures)} | mean of {', '.join(judged)} |"]
+    lines += ["|---" * (len(figures) + 4) + "|"]
+    for method in methods:
+        for each in next(iter(figures.values())):
+            for metric in METRICS:
+                rows = {name: found[each][metric]["rows"][f"{method} - best"] for name, found in figures.items()}
+                mean = np.mean([rows[name]["mean"] for name in judged]) if judged else np.nan
+                cells = " | ".join(shown(row, "+") for row in rows.values())
+                lines.append(f"| {method} | {each} | {metric} | {cells} | {100 * mean:+.1f} |")
+    return lines
+
+
+def draw_leads(path: Path, figures: dict[str, Any], methods: list[str]) -> None:
+    """Draw the leads with their intervals, a panel for each figure and a row for each scene."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    points = list(next(iter(figures.values())))
+    drawn, axes = plt.subplots(1, len(METRICS), figsize=(11, 0.75 * len(figures) + 1.6), sharey=True)
+    for axis, metric in zip(axes, METRICS, strict=True):
+        for index, (method, each) in enumerate((method, each) for method in methods for each in points):
+            rows = [found[each][metric]["rows"][f"{method} - best"] for found in figures.values()]
+            height = np.arange(len(rows)) + (index - (len(methods) * len(points) - 1) / 2) * 0.8 / (
+                len(methods) * len(points)
+            )
+            wide = [100 * (row["ci95"] or 0) for row in rows]
+            axis.errorbar(
+                [100 * row["mean"] for row in rows], height, xerr=wide, fmt="o", ms=5, label=f"{method}, {each} a class"
+            )
+        axis.axvline(0, color="0.4", lw=1)
+        axis.set_yticks(range(len(figures)), list(figures))
+        axis.set_xlabel(f"{metric.replace('_', ' ')}: points ahead of the best plain classifier")
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].invert_yaxis()
+    axes[-1].legend(fontsize=8, loc="best")
+    drawn.tight_layout()
+    drawn.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A model and a plain classifier together: the product of what the two say of a pixel.
+
+The model knows from other regions what differs between land covers; logistic regression on the bands and their means
+around a pixel knows this region alone. Where one is unsure the other decides, so that together they are seldom worse
+than the better of them (docs/results.md, "Real scenes").
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fewshot.errors import ArtifactError
+from fewshot.exported.card import AdaptedLayout, Card
+from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
+from fewshot.mapping.plain.predictor import PlainPredictor
+
+_SURE = 1e-4  # neither may rule a class out alone
+_HEAD = 2  # fingerprint and length of the model's vector stand before the two vectors
+
+
+class CombinedPredictor(Predictor):
+    """A model of pixels, and logistic regression on the same bands and their surroundings."""
+
+    def __init__(self, model: Predictor) -> None:
+        """Join the model with a plain classifier of its bands.
+
+        Raises:
+            ArtifactError: if the model does not answer for pixels, in classes of the labels' own.
+        """
+        card = model.card()
+        if not combines(card):
+            raise ArtifactError(
+                f"{card.title!r} cannot be combined with a plain classifier: that takes a model of pixels with classes "
+                "of the labels' own. Use --method adapted."
+            )
+        self.model, self.plain = model, PlainPredictor("surroundings", card.band_names)
+
+    def __reduce__(self) -> tuple[type["CombinedPredictor"], tuple[Predictor]]:
+        """Travel as the model."""
+        return CombinedPredictor, (self.model,)
+
+    def read_card(self) -> Card:
+        """Return the model's card, with what the two are together."""
+        card = self.model.card()
+        title = f"{card.title}, with logistic regression on the bands and their means around a pixel"
+        return replace(card, title=title, adapted=AdaptedLayout(_HEAD, 0, card.adapted.fingerprint ^ 1))
+
+    def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Answer as an exported model's signatures `adapt` and `predict` do.
+
+        Raises:
+            ArtifactError: if it is another one, or what was adapted is not of the two.
+            FewshotError: what the model raises.
+        """
+        if signature == "adapt":
+            first, second = self.model.call("adapt", inputs), self.plain.call("adapt", inputs)
+            vectors = [np.asarray(found["adapted"], np.float32) for found in (first, second)]
+            head = np.array([self.card().adapted.fingerprint, len(vectors[0])], np.float32)
+            return {**first, "adapted": np.concatenate([head, *vectors])}
+        if signature == "predict":
+            return self._predict_both(inputs["adapted"], inputs["query_x"])
+        raise ArtifactError(f"{self.card().title} knows adapt and predict, not {signature}.")
+
+    def _predict_both(self, vector: Array, query_x: Array) -> dict[str, Array]:
+        """Return the normalised product of the probabilities of the two."""
+        fingerprint, length = vector[:_HEAD].astype(np.int64).tolist()
+        if fingerprint != self.card().adapted.fingerprint:
+            raise ArtifactError(f"adapted was not made by {self.card().title}; adapt it again")
+        first, second = np.split(vector[_HEAD:], [length])
+        plain = self.plain.call("predict", {"adapted": second, "query_x": query_x})["probabilities"]
+        adapted = AdaptedVector(first, plain.shape[-1], SupportLoss(0.0, 0.0))
+        both = np.maximum(self.model.predict(adapted, query_x).probabilities, _SURE) * np.maximum(plain, _SURE)
+        both /= both.sum(axis=-1, keepdims=True)
+        return {"probabilities": both, "class_index": both.argmax(axis=-1).astype(np.int32)}
+
+
+def combines(card: Card) -> bool:
+    """Whether a model answers as a plain classifier of pixels does: for each pixel, in classes of the labels' own."""
+    return card.output == "pixel" and card.label_space == "task"
