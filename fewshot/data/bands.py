@@ -1,5 +1,6 @@
 """What the numbers of a band are: the words that stores of images, manifests and sources share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -30,3 +31,23 @@ class StoredBand:
     part: str = ""
     sensor: str = ""
     width: float | None = None
+
+
+COLOURS = (("red", 665.0), ("green", 560.0), ("blue", 490.0))
+"""The channels of a photograph, and about where they lie, in nm."""
+APART = 45.0
+"""A band's centre is at most this far from its colour, in nm."""
+
+
+def red_green_blue(bands: Sequence[StoredBand]) -> tuple[int, int, int] | None:
+    """Return which bands, from 0, are red, green and blue, by name or else by wavelength; None where one is missing."""
+    found = []
+    for colour, wavelength in COLOURS:
+        named = [i for i, band in enumerate(bands) if band.name.lower() == colour]
+        far = {i: abs(band.wavelength - wavelength) for i, band in enumerate(bands) if band.wavelength is not None}
+        near = [i for i in sorted(far, key=far.__getitem__) if far[i] <= APART]
+        if not (named or near):
+            return None
+        found.append((named or near)[0])
+    red, green, blue = found
+    return red, green, blue

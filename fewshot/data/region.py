@@ -26,13 +26,13 @@ class ImageStore(ABC):
 
     Attributes:
         names: One unique name an image, the same on every machine.
-        shape: Rows, columns and bands of every image.
+        shape: Rows, columns and bands of every image; of what stands for an image, its own.
         bands: In order; none where the store does not name them.
         has_labels: Whether the pixels are labelled.
     """
 
     names: Sequence[str]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     bands: Sequence[StoredBand] = ()
     has_labels: bool = False
 

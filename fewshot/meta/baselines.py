@@ -15,13 +15,14 @@ from fewshot.meta.learner import MetaLearner
 from fewshot.meta.rates import InnerRates
 from fewshot.meta.views import Views
 from fewshot.models.heads import FixedHead, Head, SharedHead
+from fewshot.models.pretrained import Constant
 
 FINE_TUNING_STEPS = 20
 FINE_TUNING_RATES = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Rates to choose from, on validation tasks."""
 
 
-def fine_tuner(
+def fine_tuner(  # noqa: PLR0913  the parts of a learner
     body: keras.Model,
     *,
     rate: float,
@@ -29,6 +30,7 @@ def fine_tuner(
     regression_outputs: int = 0,
     head: Head | None = None,
     views: Views | None = None,
+    frozen: Constant | None = None,
 ) -> MetaLearner:
     """Return a learner that fine-tunes `body` on the support set, all parameters at one rate.
 
@@ -39,11 +41,12 @@ def fine_tuner(
         regression_outputs: Number of targets where numbers are predicted; 0 for classes.
         head: Where the output layer starts; a common start for every class if None.
         views: Of each example, as the learner has them that this is compared with.
+        frozen: What examples go through before.
     """
     if head is None:
         head = FixedHead(regression_outputs, name="head") if regression_outputs else SharedHead(name="head")
     inner = InnerLoop(steps=steps, loss="squared_error" if regression_outputs else "cross_entropy")
-    return MetaLearner(body, head, InnerRates("constant", initial=rate), inner, views=views)
+    return MetaLearner(body, head, InnerRates("constant", initial=rate), inner, views=views, frozen=frozen)
 
 
 def nearest_neighbour(support_x: tf.Tensor, support_y: tf.Tensor, query_x: tf.Tensor, classes: int) -> tf.Tensor:

@@ -20,6 +20,7 @@ from fewshot.meta.rates import ADAPTS, InnerRates
 from fewshot.meta.views import Views
 from fewshot.models.heads import Head
 from fewshot.models.normalization import Normalization, is_transductive
+from fewshot.models.pretrained import Constant, PretrainedMaps, hidden_variables
 
 LONGEST_UNROLLED = 10
 """More inner steps than this run in a loop of the graph, so that the graph stays small."""
@@ -92,6 +93,7 @@ class MetaLearner(keras.Model):
         evaluation_steps: int | None = None,
         vary_steps: bool = False,
         views: Views | None = None,
+        frozen: Constant | None = None,
         **kwargs: Any,
     ) -> None:
         """Join a network, a head and a way of adapting.
@@ -105,22 +107,30 @@ class MetaLearner(keras.Model):
             evaluation_steps: Inner steps outside training; as many as in training if None.
             vary_steps: In training, answer after 0, 1, 2 ... steps in turn, update by update; always after all if not.
             views: What outside training is made of each example, to adapt to and to predict; itself alone if None.
+            frozen: What examples go through before the body sees them, once for all steps; nothing if None.
             **kwargs: Passed to `keras.Model`.
 
         Raises:
             RecipeError: if `adapts` is unknown, or asks for the head of a network without one, or examples have no
-                views.
+                views, or second derivatives would be wrong.
         """
         super().__init__(**kwargs)
         self.body, self.head, self.inner_rates = body, head, rates
         self.inner, self.adapts, self.vary_steps = inner, adapts, vary_steps
         self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
         self.views = views or Views()
-        self.views.require_fit(body.input_shape[1:], body.output_shape[1:])
+        self.frozen = frozen
+        self.views.require_fit(self.eyes().input_shape[1:], body.output_shape[1:])
         layers = list(body._flatten_layers())
         self.transductive = any(is_transductive(layer) for layer in layers)
         shapes = [tuple(variable.shape) for variable in body.trainable_variables]
         moving = _moving(body, layers, adapts)
+        inexact = [name for layer in layers if isinstance(layer, PretrainedMaps) for name in layer.inexact]
+        if inexact and any(moving) and not inner.first_order:
+            raise RecipeError(
+                f"Second derivatives through {inexact[0]!r} of the pretrained model would be wrong (Keras "
+                "stops the gradient of its mean). Use learner.adapts = 'head', or learner.first_order = true."
+            )
         if head is not None:
             features = body.output_shape[-1]
             head.build_for(features)
@@ -170,13 +180,33 @@ class MetaLearner(keras.Model):
         steps, views = tuple(steps), views or self.views
 
         def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            support = views.of_support(Support(task[0], task[1], *task[3:]))
-            outputs, losses = self._task(start, support, views.of(task[2]), classes, steps)
+            support = self.seen_support(Support(task[0], task[1], *task[3:]), views)
+            outputs, losses = self._task(start, support, self.seen(task[2], views), classes, steps)
             return tf.stack([views.joined(logits) for logits in tf.unstack(outputs)]), losses
 
         outputs, losses = over_tasks(one, [support_x, support_y, query_x, *weight])
         require_finite(losses)
         return tf.transpose(outputs, [1, 0, *range(2, outputs.shape.rank)])
+
+    # Methods, for Keras saves what it finds behind attributes.
+
+    def eyes(self) -> keras.Model:
+        """Return the network that examples come to first: the frozen one if there is one, else the body."""
+        return self.body if self.frozen is None else self.frozen.model
+
+    def constants(self) -> list[keras.Variable]:
+        """Return the weights that never train, which are none of `weights`."""
+        return [*([] if self.frozen is None else self.frozen.variables), *hidden_variables(self.body)]
+
+    def seen(self, examples: tf.Tensor, views: Views) -> tf.Tensor:
+        """Return every view of examples [n, ...], those of one together, as the body takes them."""
+        examples = views.of(examples)
+        return examples if self.frozen is None else self.frozen(examples)
+
+    def seen_support(self, support: Support, views: Views) -> Support:
+        """Return a support set of every view of its examples, as the body takes them."""
+        support = views.of_support(support)
+        return support if self.frozen is None else support._replace(x=self.frozen(support.x))
 
     def start(self) -> Start:
         """Return the meta-learned values as tensors, the head's apart."""

@@ -10,18 +10,22 @@ from fewshot.models.normalization import (
     make_normalization,
     standardised,
 )
+from fewshot.models.pretrained import Constant, PretrainedMaps, hidden_variables
 from fewshot.models.resnet12 import resnet12
 from fewshot.models.unet import unet
 
 __all__ = [
     "NORMALIZATIONS",
+    "Constant",
     "FixedHead",
     "Head",
     "Normalization",
+    "PretrainedMaps",
     "PrototypeHead",
     "SharedHead",
     "Standardization",
     "conv4",
+    "hidden_variables",
     "make_head",
     "make_normalization",
     "mlp",

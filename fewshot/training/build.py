@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
-from fewshot.models import conv4, make_head, mlp, resnet12, standardised, unet
+from fewshot.models import Constant, conv4, make_head, mlp, resnet12, standardised, unet
 from fewshot.tables import nearest
+from fewshot.training.frozen import frozen_part, pretrained_network
 from fewshot.training.kinds.kind import Kind, Problem
 from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TrainingTable
 
@@ -45,7 +47,13 @@ def _unet(network: NetworkTable, problem: Problem) -> keras.Model:
     return unet(problem.input_shape, filters=network.widths, normalization=network.normalization)
 
 
-NETWORKS: dict[str, Network] = {"conv4": _conv4, "mlp": _mlp, "resnet12": _resnet12, "unet": _unet}
+NETWORKS: dict[str, Network] = {
+    "conv4": _conv4,
+    "keras": pretrained_network,
+    "mlp": _mlp,
+    "resnet12": _resnet12,
+    "unet": _unet,
+}
 """What `network.kind` may be: from one example to its features, or to those of each of its pixels."""
 
 
@@ -62,7 +70,9 @@ def require_network(kind: str) -> None:
 
 
 def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
-    """Build the network, from one example to its features, or to those of each of its pixels.
+    """Build the network that trains, from one example to its features, or to those of each of its pixels.
+
+    Where a `frozen_part` comes before it, the problem is to have the shape of features.
 
     Raises:
         RecipeError: if there is no such network, or it has no features of pixels but these are needed, or the other
@@ -73,7 +83,7 @@ def build_body(network: NetworkTable, problem: Problem) -> keras.Model:
     if network.standardise:
         body = standardised(body)
     if problem.per_pixel != (len(body.output_shape) == 4):
-        wanted = "tasks of pixels need network.kind 'unet' or 'resnet12'"
+        wanted = "tasks of pixels need network.kind 'unet', 'resnet12' or 'keras'"
         raise RecipeError(
             f"{wanted if problem.per_pixel else f'{network.kind} serves tasks of pixels'}; received {network.kind!r}."
         )
@@ -90,6 +100,15 @@ def reads_any_size(body: keras.Model) -> bool:
     return features.shape[-1] is not None
 
 
+def build_parts(network: NetworkTable, problem: Problem) -> tuple[Constant | None, keras.Model]:
+    """Build the frozen part of a network, None where it has none, and what trains."""
+    require_network(network.kind)
+    frozen = frozen_part(network, problem)
+    if frozen is not None:
+        problem = replace(problem, input_shape=tuple(frozen.model.output_shape[1:]))
+    return frozen, build_body(network, problem)
+
+
 def build_learner(
     network: NetworkTable, learner: LearnerTable, problem: Problem, views: Views | None = None
 ) -> MetaLearner:
@@ -104,8 +123,9 @@ def build_learner(
     Raises:
         RecipeError: if the network does not fit the problem.
     """
+    frozen, body = build_parts(network, problem)
     return MetaLearner(
-        build_body(network, problem),
+        body,
         make_head(learner.head, outputs=problem.outputs, restrict=learner.restrict),
         InnerRates(learner.rates, initial=learner.rate, steps=learner.steps),
         InnerLoop(
@@ -120,6 +140,7 @@ def build_learner(
         evaluation_steps=learner.evaluation_steps or None,
         vary_steps=learner.vary_steps,
         views=views,
+        frozen=frozen,
     )
 
 

@@ -9,6 +9,8 @@
     ├── history.csv          a row an epoch
     ├── validation_tasks.json        the frozen tasks of every validation
     ├── evaluation.json      the last evaluation on the recipe's own tasks, for the card of an export
+    ├── pretrained.keras     the pretrained model of a network that has one, cut to the depths it uses
+    ├── features/            its frozen features of the pictures; may be deleted
     └── tensorboard/
 
 Files are written under another name and renamed, and `state.json` is renamed last: whatever it names is whole.
@@ -60,6 +62,7 @@ class RunFolder:
         self.history = path / "history.csv"
         self.validation_tasks = path / "validation_tasks.json"
         self.evaluation = path / "evaluation.json"
+        self.features = path / "features"
 
     def open(self, recipe: Recipe, *, resume: bool) -> TrainingState:
         """Start a new run here, or go on with the one that is here.

@@ -50,12 +50,29 @@ class NetworkTable:
         kind: One of `fewshot.training.build.NETWORKS`.
         normalization: A kind of `fewshot.models.normalization`.
         standardise: Take each band's mean and deviation over the support set away first, so that units do not matter.
-        filters: Of conv4.
+        filters: Of conv4; of the decoder that a pretrained model has where pixels are labelled.
         blocks: Of conv4.
         downsample: `pool` or `stride`, of conv4.
         readout: `flatten` or `average`, of conv4. (resnet12 averages, or keeps its pixels where these are labelled.)
         units: Of mlp's layers.
         widths: Filters of resnet12's blocks or unet's levels.
+        file: Of keras: a model as `keras.Model.save` writes it (.keras), or ...
+        application: ... the name of one of `keras.applications`, without its top; downloaded by Keras if need be.
+        weights: Of the application: `imagenet`, a file, or empty for random ones.
+        layers: Of keras: names of the layers whose outputs are the features, each averaged over the picture; empty for
+            the model's own output.
+        size: Of keras: pixels of the side that pictures are brought to; 0 for their own.
+        scaling: Of keras: what the model expects: red, green and blue from 0 to 1, 0 to 255 or -1 to 1, or 0-1 less
+            ImageNet's mean over its deviation; `own` is the application's own, and 0 to 1 for a file.
+        gain: Of keras: pictures are multiplied by it first; reflectance is some three times darker than photographs.
+        rgb: Of keras: which bands are red, green and blue, the first is 1; found by name or wavelength if empty.
+        mirror: Of keras: take the mean with the features of the mirror image.
+        frozen: Of keras: the pretrained model stays as it is, in meta-training and in adaptation.
+        projection: Of keras: numbers that the features are projected to, linearly; 0 for no projection.
+        variants: Of keras: changed copies of each training picture, itself among them, whose frozen features are
+            computed once and kept in the run folder; 0 to compute features whenever a picture is drawn.
+        feature_dropout: Of keras with variants: probability that a training task lacks a feature, which is then 0 in
+            all of its pictures.
     """
 
     kind: str = "conv4"
@@ -67,6 +84,19 @@ class NetworkTable:
     readout: Literal["flatten", "average"] = "flatten"
     units: tuple[int, ...] = (256, 128, 64, 64)
     widths: tuple[int, ...] = (64, 128, 256, 512)
+    file: str = ""
+    application: str = ""
+    weights: str = "imagenet"
+    layers: tuple[str, ...] = ()
+    size: int = 0
+    scaling: Literal["own", "0-1", "0-255", "-1-1", "imagenet"] = "own"
+    gain: float = 1.0
+    rgb: tuple[int, ...] = ()
+    mirror: bool = False
+    frozen: bool = True
+    projection: int = 0
+    variants: int = 8
+    feature_dropout: float = 0.0
 
 
 @dataclass(frozen=True)

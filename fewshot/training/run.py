@@ -13,8 +13,9 @@ from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
 from fewshot.meta import MetaLearner
 from fewshot.training import datasets
-from fewshot.training.build import build_body, build_learner, reads_any_size
+from fewshot.training.build import build_learner, build_parts, reads_any_size
 from fewshot.training.folder import RunFolder
+from fewshot.training.frozen import kept_network
 from fewshot.training.kinds import kind_of
 from fewshot.training.kinds.kind import Kind
 from fewshot.training.recipe import Recipe, change_after_training
@@ -43,7 +44,8 @@ class Run:
             RecipeError: if a setting cannot be changed any more.
         """
         folder = RunFolder(path)
-        return cls(folder, change_after_training(folder.recipe(), settings))
+        recipe = change_after_training(folder.recipe(), settings)
+        return cls(folder, replace(recipe, network=kept_network(recipe.network, path)))
 
     @property
     def kind(self) -> Kind:
@@ -92,7 +94,8 @@ class Run:
         record = self.folder.read_json("run.json")
         if images := record.get("images"):
             problem = replace(self.kind.problem(found), input_shape=tuple(images["shape"]))
-            any_size = reads_any_size(build_body(self.recipe.network, problem))
+            frozen, body = build_parts(self.recipe.network, problem)
+            any_size = reads_any_size(frozen.model if frozen else body)
             theirs = datasets.describe_images(found, self.recipe.tasks)
             require_same_images(images, theirs, found.name, any_size=any_size)
         if split != "test":

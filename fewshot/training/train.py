@@ -14,10 +14,11 @@ import tensorflow as tf
 from fewshot.data.catalogue.manifest import manifest_names
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
-from fewshot.tasks.augment import make_augment
 from fewshot.tasks.stream import stream
 from fewshot.training import build, datasets
+from fewshot.training.features import seen_part, seen_training
 from fewshot.training.folder import RunFolder, TrainingState
+from fewshot.training.frozen import keep_network, kept_network
 from fewshot.training.kinds import kind_of
 from fewshot.training.progress import SaveRun, TaskSpeed, trim_history
 from fewshot.training.recipe import Recipe
@@ -60,15 +61,20 @@ def train(
     # Data: regions, split; nothing of validation or test reaches the training stream.
     parts = kind.made_up or datasets.read_parts(recipe.data, paths)
     require_fitting(recipe, parts)
+    keep_network(recipe.network, out)
+    network = kept_network(recipe.network, out)
     record_run(folder, recipe, paths, parts, resumed=bool(state.checkpoint))
     training_set = part_of(parts, "train", "there is nothing to learn from")
+    training_set, augment = seen_training(training_set, kind, network, recipe.augment, folder.features)
     source = kind.training_source(training_set)
-    augment = make_augment(recipe.augment)
-    validated = part_of(parts, "validation", "the best checkpoint needs them")
+    validated = seen_part(
+        part_of(parts, "validation", "the best checkpoint needs them"), kind, network, folder.features
+    )
     validation = kind.validation(validated, recipe.training, folder.validation_tasks)
 
     # Learner: network, head and rates, compiled; resumed weights replace the fresh ones.
-    learner = build.build_learner(recipe.network, recipe.learner, kind.problem(training_set), recipe.views)
+    views = recipe.views if len(training_set.store.shape) == 3 else None  # features have none
+    learner = build.build_learner(network, recipe.learner, kind.problem(training_set), views)
     build.compile_learner(learner, recipe.training, kind)
     if state.checkpoint:
         learner.load_weights(out / state.checkpoint)

@@ -41,7 +41,7 @@ from fewshot.exported.card import (
     Rates,
 )
 from fewshot.exported.versions import WARM_UP, free_version
-from fewshot.meta import MetaLearner
+from fewshot.meta import MetaLearner, Views
 from fewshot.models import Normalization
 from fewshot.training.build import reads_any_size
 from fewshot.training.recipe import Recipe
@@ -185,7 +185,7 @@ def _make_card(
         title=recipe.description or recipe.name,
         bands=bands,
         value_type=value_type,
-        size=describe_size(learner.body, regions.store.shape),
+        size=describe_size(learner.eyes(), regions.store.shape),
         output="pixel" if len(learner.body.output_shape) == 4 else "patch",
         label_space=recipe.tasks.labels,
         classes=describe_classes(recipe, regions) if recipe.tasks.labels == "global" else (),
@@ -314,5 +314,6 @@ def _base_state(learner: MetaLearner, regions: RegionSet) -> list[tf.Tensor]:
     each = max(BASE_PICTURES // len(regions.regions), 1)
     chosen = [region.images[:: max(len(region.images) // each, 1)][:each] for region in regions.regions]
     pictures = regions.store.read(np.concatenate(chosen)[: 4 * BASE_PICTURES])
-    _, state = learner.body.stateless_call(start.body, start.state, pictures, training=True)
+    seen = learner.seen(tf.constant(pictures), Views())
+    _, state = learner.body.stateless_call(start.body, start.state, seen, training=True)
     return list(state)

@@ -36,7 +36,7 @@ def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
     start = learner.start()
     moving = _moving(start.body, start.rates)
     digest = hashlib.sha256()
-    for variable in learner.weights:
+    for variable in [*learner.weights, *learner.constants()]:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return AdaptedLayout(
         fixed=1 + sum(math.prod(value.shape) for value in [*moving, *start.state]),
@@ -80,7 +80,7 @@ class Adaptation:
     def _adapt(self, support: Support, classes: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the adapted vector and the support loss `[2]` before and after."""
         learner, start = self.learner, self.learner.start()
-        support = learner.views.of_support(support)
+        support = learner.seen_support(support, learner.views)
         parameters = learner.start_parameters(start, support, classes)
         inner = replace(learner.inner, steps=steps)
         adapted = adapt(learner.network, parameters, start.rates, support, inner, state=start.state)
@@ -131,7 +131,8 @@ class Adaptation:
     def _answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
         """Return probabilities `[m, ..., classes]` of scaled queries, and the index of the greatest `[m, ...]`."""
         views = self.learner.views
-        outputs, _ = self.learner.network.stateless_call(parameters, state, views.of(query_x), training=False)
+        seen = self.learner.seen(query_x, views)
+        outputs, _ = self.learner.network.stateless_call(parameters, state, seen, training=False)
         probabilities = tf.nn.softmax(views.joined(tf.cast(outputs, tf.float32)))
         return {
             "probabilities": probabilities,
@@ -249,6 +250,7 @@ def make_module(
     """
     module = tf.Module(name="fewshot")
     module.meta_learned = [variable.value for variable in learner.weights]
+    module.constants = [variable.value for variable in learner.constants()]
     module.base_state = [tf.Variable(value, trainable=False) for value in base_state or ()]
     requests = Requests(Adaptation(learner, card), module.base_state)
     signatures = {}

@@ -63,7 +63,7 @@ class _Trial:
     def __init__(self, learner: MetaLearner, support: Support, classes: tf.Tensor) -> None:
         self.learner, self.classes, self.start = learner, classes, learner.start()
         self.fold = tf.repeat(deal_pictures(support.y), learner.views.count)
-        self.support = learner.views.of_support(support)
+        self.support = learner.seen_support(support, learner.views)
         self.first = tf.function(self._first, autograph=False)
         self.go_on = tf.function(self._go_on, autograph=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import NORMALIZATIONS, conv4, make_head, mlp, resnet12, standardised, unet
+from fewshot.models.pretrained import Showing, picture_features, pixel_features, top
 
 TOLERANCE = 1e-6
 STEPS = (1e-6, 1e-7, 1e-5)
@@ -26,7 +28,36 @@ IMAGES = {
     "resnet12-pixels": (8, 8, 2),
     "unet": (8, 8, 2),
     "unet-standardised": (8, 8, 2),
+    "keras": (8, 8, 4),
+    "keras-pixels": (8, 8, 3),
 }
+
+
+def photograph_model() -> keras.Model:
+    """A small model of the layers that pretrained ones are made of, its statistics away from 0 and 1."""
+    x = inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(x)
+    x = fine = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same", use_bias=False)(x)
+    x = keras.layers.Activation("swish")(keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(x)))
+    model = keras.Model(inputs, [fine, x])
+    rng = np.random.default_rng(5)
+    for variable in model.non_trainable_variables:
+        variable.assign(variable + 0.3 * rng.random(variable.shape))
+    return model
+
+
+def pretrained(kind: str, norm: str) -> keras.Model:
+    """A pretrained network that trains; of whole pictures with a fourth band, and thus a learned way to channels."""
+    showing = Showing((0, 1, 2), np.eye(3), np.zeros(3), size=12, mirror=kind == "keras", learned=True, trains=True)
+    if kind == "keras-pixels":
+        showing = replace(showing, mirror=False)
+        return pixel_features(IMAGES[kind], photograph_model(), showing, filters=3, normalization=norm)
+    body = picture_features(IMAGES[kind], photograph_model(), showing)
+    above = top(body.output_shape[-1], units=3, normalization=norm)
+    return keras.Model(body.inputs, above(body.output))
+
+
 NETWORKS = {
     "conv4-pool": lambda norm: conv4(IMAGES["conv4-pool"], filters=4, blocks=2, normalization=norm),
     "conv4-stride": lambda norm: conv4(
@@ -39,6 +70,8 @@ NETWORKS = {
     ),
     "unet": lambda norm: unet(IMAGES["unet"], filters=(3, 4), normalization=norm),
     "unet-standardised": lambda norm: standardised(unet(IMAGES["unet"], filters=(3,), normalization=norm)),
+    "keras": lambda norm: pretrained("keras", norm),
+    "keras-pixels": lambda norm: pretrained("keras-pixels", norm),
 }
 LEARNERS: dict[str, dict[str, Any]] = {
     "maml": {"rates": "constant", "head": "fixed"},

@@ -21,8 +21,10 @@ WANTED = {
     "omniglot-20w1s",
     "omniglot-challenge-minimal",
     "sen12ms-tasks-4w2s",
+    "sen12ms-tasks-4w2s-pretrained",
     "demo",
     "folders-patch",
+    "folders-pretrained",
     "scenes-patch",
     "scenes-points",
 }

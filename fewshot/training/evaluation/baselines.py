@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import DataNotFoundError, DivergedError
 from fewshot.files import write_whole
 from fewshot.meta import MetaLearner, Views
 from fewshot.meta.baselines import FINE_TUNING_RATES, FINE_TUNING_STEPS, fine_tuner
-from fewshot.models import FixedHead, Head
-from fewshot.tasks.augment import make_augment
+from fewshot.models import Constant, FixedHead, Head
 from fewshot.tasks.stream import stream
-from fewshot.tasks.task import TaskSource
 from fewshot.training import build, datasets
 from fewshot.training.evaluation.measure import Method, learner_predict, of_learner
+from fewshot.training.features import seen_training
 from fewshot.training.kinds.kind import Kind
 from fewshot.training.kinds.under_test import TestTasks
 from fewshot.training.recipe import Recipe
@@ -51,7 +52,7 @@ def baseline_methods(
     keras.utils.set_random_seed(recipe.training.seed)
 
     # Bodies first, then heads, in this order: random weights, drawn as they are made, are the same from time to time.
-    fresh = build.build_body(recipe.network, kind.problem(tested))
+    frozen, fresh = build.build_parts(recipe.network, kind.problem(tested))
     trained, last = pretrained_body(recipe, kind, parts["train"], cache / "pretrained.weights.h5", minutes=minutes)
     classified = {}
     if not kind.targets:
@@ -59,10 +60,10 @@ def baseline_methods(
         prototypical = prototypical_network(recipe, kind, parts["train"], weights, minutes=minutes)
         classified["prototypical network"] = of_learner(prototypical, "task")
         classified["nearest neighbour on pixels"] = Method(kind.nearest, "task", 0)
-    untrained = choose_rate(fresh, recipe.views, kind, tuning)
+    untrained = choose_rate(fresh, recipe.views, kind, tuning, frozen=frozen)
     known = replace(tuning, labels=labels)
     head = (lambda: known_head(last, restrict=recipe.learner.restrict)) if labels == "global" else None
-    tuned = choose_rate(trained, recipe.views, kind, known, head)
+    tuned = choose_rate(trained, recipe.views, kind, known, head, frozen=frozen)
     return {
         "random initialisation": of_learner(untrained, "task"),
         "pre-training + fine-tuning": of_learner(tuned, labels),
@@ -107,25 +108,28 @@ def pretrained_body(
         cache: File of the trained weights.
         minutes: Most time to train.
     """
-    problem = kind.problem(train)
-    body = build.build_body(recipe.network, problem)
+    train, augment = seen_training(train, kind, recipe.network, recipe.augment, cache.parent.parent / "features")
+    frozen, body = build.build_parts(recipe.network, kind.problem(train))
     outputs, source = kind.labelled_examples(train)
     last = keras.layers.Dense(outputs)
     classifier = keras.Sequential([body, last])
-    classifier.build((None, *problem.input_shape))
+    classifier.build((None, *body.input_shape[1:]))
     if cache.exists():
         classifier.load_weights(cache)
     else:
-        _fit_classifier(classifier, recipe, kind, source, minutes=minutes)
+        seed = recipe.training.seed + 1
+        examples = stream(source, meta_batch_size=1, seed=seed, augment=augment)
+        seen: Callable[[Any], Any] = frozen or (lambda pictures: pictures)
+        # The queries of the one task: ([n, ...], [n] or [n, H, W]).
+        _fit_classifier(classifier, recipe, kind, examples.map(lambda x, y: (seen(x[2][0]), y[0])), minutes=minutes)
         write_whole(cache, classifier.save_weights)
     return body, last
 
 
-def _fit_classifier(classifier: keras.Model, recipe: Recipe, kind: Kind, source: TaskSource, *, minutes: float) -> None:
-    """Train on as many examples as meta-training sees, augmented alike."""
-    augment = make_augment(recipe.augment)
-    data = stream(source, meta_batch_size=1, seed=recipe.training.seed + 1, augment=augment)
-    data = data.map(lambda x, y: (x[2][0], y[0]))  # the queries of the one task: ([n, ...], [n] or [n, H, W])
+def _fit_classifier(
+    classifier: keras.Model, recipe: Recipe, kind: Kind, data: tf.data.Dataset, *, minutes: float
+) -> None:
+    """Train on as many examples as meta-training sees."""
     loss = kind.outer_loss(replace(recipe.training, label_smoothing=0.0))
     classifier.compile(keras.optimizers.AdamW(1e-3, weight_decay=recipe.training.weight_decay), loss)
     examples = recipe.training.updates * recipe.training.meta_batch_size * kind.examples_a_task()
@@ -134,8 +138,14 @@ def _fit_classifier(classifier: keras.Model, recipe: Recipe, kind: Kind, source:
     classifier.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
 
 
-def choose_rate(
-    body: keras.Model, views: Views, kind: Kind, tuning: TestTasks, head: Callable[[], Head] | None = None
+def choose_rate(  # noqa: PLR0913
+    body: keras.Model,
+    views: Views,
+    kind: Kind,
+    tuning: TestTasks,
+    head: Callable[[], Head] | None = None,
+    *,
+    frozen: Constant | None = None,
 ) -> MetaLearner:
     """Return the fine-tuning of `body` whose rate does best on validation tasks.
 
@@ -145,11 +155,12 @@ def choose_rate(
         kind: Of the tasks.
         tuning: Tasks to choose on, with the labels that the head knows.
         head: Makes the head to start from; a common start for every class if None.
+        frozen: What examples go through before.
     """
 
     def tuned(rate: float) -> MetaLearner:
         start = head() if head else None
-        return fine_tuner(body, rate=rate, regression_outputs=kind.targets, head=start, views=views)
+        return fine_tuner(body, rate=rate, regression_outputs=kind.targets, head=start, views=views, frozen=frozen)
 
     def score(rate: float) -> float:
         predict = learner_predict(tuned(rate), [FINE_TUNING_STEPS])
@@ -180,15 +191,20 @@ def prototypical_network(recipe: Recipe, kind: Kind, train: RegionSet, cache: Pa
     if cache.exists():
         learner.load_weights(cache)
         return learner
-    build.compile_learner(learner, recipe.training, kind)
+    seen, augment = seen_training(train, kind, recipe.network, recipe.augment, cache.parent.parent / "features")
+    trained = learner
+    if seen is not train:
+        trained = build.build_learner(recipe.network, table, kind.problem(seen))
+    build.compile_learner(trained, recipe.training, kind)
     data = stream(
-        kind.training_source(train),
+        kind.training_source(seen),
         meta_batch_size=recipe.training.meta_batch_size,
         seed=recipe.training.seed,
-        augment=make_augment(recipe.augment),
+        augment=augment,
     )
-    learner.fit(data, steps_per_epoch=recipe.training.updates, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
-    write_whole(cache, learner.save_weights)
+    trained.fit(data, steps_per_epoch=recipe.training.updates, shuffle=False, verbose=0, callbacks=[StopAfter(minutes)])
+    write_whole(cache, trained.save_weights)
+    learner.load_weights(cache)
     return learner
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fewshot.data.bands import StoredBand
 from fewshot.data.region import ImageStore, KeptBands, RegionSet, Task
 from fewshot.tasks.sampler import AnySpec, sample_tasks
 from fewshot.tasks.stream import batches
@@ -48,12 +49,14 @@ class Problem:
         outputs: Classes, or targets of regression.
         loss: Of the inner loop.
         per_pixel: Each pixel has a class of its own.
+        bands: Of a picture, as far as they are named.
     """
 
     input_shape: tuple[int, ...]
     outputs: int
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     per_pixel: bool = False
+    bands: tuple[StoredBand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,8 @@ class RegionKind(Kind):
     def problem(self, region_set: RegionSet) -> Problem:
         """Return what there is to fit in tasks of these regions."""
         outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
-        return Problem(region_set.store.shape, outputs, per_pixel=self.per_pixel)
+        store = region_set.store
+        return Problem(store.shape, outputs, per_pixel=self.per_pixel, bands=tuple(store.bands))
 
     @abstractmethod
     def evaluation_spec(self) -> AnySpec:

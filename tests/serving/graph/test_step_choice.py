@@ -14,7 +14,6 @@ from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Support
 from fewshot.models import conv4, make_head
 from serving.graph.step_choice import FOLDS, GRID, choose_steps, deal_pictures
 
-
 TRIED = tuple(steps for steps in GRID if steps <= 8)
 
 
