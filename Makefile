@@ -7,6 +7,7 @@
 #   make format      let ruff mend what it can
 #   make install     .venv alone, with every package as pinned in requirements.lock
 #   make wheel       dist/fewshot-*.whl
+#   make models      train the models in the box again (half an hour)
 #   make bench       second-order MAML against PyTorch and JAX; builds an environment for the peers
 #   make lock        choose the newest versions again (needs uv)
 #   make clean       remove .venv and everything built
@@ -23,7 +24,7 @@ PIP_QUIET := $(PIP) install --quiet --no-deps --no-build-isolation
 # The test processes share the machine: one computing thread each.
 TEST_ENV := TF_CPP_MIN_LOG_LEVEL=2 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=2 OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow check format install wheel bench lock clean
+.PHONY: help demo test test-slow check format install wheel models bench lock clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -50,6 +51,13 @@ install: $(INSTALLED)
 
 wheel: $(INSTALLED)
 	$(BIN)/python -m build --wheel --no-isolation
+
+# Trained anew, measured, and exported to the box.
+models: $(INSTALLED)
+	$(BIN)/fewshot train earth-points --out runs/earth-points
+	$(BIN)/fewshot evaluate runs/earth-points --split validation --tasks 100
+	rm -rf fewshot/exported/box/earth-points
+	$(BIN)/fewshot export runs/earth-points --to fewshot/exported/box
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/meta_step.py

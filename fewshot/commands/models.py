@@ -10,9 +10,10 @@ import click
 def command(context: click.Context) -> None:
     """List the models in the box; `fewshot models show NAME` prints the card of one."""
     if context.invoked_subcommand is None:
-        from fewshot.exported import print_models
+        from fewshot.exported import models_table
+        from fewshot.terminal import print_table
 
-        print_models()
+        print_table("Models in the box", models_table())
 
 
 @command.command("show")

@@ -10,7 +10,7 @@ from fewshot.exported.predictor import Predictor as Predictor
 from fewshot.exported.predictor import SupportLoss as SupportLoss
 from fewshot.exported.shipped_models import find_model as find_model
 from fewshot.exported.shipped_models import model_names as model_names
-from fewshot.exported.shipped_models import print_models as print_models
+from fewshot.exported.shipped_models import models_table as models_table
 from fewshot.exported.status import StatusError as StatusError
 from fewshot.exported.versions import free_version as free_version
 from fewshot.exported.versions import newest_version as newest_version

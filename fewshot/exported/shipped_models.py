@@ -6,10 +6,8 @@ seed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from fewshot.errors import DataNotFoundError
 from fewshot.exported.card import Card, read_card
@@ -42,15 +40,13 @@ def find_model(asked: str | Path) -> Path:
     )
 
 
-def print_models() -> None:
-    """Print the models in the box: what they map, from which bands, how good they were measured to be."""
-    table = Table()
-    for column in ("model", "answers for", "bands", "trained on", "measured"):
-        table.add_column(column, no_wrap=column == "model")
+def models_table() -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return heads and rows of the models in the box: what they map, from which bands, how good they were measured."""
+    rows = []
     for name in model_names():
         card = read_card(newest_version(BOX / name))
-        table.add_row(name, _answers_for(card), _bands(card), card.data.name, _measured(card))
-    Console().print(table)
+        rows.append((name, _answers_for(card), _bands(card), card.data.name, _measured(card)))
+    return ("model", "answers for", "bands", "trained on", "measured"), rows
 
 
 def _answers_for(card: Card) -> str:

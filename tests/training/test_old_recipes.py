@@ -69,7 +69,12 @@ def test_a_resumed_run_differs_only_where_it_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "key", "value", "readers"),
     [
-        ("scenes", "window", 32, r"sen12ms, deepglobe\. Set size under \[patches\] in the list of scenes instead\.$"),
+        (
+            "scenes",
+            "window",
+            32,
+            r"sen12ms, deepglobe, simulated_scenes\. Set size under \[patches\] in the list of scenes instead\.$",
+        ),
         ("scenes", "bands", ["B4"], r"sen12ms\. Set \[\[bands\]\] in the list of scenes instead\.$"),
         ("synthetic", "size", 8, r"omniglot, omniglot_tfds, task_archives, class_folders, sen12ms, deepglobe\.$"),
         ("omniglot", "scale", 0.5, r"class_folders\.$"),

@@ -1,6 +1,6 @@
 """The plain classifiers: what scikit-learn has, set for few samples, all with probabilities and a fixed seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +14,6 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from fewshot.mapping.plain.predictor import SQUARES
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -71,15 +69,17 @@ _MAKE: dict[str, Callable[[], Any]] = {
 }
 
 
-def with_surroundings(pictures: FloatArray) -> FloatArray:
-    """Return the bands of pictures [n, H, W, bands], and their means over the squares around each pixel.
+def with_surroundings(pictures: FloatArray, squares: Sequence[int]) -> FloatArray:
+    """Return the bands of pictures, and their means over squares around each pixel, mirrored at a picture's edges.
 
-    Squares are mirrored at the edges of a picture.
+    Args:
+        pictures: [n, H, W, bands].
+        squares: Sides of the squares, in pixels.
 
     Returns:
         [n, H, W, bands and means of each square].
     """
-    means = [uniform_filter(pictures, (1, side, side, 1), mode="reflect") for side in SQUARES]
+    means = [uniform_filter(pictures, (1, side, side, 1), mode="reflect") for side in squares]
     return np.concatenate([pictures, *means], axis=-1)
 
 

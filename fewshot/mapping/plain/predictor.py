@@ -120,7 +120,7 @@ class PlainPredictor(Predictor):
             return pictures
         from fewshot.mapping.plain.methods import with_surroundings
 
-        return with_surroundings(pictures)
+        return with_surroundings(pictures, SQUARES)
 
     def _fit(self, vector: Array) -> Any:
         """Return the classifier that is fitted to the samples in a vector; the last one is kept."""
