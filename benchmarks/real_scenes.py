@@ -390,8 +390,8 @@ def draw_leads(path: Path, figures: dict[str, Any], methods: list[str]) -> None:
         axis.set_xlabel(f"{metric.replace('_', ' ')}: points ahead of the best plain classifier")
         axis.grid(axis="x", alpha=0.3)
     axes[0].invert_yaxis()
-    axes[-1].legend(fontsize=8, loc="best")
-    drawn.tight_layout()
+    drawn.legend(*axes[0].get_legend_handles_labels(), ncols=len(methods), loc="upper center", fontsize=8)
+    drawn.tight_layout(rect=(0, 0, 1, 1 - 0.3 * len(points) / drawn.get_figheight()))
     drawn.savefig(path, dpi=110)
 
 
