@@ -101,7 +101,7 @@ def test_refusals_are_our_errors(
     support_x, labels, query_x = trained.task()
     with pytest.raises(ShapeError, match=r"^support_x holds no picture; expected at least 1\.$"):
         local.adapt(support_x[:0], labels[:0])
-    with pytest.raises(ShapeError, match=r"^steps is 51; the model takes 0 to 50\.$"):
+    with pytest.raises(ShapeError, match=r"^steps is 51; the model takes 0 to 50, or -1 to let the support decide\.$"):
         local.adapt(support_x, labels, steps=51)
     with pytest.raises(ShapeError, match="3 axes"):
         local.adapt_and_predict(support_x, labels, query_x[0])

@@ -199,7 +199,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "size": (lambda r: {"query_x": r["query_x"][:, :15]}, "15x16 pixels; the model reads 16x16"),
     "one picture, no axis": (lambda r: {"query_x": r["query_x"][0]}, "3 axes, expected 4"),
     "no query": (lambda r: {"query_x": r["query_x"][:0]}, "query_x holds no picture"),
-    "negative steps": (lambda r: {"steps": np.int32(-1)}, "steps is -1; the model takes 0 to 50"),
+    "negative steps": (lambda r: {"steps": np.int32(-2)}, "steps is -2; the model takes 0 to 50"),
     "too many steps": (lambda r: {"steps": np.int32(51)}, "steps is 51"),
     "list of steps": (lambda r: {"steps": np.array([1, 2], np.int32)}, "one whole number; received 1 axes"),
     "too many examples": (
