@@ -81,13 +81,13 @@ def test_every_method_is_compared_and_the_figures_are_kept(make_case: Callable[.
     choice, report = run(FakePredictor(), case.request(output(tmp_path), compare=True))
     assert made_files(tmp_path) == FILES | {"map_reliability.png"}
     kept = said(tmp_path)["compare"]
-    assert {row["name"] for row in kept["methods"]} == {"adapted", *TITLES}
+    assert {row["name"] for row in kept["methods"]} == {"adapted", "combined", *TITLES}
     assert all(row["accuracy"]["value"] > 0.95 for row in kept["methods"])
     assert kept["chosen"] == choice.request.method == "adapted"
     assert kept["labels"] == 60 and kept["folds"] == 5 and kept["block_pixels"] >= 16
     assert any("adapted maps, as was asked for" in line for line in report.lines())
     _, (head, rows) = report.comparison.table() if report.comparison else ("", ((), ()))
-    assert len(rows) == 6 and all(len(row) == len(head) for row in rows)
+    assert len(rows) == 8 and all(len(row) == len(head) for row in rows)
 
 
 @pytest.mark.parametrize("card", [PIXEL, PATCH])
