@@ -207,7 +207,8 @@ def test_a_model_that_diverges_is_left_out_and_named(make_case: Callable[..., Ca
     case = make_case(200, 160, each=20)
     choice = choose_method(Diverging(replace(PIXEL, head="shared")), case.request(output(tmp_path), method="auto"))
     assert choice.comparison is not None
-    assert choice.comparison.notes == ("adapted is not compared: the loss is not a number",)
+    why = "is not compared: the loss is not a number"
+    assert choice.comparison.notes == (f"adapted {why}", f"combined {why}")
     with pytest.raises(DivergedError):
         choose_method(Diverging(), case.request(output(tmp_path), compare=True))
 
