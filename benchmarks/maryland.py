@@ -31,6 +31,9 @@ import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from benchmarks.real_scenes import mean_and_interval  # noqa: E402 (the root must be on the path first)
+
 Array = npt.NDArray[Any]
 
 POINTS = (5, 10, 20)
@@ -311,15 +314,6 @@ def summarise(scores: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
             rows["adapted - better"] = mean_and_interval(values["adapted"] - values[better]) | {"better": better}
             figures[str(each)][metric] = rows
     return figures
-
-
-def mean_and_interval(values: Array) -> dict[str, Any]:
-    """Return the mean of draws and half the width of its 95 % interval, by Student's t; None for one draw."""
-    from scipy.stats import t
-
-    count = len(values)
-    half = float(t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)) if count > 1 else None
-    return {"mean": float(values.mean()), "ci95": half}
 
 
 def table(figures: dict[str, Any], *, draws: int) -> list[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fewshot.geo.spectrum import part_of_spectrum
+
 
 @dataclass(frozen=True)
 class StoredBand:
@@ -33,21 +35,14 @@ class StoredBand:
     width: float | None = None
 
 
-COLOURS = (("red", 665.0), ("green", 560.0), ("blue", 490.0))
-"""The channels of a photograph, and about where they lie, in nm."""
-APART = 45.0
-"""A band's centre is at most this far from its colour, in nm."""
-
-
 def red_green_blue(bands: Sequence[StoredBand]) -> tuple[int, int, int] | None:
     """Return which bands, from 0, are red, green and blue, by name or else by wavelength; None where one is missing."""
     found = []
-    for colour, wavelength in COLOURS:
+    for colour in ("red", "green", "blue"):
         named = [i for i, band in enumerate(bands) if band.name.lower() == colour]
-        far = {i: abs(band.wavelength - wavelength) for i, band in enumerate(bands) if band.wavelength is not None}
-        near = [i for i in sorted(far, key=far.__getitem__) if far[i] <= APART]
-        if not (named or near):
+        seen = [i for i, band in enumerate(bands) if band.wavelength and part_of_spectrum(band.wavelength) == colour]
+        if not (named or seen):
             return None
-        found.append((named or near)[0])
+        found.append((named or seen)[0])
     red, green, blue = found
     return red, green, blue

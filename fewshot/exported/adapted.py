@@ -17,7 +17,7 @@ from fewshot.geo.landcover import ClassTable, LandClass
 FloatArray = npt.NDArray[np.float32]
 
 LEAST = 1e-4
-"""Probabilities below this count as this where they are calibrated: none is impossible."""
+"""Probabilities below this count as this where they are calibrated or multiplied: none is impossible."""
 
 
 def with_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:

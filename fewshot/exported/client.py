@@ -298,7 +298,8 @@ def open_predictor(target: str | Path, *, timeout: float = 60.0) -> Predictor:
     """Open a model by where it is.
 
     Args:
-        target: A SavedModel folder or the name of a model in the box; or what `FewshotClient` takes: "host:port/name", "http://host:port/name".
+        target: A SavedModel folder or the name of a model in the box; or what `FewshotClient` takes:
+            "host:port/name", "http://host:port/name".
         timeout: Longest time for one call to a server, in seconds.
 
     Raises:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from fewshot.errors import ArtifactError
+from fewshot.exported.adapted import LEAST
 from fewshot.exported.card import AdaptedLayout, Card
 from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
 from fewshot.mapping.plain.predictor import PlainPredictor
 
-_SURE = 1e-4  # neither may rule a class out alone
 _HEAD = 2  # fingerprint and length of the model's vector stand before the two vectors
 
 
@@ -71,7 +71,8 @@ class CombinedPredictor(Predictor):
         first, second = np.split(vector[_HEAD:], [length])
         plain = self.plain.call("predict", {"adapted": second, "query_x": query_x})["probabilities"]
         adapted = AdaptedVector(first, plain.shape[-1], SupportLoss(0.0, 0.0))
-        both = np.maximum(self.model.predict(adapted, query_x).probabilities, _SURE) * np.maximum(plain, _SURE)
+        # Neither may rule a class out alone.
+        both = np.maximum(self.model.predict(adapted, query_x).probabilities, LEAST) * np.maximum(plain, LEAST)
         both /= both.sum(axis=-1, keepdims=True)
         return {"probabilities": both, "class_index": both.argmax(axis=-1).astype(np.int32)}
 
