@@ -39,7 +39,7 @@ def test_every_learner_of_every_recipe_is_consistent(name: str) -> None:
         ("sen12ms-4w-patch", "data.scale=1e-4", "it is read by class_folders"),
         ("scenes-points", "data.split=classes", "pixels of one picture cannot be"),
         ("scenes-points", "learner.head=fixed", "regions have as many"),
-        ("demo", "network.kind=conv5", "expected one of conv4, mlp, resnet12, unet. Did you mean 'conv4'?"),
+        ("demo", "network.kind=conv5", "expected one of conv4, keras, mlp, resnet12, unet. Did you mean 'conv4'?"),
     ],
 )
 def test_what_cannot_hold_together_is_refused(recipe: str, setting: str, message: str, tmp_path: Path) -> None:
