@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class RasterInfo:
         spectra: Where each band lies in the spectrum, as the file's tags say.
         sensor: What recorded it, as its tags or its name say; "" where they do not.
         product: Scale and offset that all files of such a product have without saying so; None where not known.
+        class_names: For a map of this program, the name of each class by its number.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class RasterInfo:
     spectra: tuple[Spectrum, ...] = ()
     sensor: str = ""
     product: tuple[float, float] | None = None
+    class_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def bands(self) -> int:
@@ -120,6 +122,7 @@ def describe_raster(path: str | Path) -> RasterInfo:
             spectra=read_tags([_all_tags(raster, number) for number in raster.indexes], tags),
             sensor=sensor_in(path, tags),
             product=known_scaling(path, tags),
+            class_names={int(key[6:]): text for key, text in tags.items() if re.fullmatch(r"CLASS_\d{1,3}", key)},
         )
 
 
