@@ -14,7 +14,7 @@ from fewshot.geo.landcover import ClassTable, class_table, read_class_table
 from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 from fewshot.geo.windows import Window, blocks
 
-_BLOCK = 1024
+BLOCK = 1024
 """Rows and columns that are read at a time."""
 
 
@@ -28,6 +28,7 @@ class ClassMap:
         pixels: [classes] of each class.
         areas: [classes] square metres of each class.
         reader: Keeps it open.
+        laid_on: The grid that it is read on, if that is not its own.
     """
 
     info: RasterInfo
@@ -35,23 +36,26 @@ class ClassMap:
     pixels: IntArray
     areas: FloatArray
     reader: RasterReader
+    laid_on: Grid | None = None
 
     @property
     def grid(self) -> Grid:
-        """Size and georeference."""
-        return self.info.grid
+        """Size and georeference, as it is read."""
+        return self.laid_on or self.info.grid
 
     def read(self, window: Window) -> IntArray:
         """Return the classes of a window [H, W] by index, -1 where there is none."""
-        return _read(self.reader, self.info, self.table, window)
+        pixels, valid = self.reader.read(self.info.path, window, bands=[1], grid=self.laid_on)
+        where = f"{self.info.path}, {window}"
+        return self.table.indices(pixels[..., 0], valid=valid[..., 0], where=where).astype(np.int64)
 
     def at(self, rows: IntArray, columns: IntArray) -> IntArray:
         """Return the class at pixels [n] by index, -1 where there is none; each block is read once."""
         found = np.full(len(rows), -1, np.int64)
-        block = np.stack([rows, columns], axis=1) // _BLOCK
-        for row, column in np.unique(block, axis=0) * _BLOCK:
+        block = np.stack([rows, columns], axis=1) // BLOCK
+        for row, column in np.unique(block, axis=0) * BLOCK:
             window = _window(self.grid, int(row), int(column))
-            here = np.flatnonzero((rows // _BLOCK * _BLOCK == row) & (columns // _BLOCK * _BLOCK == column))
+            here = np.flatnonzero((rows // BLOCK * BLOCK == row) & (columns // BLOCK * BLOCK == column))
             found[here] = self.read(window)[rows[here] - window.row, columns[here] - window.column]
         return found
 
@@ -69,7 +73,7 @@ class ClassMap:
         ranks = [np.sort(rng.choice(total, count, replace=False)) for total, count in asked]
         passed = np.zeros(len(wanted), np.int64)
         found: list[tuple[IntArray, IntArray, IntArray]] = []
-        for window in blocks(self.grid.height, self.grid.width, _BLOCK):
+        for window in blocks(self.grid.height, self.grid.width, BLOCK):
             classes = self.read(window).ravel()
             for index in np.flatnonzero(np.bincount(classes[classes >= 0], minlength=len(wanted))):
                 own = np.flatnonzero(classes == index)
@@ -81,12 +85,13 @@ class ClassMap:
         return rows, columns, classes
 
 
-def open_class_map(path: Path, classes: Path | None = None) -> ClassMap:
+def open_class_map(path: Path, classes: Path | None = None, *, on: Grid | None = None) -> ClassMap:
     """Open a map and count its pixels.
 
     Args:
         path: A class raster; one of this program names its classes itself.
         classes: Class table of any other; without one its numbers are its names.
+        on: Grid to read it on, each pixel taken from the nearest one; its own if None.
 
     Raises:
         DataNotFoundError: if a file does not exist.
@@ -96,17 +101,19 @@ def open_class_map(path: Path, classes: Path | None = None) -> ClassMap:
     info, reader = describe_raster(path), RasterReader()
     require_georeference(info, "map")
     table = read_class_table(classes) if classes else _stated(info) or found_classes([LabelFiles(path)], reader)
+    laid_on = None if on is None or on.same_as(info.grid) else on
     pixels, areas = np.zeros(len(table.names), np.int64), np.zeros(len(table.names))
-    for window in blocks(info.grid.height, info.grid.width, _BLOCK):
-        found = _read(reader, info, table, window)
-        row_areas = info.grid.pixel_areas(window.row, window.height)
-        for index in np.unique(found[found >= 0]):
-            in_rows = (found == index).sum(axis=1)
+    found = ClassMap(info, table, pixels, areas, reader, laid_on)
+    for window in blocks(found.grid.height, found.grid.width, BLOCK):
+        here = found.read(window)
+        row_areas = found.grid.pixel_areas(window.row, window.height)
+        for index in np.unique(here[here >= 0]):
+            in_rows = (here == index).sum(axis=1)
             pixels[index] += in_rows.sum()
             areas[index] += in_rows @ row_areas
     if not pixels.any():
-        raise RasterError(f"{path} has no pixel of a class; expected a map")
-    return ClassMap(info, table, pixels, areas, reader)
+        raise RasterError(f"{path} has no pixel of a class" + (" there" if laid_on else "") + "; expected a map")
+    return found
 
 
 def _stated(info: RasterInfo) -> ClassTable | None:
@@ -120,11 +127,5 @@ def _stated(info: RasterInfo) -> ClassTable | None:
     return class_table(info.path.name, rows) if rows else None
 
 
-def _read(reader: RasterReader, info: RasterInfo, table: ClassTable, window: Window) -> IntArray:
-    pixels, valid = reader.read(info.path, window, bands=[1])
-    where = f"{info.path}, {window}"
-    return table.indices(pixels[..., 0], valid=valid[..., 0], where=where).astype(np.int64)
-
-
 def _window(grid: Grid, row: int, column: int) -> Window:
-    return Window(row, column, min(_BLOCK, grid.height - row), min(_BLOCK, grid.width - column))
+    return Window(row, column, min(BLOCK, grid.height - row), min(BLOCK, grid.width - column))

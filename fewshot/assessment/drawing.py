@@ -1,4 +1,4 @@
-"""The picture of an assessment: what is mapped as what, and each class's accuracies with their intervals."""
+"""Pictures: an assessment (what is mapped as what, accuracies with their intervals), and what changed where."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fewshot.assessment.accuracy import MapAccuracy
+from fewshot.assessment.change import UNSURE, ChangeReport
 from fewshot.assessment.estimates import Estimate
 
 _INK = "#333333"
@@ -67,3 +68,38 @@ def _draw_accuracies(axes: Any, accuracy: MapAccuracy) -> None:
     axes.set_xlabel("% with 95 % interval", fontsize=9)
     axes.set_title("accuracy by area", fontsize=9, loc="left", color=_INK)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+
+
+def draw_changes(report: ChangeReport, path: Path, title: str) -> None:
+    """Draw where which class became which; what stayed as it was is grey.
+
+    Args:
+        report: What changed.
+        path: PNG to write.
+        title: Above it.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    lookup = np.full((256, 3), 255, np.uint8)
+    for number, colour in report.colours.items():
+        lookup[number] = colour
+    height, width = report.picture.shape
+    figure = Figure(figsize=(float(np.clip(6.0 * width / height, 2.0, 12.0)) + 2.9, 6.9), layout="constrained", dpi=110)
+    axes = figure.add_subplot()
+    axes.imshow(lookup[report.picture], interpolation="nearest")
+    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+    axes.set_axis_off()
+    counts = np.bincount(report.picture.ravel(), minlength=256)
+    changes = [number for number, name in report.names.items() if " to " in name and counts[number]]
+    shown = sorted(changes, key=lambda number: -counts[number])[:20]
+    entries = [(report.colours[number], report.names[number]) for number in shown]
+    same = next((report.colours[n] for n, name in report.names.items() if " to " not in name and name != UNSURE), None)
+    entries += [(same, "as before")] if same else []
+    entries += [(report.colours[n], UNSURE) for n, name in report.names.items() if name == UNSURE and counts[n]]
+    handles = [
+        Patch(facecolor=f"#{bytes(colour).hex()}", edgecolor=_INK, linewidth=0.4, label=name)
+        for colour, name in entries
+    ]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, borderaxespad=0)
+    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.12)

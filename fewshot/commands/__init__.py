@@ -11,6 +11,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "assess": "fewshot.commands.assess",
+    "change": "fewshot.commands.change",
     "data": "fewshot.commands.data",
     "demo": "fewshot.commands.demo",
     "evaluate": "fewshot.commands.evaluate",
