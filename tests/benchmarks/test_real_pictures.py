@@ -36,7 +36,7 @@ def test_a_model_is_sent_its_own_bands_and_the_others_are_missing() -> None:
 
         def adapt_and_predict(self, support_x: Any, support_y: Any, query_x: Any, **_: Any) -> Prediction:
             seen.extend((support_x, query_x))
-            return Prediction(np.zeros((4, 2), np.float32), np.array([1, 1, 0, 1], np.int32))
+            return Prediction(np.zeros((4, 2), np.float32), np.array([1, 0, 1, 1], np.int32))
 
     task = task_of_greys(np.random.default_rng(1))
     (score,) = real_pictures.model_scores(Model(), [task], steps=None)
