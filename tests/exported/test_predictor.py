@@ -118,6 +118,22 @@ def test_refusals_are_our_errors(
     assert other.predict_base(pictures.task()[2]).probabilities.shape == (5, 3)
 
 
+def test_features_come_in_as_many_calls_as_are_needed(trained: Any, local: LocalPredictor) -> None:
+    support_x, labels, query_x = trained.task(queries=7)
+    adapted = local.adapt(support_x, labels)
+    whole = local.features(query_x, adapted)
+    assert whole.shape == (7, local.card().adapted.per_class - 1)
+    few = LocalPredictor(trained.folder)
+    few.picture_bytes = 4 * query_x[0].size * 3
+    np.testing.assert_allclose(few.features(query_x, adapted), whole, atol=1e-5)
+    np.testing.assert_allclose(few.features(query_x[:3]), local.features(query_x[:3]), atol=1e-5)
+    with pytest.raises(ShapeError, match="takes 3 of these; received 7. Adapt it first"):
+        few.features(query_x)
+    few._card = replace(few.card(), signatures={})
+    with pytest.raises(ArtifactError, match="exported without features"):
+        few.features(query_x, adapted)
+
+
 def test_messages_of_other_runtimes_are_read_too() -> None:
     plain = "assertion failed: [steps is 9; the model takes 0 to 5.]\n\t [[{{node Assert}}]]"
     assert str(refusal(plain)) == "steps is 9; the model takes 0 to 5."
