@@ -29,7 +29,8 @@ def conv4(
         blocks: Number of blocks; each halves height and width.
         normalization: A kind of `fewshot.models.normalization`.
         downsample: `pool`, 2x2 max-pooling after the ReLU; or `stride`, convolutions of stride 2.
-        readout: `flatten`, every remaining pixel; or `average`, the mean over them.
+        readout: `flatten`, every remaining pixel; `average`, the mean over them; or `depths`, the means over the pixels
+            of every block, joined: colours and textures beside what is made of them.
 
     Returns:
         A model from [n, H, W, bands] to features [n, F].
@@ -37,9 +38,9 @@ def conv4(
     Raises:
         RecipeError: if an option is unknown or the image is too small for the blocks.
     """
-    if downsample not in ("pool", "stride") or readout not in ("flatten", "average"):
+    if downsample not in ("pool", "stride") or readout not in ("flatten", "average", "depths"):
         raise RecipeError(
-            f"conv4 expects downsample 'pool' or 'stride' and readout 'flatten' or 'average'; "
+            f"conv4 expects downsample 'pool' or 'stride' and readout 'flatten', 'average' or 'depths'; "
             f"received {downsample!r} and {readout!r}."
         )
     if downsample == "pool" and min(input_shape[:2]) < 2**blocks:
@@ -48,6 +49,7 @@ def conv4(
             f"received {input_shape[0]}x{input_shape[1]}. Use fewer blocks or larger images."
         )
     x = inputs = keras.Input(tuple(input_shape), name="images")
+    means = []
     for block in range(1, blocks + 1):
         strides, pool = (2, 1) if downsample == "stride" else (1, 2)
         x = keras.layers.Conv2D(
@@ -56,5 +58,9 @@ def conv4(
         # Maximum and ReLU commute; pooling with the normalisation leaves a quarter of the pixels to what follows.
         x = make_normalization(normalization, name=f"norm{block}", pool=pool)(x)
         x = keras.layers.ReLU(name=f"relu{block}")(x)
+        if readout == "depths":
+            means.append(keras.layers.GlobalAveragePooling2D(name=f"mean{block}")(x))
+    if means:
+        return keras.Model(inputs, keras.layers.Concatenate(name="features")(means), name="conv4")
     readout_layer = keras.layers.Flatten if readout == "flatten" else keras.layers.GlobalAveragePooling2D
     return keras.Model(inputs, readout_layer(name="features")(x), name="conv4")
