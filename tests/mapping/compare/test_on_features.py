@@ -68,10 +68,8 @@ def test_pixels_have_features_too(box_model: Callable[[str], LocalPredictor]) ->
 
 
 def test_a_model_without_features_or_of_its_own_classes_is_refused() -> None:
-    class Other(Centred):
-        def read_card(self) -> Any:
-            return described
-
-    for described in (PIXEL, replace(Centred().card(), label_space="global")):
+    model = Centred()
+    for described in (PIXEL, replace(model.card(), label_space="global")):
+        model._card = described
         with pytest.raises(ArtifactError, match="Use --method adapted"):
-            FeaturesPredictor(Other())
+            FeaturesPredictor(model)
