@@ -53,8 +53,8 @@ class NetworkTable:
         filters: Of conv4; of the decoder that a pretrained model has where pixels are labelled.
         blocks: Of conv4.
         downsample: `pool` or `stride`, of conv4.
-        readout: `flatten`, `average` or `depths` (averages of every block), of conv4. (resnet12 averages, or keeps its
-            pixels where these are labelled.)
+        readout: `flatten`, `average` or `depths` (averages of the bands and of every block, normalised), of conv4.
+            (resnet12 averages, or keeps its pixels where these are labelled.)
         units: Of mlp's layers.
         widths: Filters of resnet12's blocks or unet's levels.
         file: Of keras: a model as `keras.Model.save` writes it (.keras), or ...

@@ -17,7 +17,7 @@ from fewshot.training.build import reads_any_size
         ({}, 64),
         ({"downsample": "stride"}, 256),
         ({"readout": "average", "blocks": 2}, 64),
-        ({"readout": "depths", "blocks": 3}, 192),
+        ({"readout": "depths", "blocks": 3}, 194),
         ({"blocks": 2}, 3136),
     ],
 )
@@ -30,7 +30,9 @@ def test_depths_end_in_the_average_of_the_last_block() -> None:
     last = keras.Model(network.inputs, network.get_layer("relu2").output)
     pictures = np.random.default_rng(0).random((3, 16, 16, 2)).astype(np.float32)
     features = np.asarray(network(pictures))
-    np.testing.assert_allclose(features[:, 4:], np.asarray(last(pictures)).mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(features[:, :2], pictures.mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(features[:, 2:4], pictures.std(axis=(1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(features[:, 8:], np.asarray(last(pictures)).mean(axis=(1, 2)), rtol=1e-5)
     assert reads_any_size(network)
 
 
