@@ -57,7 +57,7 @@ models: $(INSTALLED)
 	$(BIN)/fewshot train earth-points --out runs/earth-points
 	$(BIN)/fewshot evaluate runs/earth-points --split validation --tasks 100
 	$(BIN)/fewshot train earth-patches --out runs/earth-patches
-	$(BIN)/fewshot evaluate runs/earth-patches
+	$(BIN)/fewshot evaluate runs/earth-patches --tasks 300
 	rm -rf fewshot/exported/box/earth-points fewshot/exported/box/earth-patches
 	$(BIN)/fewshot export runs/earth-points --to fewshot/exported/box
 	$(BIN)/fewshot export runs/earth-patches --to fewshot/exported/box

@@ -104,7 +104,7 @@ def test_colour_pictures_are_classified_by_a_models_name(pictures_folder: Path, 
     places = ["--support", str(tmp_path / "hill"), "--query", str(tmp_path / "valley")]
     result = CliRunner().invoke(cli.main, ["predict", "--model", "earth-patches", *places, "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["accuracy"] > 0.8  # the classes differ in colour
+    assert json.loads(result.stdout)["accuracy"] > 0.5  # of three classes that differ in colour
 
 
 @pytest.mark.slow
