@@ -184,8 +184,9 @@ def simulate_scenes(asked: SimulatedScenes) -> RegionSet:
         shown = np.unique(own_labels[own_labels >= 0])
         if asked.purity:
             main = main_classes(own_labels, len(classes), asked.purity)
-            own_pixels, own_labels, blocks, main = (part[main >= 0] for part in (own_pixels, own_labels, blocks, main))
-            shown, main = np.unique(main, return_inverse=True)
+            kept = main >= 0
+            own_pixels, own_labels, blocks = own_pixels[kept], own_labels[kept], blocks[kept]
+            shown, main = np.unique(main[kept], return_inverse=True)
         first, count = len(names), len(own_pixels)
         name = f"simulated_{number:03d}"
         names += [f"{name}/{index:04d}" for index in range(count)]
