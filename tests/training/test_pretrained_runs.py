@@ -183,7 +183,7 @@ def test_pixels_train_too(pixel_run: Path) -> None:
     assert Run.open(pixel_run).folder.state().updates == 2
 
 
-@pytest.mark.parametrize("kind", ["run", "pixel_run"])
+@pytest.mark.parametrize("kind", ["run", pytest.param("pixel_run", marks=pytest.mark.slow)])
 def test_an_exported_model_is_served_and_maps(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = export(request.getfixturevalue(kind), tmp_path / "models")
     load_version(kind, 1, folder, LoadOptions()).retire()  # a server plays a request of each signature first
