@@ -53,7 +53,8 @@ class NetworkTable:
         filters: Of conv4; of the decoder that a pretrained model has where pixels are labelled.
         blocks: Of conv4.
         downsample: `pool` or `stride`, of conv4.
-        readout: `flatten` or `average`, of conv4. (resnet12 averages, or keeps its pixels where these are labelled.)
+        readout: `flatten`, `average` or `depths` (averages of the bands and of every block, normalised), of conv4.
+            (resnet12 averages, or keeps its pixels where these are labelled.)
         units: Of mlp's layers.
         widths: Filters of resnet12's blocks or unet's levels.
         file: Of keras: a model as `keras.Model.save` writes it (.keras), or ...
@@ -81,7 +82,7 @@ class NetworkTable:
     filters: int = 64
     blocks: int = 4
     downsample: Literal["pool", "stride"] = "pool"
-    readout: Literal["flatten", "average"] = "flatten"
+    readout: Literal["flatten", "average", "depths"] = "flatten"
     units: tuple[int, ...] = (256, 128, 64, 64)
     widths: tuple[int, ...] = (64, 128, 256, 512)
     file: str = ""

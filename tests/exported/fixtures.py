@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,14 @@ def local(trained: Exported) -> LocalPredictor:
     from fewshot.exported.predictor import LocalPredictor
 
     return LocalPredictor(trained.folder)
+
+
+@pytest.fixture(scope="session")
+def box_model() -> Callable[[str], LocalPredictor]:
+    """Loads a model in the box by its name; each once."""
+    from fewshot.exported import LocalPredictor, find_model
+
+    return lru_cache(lambda name: LocalPredictor(find_model(name)))
 
 
 @pytest.fixture(scope="session")
