@@ -17,7 +17,7 @@ from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePic
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.compare.table import Comparison, choose, measure
 from fewshot.mapping.plain.combined import CombinedPredictor, combines
-from fewshot.mapping.plain.predictor import SQUARES, TITLES, PlainPredictor
+from fewshot.mapping.plain.predictor import TITLES, PlainPredictor
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import Reading, open_scene
@@ -70,12 +70,9 @@ def choose_method(predictor: Predictor | None, request: MapRequest) -> Choice:
         maps = CombinedPredictor(predictor) if method == "combined" else predictor
         return Choice(maps, replace(request, method=method, steps=steps), comparison)
     plain, numbers = _plain(method, predictor, request)
-    # Pixels do not see their neighbours, or those of a square; and a label is its own pixel's alone.
-    overlap = 2 * (max(SQUARES) - 1) if method == "surroundings" else 0
-    windows = replace(request.windows, overlap=request.windows.overlap or overlap)
-    labels = request.labels and replace(request.labels, radius=0)
+    labels = request.labels and replace(request.labels, radius=0)  # a label is its own pixel's alone
     bare = replace(request, labels=labels, bands=numbers, sensor="", scale=None, offset=None)
-    return Choice(plain, replace(bare, method=method, steps=None, windows=windows), comparison)
+    return Choice(plain, replace(bare, method=method, steps=None), comparison)
 
 
 def _settled(predictor: Predictor | None, plan: LabelPlan | None) -> LabelPlan | None:

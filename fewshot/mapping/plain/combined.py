@@ -45,7 +45,8 @@ class CombinedPredictor(Predictor):
         """Return the model's card, with what the two are together."""
         card = self.model.card()
         title = f"{card.title}, with logistic regression on the bands and their means around a pixel"
-        return replace(card, title=title, adapted=AdaptedLayout(_HEAD, 0, card.adapted.fingerprint ^ 1))
+        size = replace(card.size, around=max(card.size.around, self.plain.card().size.around))
+        return replace(card, title=title, size=size, adapted=AdaptedLayout(_HEAD, 0, card.adapted.fingerprint ^ 1))
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Answer as an exported model's signatures `adapt` and `predict` do.
