@@ -1,6 +1,5 @@
 """What a model is shown of a region: which labels are asked for, the pictures around them, what became of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 

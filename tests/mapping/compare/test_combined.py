@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,10 @@ from fewshot.exported import LocalPredictor, find_model, model_names, models_tab
 from fewshot.mapping.plain.combined import CombinedPredictor
 from fewshot.mapping.plain.methods import with_surroundings
 from fewshot.mapping.plain.predictor import PlainPredictor
+from fewshot.mapping.predict.layout import WindowPlan
+from fewshot.mapping.support.examples import LabelPlan
+from tests.mapping.conftest import Case, read, run
+from tests.mapping.fakes import PIXEL, FakePredictor
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,20 @@ def test_the_two_are_multiplied(box: LocalPredictor) -> None:
     assert (found.class_index[:, :, 20:] == 1).mean() > 0.95
     with pytest.raises(ArtifactError, match="adapted was not made by"):
         both.predict(box.adapt(x, y), queries)
+
+
+def test_small_windows_give_the_map_of_large_ones(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    """Squares of seven pixels reach three beyond a window, which is more than a quarter of an eighth of it."""
+    case = make_case(96, 80)
+    model = FakePredictor(replace(PIXEL, size=replace(PIXEL.size, largest=128)))
+    maps = []
+    for size in (32, 128):
+        to = tmp_path / str(size) / "map.tif"
+        labels = LabelPlan(case.labels, radius=0)
+        run(case.request(to, labels=labels, windows=WindowPlan(size=size)), CombinedPredictor(model))
+        maps.append([read(to), read(to.with_name("map_confidence.tif"))])
+    np.testing.assert_array_equal(maps[0][0], maps[1][0])
+    np.testing.assert_allclose(maps[0][1], maps[1][1], atol=1e-3)
 
 
 def test_units_do_not_matter_to_the_model_in_the_box(box: LocalPredictor) -> None:
