@@ -82,7 +82,9 @@ def settle(scores: tf.Tensor, weight: tf.Tensor, usual: int) -> tf.Tensor:
     # The mean difference to the best and its standard error, as of a ratio of sums over pictures.
     behind = scores - scores[tf.argmin(totals)]
     mean = tf.math.divide_no_nan(tf.reduce_sum(behind, axis=1, keepdims=True), tf.reduce_sum(weight))
-    error = tf.math.divide_no_nan(tf.norm(behind - mean * weight, axis=1), tf.reduce_sum(weight))
+    tested = tf.reduce_sum(tf.cast(weight > 0, tf.float32))
+    spread = tf.norm(behind - mean * weight, axis=1) * tf.sqrt(tf.math.divide_no_nan(tested, tested - 1))
+    error = tf.math.divide_no_nan(spread, tf.reduce_sum(weight))
     far = tf.abs(tf.range(tf.shape(scores)[0]) - usual)
     return tf.argmin(tf.where(mean[:, 0] <= error, far, far.dtype.max), output_type=tf.int32)
 

@@ -70,9 +70,9 @@ def test_numbers_that_are_surely_worse_are_left(behind: list[float], expected: i
 
 
 def test_the_usual_number_stays_where_the_difference_is_within_its_error() -> None:
-    """One picture of eight decides: the mean difference is as large as its own standard error."""
+    """One picture of eight speaks for another number, and one against it."""
     scores = np.full((3, 8), 0.3)
-    scores[2, 0] = 0.0
+    scores[2, :2] = 0.0, 0.4
     assert int(settle(tf.constant(scores, tf.float32), tf.ones([8]), 1)) == 1
     scores[2] = 0.25
     assert int(settle(tf.constant(scores, tf.float32), tf.ones([8]), 1)) == 2
