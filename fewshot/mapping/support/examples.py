@@ -102,20 +102,31 @@ def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) 
     Returns:
         The pictures with their labels, and the examples in them.
     """
-    size, most, margin = card.size.rows, card.limits.examples, 0
-    if card.output == "pixel" and size > 1:
-        margin = margin_around(card.size)
-        examples, windows = _windows(examples, size, most, plan.seed)
-        side = size + 2 * margin
-        windows = [Window(square.row - margin, square.column - margin, side, side) for square in windows]
-    else:
-        examples, half = examples.at_most(most, np.random.default_rng(plan.seed)), size // 2
-        places = zip(examples.rows.tolist(), examples.columns.tolist(), strict=True)
-        windows = [Window(row - half, column - half, size, size) for row, column in places]
+    examples, windows = choose_pictures(card, examples, plan)
+    margin = (windows[0].height - card.size.rows) // 2
     read = [scene.read(window) for window in windows]
     valid = np.stack([valid for _, valid in read])
     support = SupportSet(np.stack([values for values, _ in read]), examples.labels, tuple(windows), valid, margin)
     return support if card.output == "patch" else label_pixels(support, examples, plan.radius), examples
+
+
+def choose_pictures(card: Card, examples: Examples, plan: LabelPlan) -> tuple[Examples, list[Window]]:
+    """Return as many examples as the pictures that a model takes may show, and these pictures.
+
+    Args:
+        card: Of the model.
+        examples: Labelled pixels.
+        plan: With the seed that draws, where there are too many.
+    """
+    size, most = card.size.rows, card.limits.examples
+    if card.output == "pixel" and size > 1:
+        margin = margin_around(card.size)
+        examples, squares = _squares(examples, size, most, plan.seed)
+        side = size + 2 * margin
+        return examples, [Window(square.row - margin, square.column - margin, side, side) for square in squares]
+    examples, half = examples.at_most(most, np.random.default_rng(plan.seed)), size // 2
+    places = zip(examples.rows.tolist(), examples.columns.tolist(), strict=True)
+    return examples, [Window(row - half, column - half, size, size) for row, column in places]
 
 
 def margin_around(size: InputSize) -> int:
@@ -144,7 +155,7 @@ def label_pixels(support: SupportSet, examples: Examples, radius: int) -> Suppor
     return replace(support, y=np.where(support.valid & inside, labels, -1).astype(np.int32))
 
 
-def _windows(examples: Examples, size: int, most: int, seed: int) -> tuple[Examples, list[Window]]:
+def _squares(examples: Examples, size: int, most: int, seed: int) -> tuple[Examples, list[Window]]:
     """Windows that share no pixel, and the examples in them: all, unless there are too many windows."""
     square = (examples.rows // size << 32) + examples.columns // size
     numbers = np.unique(square)
