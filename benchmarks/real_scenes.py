@@ -27,6 +27,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -240,10 +241,15 @@ class Mapper:
     """Maps scenes from labelled points as `fewshot map` does, with one model in this process."""
 
     def __init__(self, model: str, folder: Path) -> None:
-        """Load the model; labels and maps are written to the folder."""
+        """Take a model; labels and maps are written to the folder."""
+        self._model, self._folder = model, folder
+
+    @cached_property
+    def _predictor(self) -> Any:
+        """The model, loaded when it is first needed."""
         from fewshot.exported import open_predictor
 
-        self._predictor, self._folder = open_predictor(model), folder
+        return open_predictor(self._model)
 
     def __call__(self, method: str, truth: Truth, points: Draw, options: argparse.Namespace) -> Array:
         """Map the scene by a method; return the number of the class of every pixel [H, W]."""
