@@ -135,8 +135,13 @@ def measure(
     }
     order = sorted(scores, key=lambda entry: (-scores[entry][1][0], METHODS.index(entry.method)))
     best = scores[order[0]][1]
-    ranged = ((entry, *map(_ranged, (*scores[entry], best - scores[entry][1]))) for entry in order)
-    return tuple(MethodFigures(entry.method, titles[entry], *three, entry.model) for entry, *three in ranged)
+
+    def figures(entry: Entry) -> MethodFigures:
+        accuracy, f1 = scores[entry]
+        ranged = _ranged(accuracy), _ranged(f1), _ranged(best - f1)
+        return MethodFigures(entry.method, titles[entry], *ranged, entry.model)
+
+    return tuple(map(figures, order))
 
 
 def _scores(
