@@ -112,9 +112,11 @@ def _try_model(predictor: Predictor, request: MapRequest, first: _Suitable | Non
     if first is None:
         _, table, used = read_labels(scene, card, plan, request.classes)
         return _Suitable(predictor, card, scene, table, used.examples)
-    names = tuple(entry.name for entry in card.classes)
-    if names and names != first.table.names:
-        raise ArtifactError(f"its classes are {', '.join(names)}, and not {', '.join(first.table.names)}.")
+    names, most = tuple(entry.name for entry in card.classes), card.limits.classes
+    if (names and names != first.table.names) or len(first.table.names) > most:
+        own = ", ".join(names) or f"the labels' own, {most} at most"
+        raise ArtifactError(f"its classes are {own}; expected {', '.join(first.table.names)}.")
+    scene.check_units((int(first.examples.rows[0]), int(first.examples.columns[0])))
     return _Suitable(predictor, card, scene, first.table, first.examples)
 
 
