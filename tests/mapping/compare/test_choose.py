@@ -150,8 +150,9 @@ def test_calibration_changes_confidence_and_no_class(make_case: Callable[..., Ca
     case = make_case(200, 160, each=20)
     windows = WindowPlan(size=16, overlap=8)
     bare, compared = (tmp_path / name / "map.tif" for name in ("bare", "compared"))
-    run(FakePredictor(edges=True), case.request(bare, windows=windows))
-    _, report = run(FakePredictor(edges=True), case.request(compared, windows=windows, compare=True))
+    run(FakePredictor(edges=True), case.request(bare, windows=windows, method="adapted"))
+    request = case.request(compared, windows=windows, method="adapted", compare=True)
+    _, report = run(FakePredictor(edges=True), request)
     assert report.comparison is not None
     temperature = report.comparison.calibration.temperature
     assert temperature != 1
