@@ -75,6 +75,8 @@ class InputSize:
         smallest: Least rows and columns, where free.
         largest: Most rows and columns, where free.
         multiple_of: What rows and columns must be a multiple of, where free.
+        around: Pixels around a pixel that its answer needs at least, so that windows of maps overlap by more where they
+            are small.
     """
 
     rows: int
@@ -83,6 +85,7 @@ class InputSize:
     smallest: int = 1
     largest: int = 1
     multiple_of: int = 1
+    around: int = 0
 
 
 @dataclass(frozen=True)
