@@ -38,10 +38,16 @@ CODES = {
 }
 TOO_LARGE = 413
 """HTTP's own status for the RESOURCE_EXHAUSTED of one request that is too large."""
+TOO_SLOW = 408
+"""HTTP's own status for the DEADLINE_EXCEEDED of a request that came too slowly."""
 
 BY_NUMBER = {code.number: name for name, code in CODES.items()}
 # Of several names with one HTTP status, the first of the table.
-BY_HTTP = {TOO_LARGE: "RESOURCE_EXHAUSTED", **{code.http: name for name, code in reversed(CODES.items())}}
+BY_HTTP = {
+    TOO_LARGE: "RESOURCE_EXHAUSTED",
+    TOO_SLOW: "DEADLINE_EXCEEDED",
+    **{code.http: name for name, code in reversed(CODES.items())},
+}
 
 # The most derived class that an exception belongs to decides.
 EXCEPTIONS: dict[type[BaseException], str] = {

@@ -70,6 +70,9 @@ class ServeOptions:
     tensorflow_inter_op_parallelism: Annotated[int, "Operations at a time; 0 for TensorFlow's choice."] = 0
     max_concurrent: Annotated[int, "Requests computed at a time; 0 for two a processor."] = 0
     max_queue: Annotated[int, "Requests that may wait; more are refused (RESOURCE_EXHAUSTED, 429)."] = 64
+    slow_client_seconds: Annotated[
+        float, "Time of a REST client for a request's head, and for a body or an answer slower than 1 KB a second."
+    ] = 10.0
     max_request_bytes: Annotated[int, "Largest request; 0 for no limit."] = 256 << 20
     drain_seconds: Annotated[float, "After SIGTERM, let running requests finish for so long."] = 30.0
 

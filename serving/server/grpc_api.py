@@ -109,6 +109,11 @@ def build_server(handlers: Handlers, arguments: Mapping[str, int | str]) -> grpc
     options: dict[str, int | str] = {
         "grpc.max_receive_message_length": limits.request_bytes if limits.request_bytes < 2**31 else -1,
         "grpc.max_send_message_length": -1,
+        # A client that opens a connection and says nothing, or is gone without a word, does not keep it.
+        "grpc.server_handshake_timeout_ms": 10_000,
+        "grpc.keepalive_time_ms": 60_000,
+        "grpc.keepalive_timeout_ms": 20_000,
+        "grpc.max_connection_idle_ms": 600_000,
         "grpc.so_reuseport": 0,  # a second server on the same port is an error, not a silent share of the requests
         **arguments,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,12 +32,14 @@ class ServerLimits:
         queue: Requests that may wait for a worker.
         request_bytes: Of one request, uncompressed.
         pending_bytes: Of all REST bodies held at a time.
+        client_bytes: Of those, from one address.
     """
 
     workers: int
     queue: int
     request_bytes: int = 256 << 20
     pending_bytes: int = 1 << 30
+    client_bytes: int = 512 << 20
 
 
 class Admission:
@@ -51,7 +54,7 @@ class Admission:
         self.limits = limits
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="tensorflow")
         self.pending = 0
-        self._bytes = 0
+        self._bytes: Counter[str] = Counter()  # held, by the client's address
 
     async def run(self, work: Callable[[], T], *, deadline: float | None) -> T:
         """Run blocking work in the pool, and give its result or error.
@@ -83,33 +86,49 @@ class Admission:
         finally:
             future.cancel()  # does something only while it is still waiting
 
-    @contextmanager
-    def holding(self) -> Iterator[Callable[[int], None]]:
-        """Count the bytes of a body while they are held; the function given adds to them.
+    def check_size(self, count: int) -> None:
+        """Refuse one request of so many bytes if it is larger than may be.
 
         Raises:
-            StatusError: RESOURCE_EXHAUSTED if one request (413 in HTTP) or all together are too large.
+            StatusError: RESOURCE_EXHAUSTED (413 in HTTP).
+        """
+        if count > self.limits.request_bytes:
+            raise StatusError(
+                "RESOURCE_EXHAUSTED",
+                f"The request is larger than {self.limits.request_bytes} bytes. Send less at a time, or start the "
+                "server with a larger --max_request_bytes.",
+                http=TOO_LARGE,
+            )
+
+    @contextmanager
+    def holding(self, client: str = "") -> Iterator[Callable[[int], None]]:
+        """Count the bytes of a body while they are held; the function given adds those that have come.
+
+        Args:
+            client: The address that they come from, which may hold a part of the whole only.
+
+        Raises:
+            StatusError: RESOURCE_EXHAUSTED if one request (413 in HTTP), those of a client or all are too large.
         """
         held = 0
 
         def add(count: int) -> None:
             nonlocal held
-            if held + count > self.limits.request_bytes:
+            self.check_size(held + count)
+            if self._bytes.total() + count > self.limits.pending_bytes:
+                raise StatusError("RESOURCE_EXHAUSTED", "The server holds as many bytes of requests as it takes.")
+            if self._bytes[client] + count > self.limits.client_bytes:
                 raise StatusError(
                     "RESOURCE_EXHAUSTED",
-                    f"The request is larger than {self.limits.request_bytes} bytes. Send less at a time, or start the "
-                    "server with a larger --max_request_bytes.",
-                    http=TOO_LARGE,
+                    f"The server holds {self._bytes[client]} bytes of requests from this address, as many as it takes.",
                 )
-            if self._bytes + count > self.limits.pending_bytes:
-                raise StatusError("RESOURCE_EXHAUSTED", "The server holds as many bytes of requests as it takes.")
             held += count
-            self._bytes += count
+            self._bytes[client] += count
 
         try:
             yield add
         finally:
-            self._bytes -= held
+            self._bytes -= Counter({client: held})  # what is zero is left out
 
     def close(self) -> None:
         """Let go of the threads; those that compute finish first."""

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -33,10 +34,13 @@ from serving.server.loading import LoadOptions, load_version
 from serving.server.messages import MonitoringConfig
 from serving.server.metrics import Metrics
 from serving.server.rest.api import METRICS_PATH, RestApi
+from serving.server.rest.connections import HttpConnection
 from serving.server.status import describe
 from serving.server.versions import Versions
 
 logger = logging.getLogger("serving")
+
+MOST_CONNECTIONS = 1 << 14
 
 
 class ModelServer:
@@ -144,6 +148,7 @@ class ModelServer:
         app = RestApi(
             self._handlers,
             timeout=options.rest_api_timeout_in_ms / 1000,
+            patience=options.slow_client_seconds,
             cors=options.rest_api_enable_cors_support,
             metrics_path=metrics_path,
         )
@@ -151,11 +156,14 @@ class ModelServer:
         self._rest = _Rest(
             uvicorn.Config(
                 app,
+                http=HttpConnection,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                limit_concurrency=_most_connections(),
+                timeout_keep_alive=options.slow_client_seconds,  # type: ignore[arg-type]  any number does
                 timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
             )
         )
@@ -229,7 +237,14 @@ def _limits(options: ServeOptions) -> ServerLimits:
         queue=options.max_queue,
         request_bytes=largest,
         pending_bytes=max(4 * largest, 1 << 30),
+        client_bytes=max(2 * largest, 1 << 29),
     )
+
+
+def _most_connections() -> int:
+    """Return how many HTTP connections may be open: at most half of the files that the process may have."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(files // 2, MOST_CONNECTIONS)
 
 
 def _load_options(options: ServeOptions) -> LoadOptions:

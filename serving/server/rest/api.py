@@ -5,15 +5,13 @@ What is computed is computed in the pool: documents are read and answers are wri
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import (
@@ -28,6 +26,7 @@ from fewshot.exported.status import StatusError, invalid
 from serving.server.handlers import METADATA, Call, Handlers, answered
 from serving.server.inference import DEFAULT_SIGNATURE, predict
 from serving.server.rest import requests, responses
+from serving.server.rest.bodies import read_body
 from serving.server.rest.documents import read_document
 from serving.server.servables import Servable
 
@@ -37,7 +36,6 @@ DESCRIBE = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE | re.ASCII
 )
 API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
-UNPACKED_AT_A_TIME = 4 << 20
 METRICS_PATH = "/monitoring/prometheus/metrics"
 NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 CORS = {
@@ -55,17 +53,21 @@ EXAMPLES: dict[str, tuple[type[Any], Callable[[Any], bytes]]] = {
 class RestApi:
     """Answers HTTP requests, each path and query as they were sent: TF Serving's are case-insensitive patterns."""
 
-    def __init__(self, handlers: Handlers, *, timeout: float, cors: bool, metrics_path: str | None) -> None:
+    def __init__(
+        self, handlers: Handlers, *, timeout: float, patience: float, cors: bool, metrics_path: str | None
+    ) -> None:
         """Answer with these handlers.
 
         Args:
             handlers: What answers.
             timeout: Seconds for one request, reading it included; 0 for no limit.
+            patience: Seconds that a body may come more slowly than `LEAST_RATE`.
             cors: Whether browsers of other sites may call it.
             metrics_path: Where the metrics are; None for nowhere.
         """
         self._handlers = handlers
-        self._timeout, self._cors, self._metrics_path = timeout, cors, metrics_path
+        self._timeout, self._patience = timeout, patience
+        self._cors, self._metrics_path = cors, metrics_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI servers ask for it."""
@@ -100,8 +102,9 @@ class RestApi:
             name, version, label, method = match.groups()
             if method == "predict" or method in EXAMPLES:
                 spec, call = _model_spec(name, version, label), Call(method, "REST", deadline)
-                with self._handlers.admission.holding() as hold:
-                    body = await _in_time(_read_body(request, hold), deadline)
+                admission = self._handlers.admission
+                with admission.holding(request.client.host if request.client else "") as hold:
+                    body = await read_body(request, hold, admission.check_size, grace=self._patience, deadline=deadline)
                     return await self._handlers.admit(spec.name, call, lambda: self._compute(spec, body, call))
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
@@ -115,7 +118,7 @@ class RestApi:
             return responses.from_status(await self._handlers.status(asked))
         raise invalid(f"Malformed request: {request.method} {path}")
 
-    def _compute(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> bytes:
+    def _compute(self, spec: model_pb2.ModelSpec, body: bytearray, call: Call) -> bytes:
         """Read a document, run it and write the answer; all of it in the pool."""
         document = read_document(body)
         spec.signature_name = requests.signature_name(document)
@@ -153,44 +156,3 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
     if label is not None:
         spec.version_label = unquote(label)
     return spec
-
-
-async def _in_time(reading: Awaitable[bytes], deadline: float | None) -> bytes:
-    left = None if deadline is None else max(deadline - time.monotonic(), 0)
-    try:
-        return await asyncio.wait_for(reading, left)
-    except TimeoutError:
-        raise StatusError("DEADLINE_EXCEEDED", "The deadline passed while the request was read.") from None
-    except ClientDisconnect:
-        raise StatusError("CANCELLED", "The client went away while the request was read.") from None
-
-
-async def _read_body(request: Request, hold: Callable[[int], None]) -> bytes:
-    """Read a body, counting its bytes as they come, unpacked where it is packed."""
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit():
-        hold(int(declared))
-    chunks = []
-    async for chunk in request.stream():
-        if not declared:
-            hold(len(chunk))
-        chunks.append(chunk)
-    body = b"".join(chunks)
-    if "gzip" not in request.headers.get("content-encoding", ""):
-        return body
-    return await _unpacked(body, hold)
-
-
-async def _unpacked(body: bytes, hold: Callable[[int], None]) -> bytes:
-    """Unpack gzip; a body that cannot be unpacked is taken for an empty one, as TF Serving takes it."""
-    unpacker = zlib.decompressobj(wbits=31)
-    parts, rest = [], body
-    try:
-        while rest and not unpacker.eof:
-            part = await asyncio.to_thread(unpacker.decompress, rest, UNPACKED_AT_A_TIME)
-            hold(len(part))
-            parts.append(part)
-            rest = unpacker.unconsumed_tail
-    except zlib.error:
-        return b""
-    return b"".join(parts) if unpacker.eof else b""

@@ -102,6 +102,20 @@ def test_bytes_are_counted_and_given_back() -> None:
     admission.close()
 
 
+def test_one_address_holds_a_part_of_the_bytes_only() -> None:
+    admission = Admission(ServerLimits(workers=1, queue=1, request_bytes=10, pending_bytes=100, client_bytes=15))
+    with admission.holding("10.0.0.1") as first, admission.holding("10.0.0.1") as second:
+        first(10)
+        with pytest.raises(StatusError, match="from this address") as caught:
+            second(6)
+        assert caught.value.http == 429
+        with admission.holding("10.0.0.2") as other:
+            other(10)
+    with admission.holding("10.0.0.1") as again:
+        again(10)
+    admission.close()
+
+
 def test_large_requests_are_refused_by_both_apis(run_server: Callable, edges: Path) -> None:
     running = run_server({"edges": edges}, max_request_bytes=100_000)
     text = '{"signature_name": "checked", "inputs": [' + "1.0," * 50_000 + "1.0]}"
