@@ -22,6 +22,7 @@ from fewshot.exported.status import StatusError, invalid
 from serving.server.servables import Servable
 
 DEFAULT_SIGNATURE = "serving_default"
+MOST_LISTED = 20  # names in a message
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 
@@ -160,27 +161,42 @@ def _feeds(signature: Signature, inputs: Inputs) -> dict[str, np.ndarray]:
     if len(sent) > len(wanted) or (len(sent) < len(wanted) and not signature.defaults):
         extra, missing = sorted(set(sent) - set(wanted)), sorted(set(wanted) - set(sent))
         raise invalid(
-            f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{','.join(sent)}}}) != "
-            f"len({{{','.join(wanted)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: "
-            f"{{{','.join(missing)}}}."
+            f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{_listed(sent)}}}) != "
+            f"len({{{_listed(wanted)}}}). Sent extra: {{{_listed(extra)}}}. Missing but required: "
+            f"{{{_listed(missing)}}}."
         )
-    feeds = {}
     for alias in wanted:
         if alias not in inputs and alias not in signature.defaults:
             raise invalid(
                 f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and "
-                f"no default value provided. Inputs expected to be in the request {{{','.join(sent)}}}, or default "
-                f"input alias set: {','.join(sorted(signature.defaults))}"
+                f"no default value provided. Inputs expected to be in the request {{{_listed(sent)}}}, or default "
+                f"input alias set: {_listed(sorted(signature.defaults))}"
             )
-        value = inputs[alias] if alias in inputs else signature.defaults[alias]
-        array = value if isinstance(value, np.ndarray) else tensors.decode(value, alias)
-        feeds[signature.inputs[alias].name] = array
     used = sorted(set(sent) & set(wanted))
     if used != sent:
         raise invalid(
-            f"Inputs contains invalid name. Used request inputs: {','.join(used)}, request input: {','.join(sent)}"
+            f"Inputs contains invalid name. Used request inputs: {_listed(used)}, request input: {_listed(sent)}"
         )
-    return feeds
+    # The types of all before the values of any: what does not fit takes no memory.
+    values = {alias: inputs[alias] if alias in inputs else signature.defaults[alias] for alias in wanted}
+    for number, (alias, value) in enumerate(values.items()):
+        _require_type(number, value, signature.inputs[alias])
+    return {
+        signature.inputs[alias].name: value if isinstance(value, np.ndarray) else tensors.decode(value, alias)
+        for alias, value in values.items()
+    }
+
+
+def _require_type(number: int, value: np.ndarray | tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo) -> None:
+    if isinstance(value, np.ndarray) or value.dtype == info.dtype or value.dtype not in tensors.BY_NUMBER:
+        return  # of another type that is none, the decoder says so
+    wanted, found = (tensors.type_name(tf.as_dtype(dtype)) for dtype in (info.dtype, value.dtype))
+    raise invalid(f"Expects arg[{number}] to be {wanted} but {found} is provided")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names for a message, the first of them if there are many."""
+    return ",".join(names[:MOST_LISTED]) + (",..." if len(names) > MOST_LISTED else "")
 
 
 def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:

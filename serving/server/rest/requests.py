@@ -19,7 +19,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2
 
 from fewshot.exported.status import StatusError, invalid
-from fewshot.exported.tensors import type_name
+from fewshot.exported.tensors import MOST_AXES, type_name
 from serving.server.rest.documents import quote
 from serving.server.status import describe
 
@@ -199,6 +199,8 @@ def _dense_shape(value: Any) -> tuple[int, ...]:
         if not value:
             break
         value = value[0]
+    if len(shape) > MOST_AXES:
+        raise invalid(f"A value is nested in {len(shape)} lists; the most is {MOST_AXES}.")
     return tuple(shape)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import os
 import shutil
 import threading
 import time
@@ -28,11 +27,7 @@ from serving.server.loading import LoadOptions, load_version
 from serving.server.metrics import MOST_LABELS, OTHER, Sampler
 from serving.server.metrics import Counter as Counted
 from serving.server.versions import Versions
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+from tests.serving.server.memory import resident
 
 
 def open_files() -> int:
