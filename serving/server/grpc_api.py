@@ -67,7 +67,7 @@ class HealthService:
     async def check(self, request: Any, context: Context) -> Any:
         """Answer once."""
         if request.service not in SERVICES:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"Unknown service {request.service!r}.")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"Unknown service {request.service[:64]!r}.")
         return self._response()
 
     async def watch(self, request: Any, context: Context) -> AsyncIterator[Any]:

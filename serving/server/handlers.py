@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,12 +23,10 @@ from fewshot.exported.status import CODES, StatusError, invalid
 from serving.server import inference
 from serving.server.config import ServerConfig
 from serving.server.limits import Admission
-from serving.server.metrics import Metrics
+from serving.server.metrics import OTHER, Metrics
 from serving.server.servables import Servable
-from serving.server.status import as_status
+from serving.server.status import as_status, refusal
 from serving.server.versions import Versions
-
-logger = logging.getLogger("serving")
 
 METADATA = "signature_def"
 T = TypeVar("T")
@@ -78,7 +76,8 @@ class Handlers:
     async def examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
         """Answer Classify or Regress."""
         _require_spec(request)
-        return await self.admit(request.model_spec.name, call, lambda: self.run_examples(request, call))
+        with self.counted(request.model_spec, call):
+            return await self.admission.run(lambda: self.run_examples(request, call), deadline=call.deadline)
 
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, call: Call
@@ -149,26 +148,28 @@ class Handlers:
         self.admission.close()
         self._changes.shutdown(wait=False, cancel_futures=True)
 
-    async def admit(self, model: str, call: Call, run: Callable[[], T]) -> T:
-        """Run blocking work in the pool, and count it.
+    @contextmanager
+    def counted(self, spec: model_pb2.ModelSpec, call: Call) -> Iterator[None]:
+        """Count a request to a model and time it, refused or answered; one to no model is refused at once.
 
         Args:
-            model: The model's name.
+            spec: Names the model, and its version if not the newest.
             call: What is known of the request.
-            run: The work.
 
         Raises:
-            StatusError: as `Admission.run` does, and what the work raises.
+            StatusError: as `Versions.find` does.
         """
         begun = time.monotonic()
+        # What is counted is named by us: clients could invent names without end.
+        name = spec.name if self.versions.knows(spec.name) else OTHER
         try:
-            result = await self.admission.run(run, deadline=call.deadline)
+            self.versions.find(spec)
+            yield
         except BaseException as error:
-            self.metrics.requests.add(model, as_status(error).code)
+            self.metrics.requests.add(name, as_status(error).code)
             raise
-        self.metrics.requests.add(model, "OK")
-        self.metrics.latency.add(model, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
-        return result
+        self.metrics.requests.add(name, "OK")
+        self.metrics.latency.add(name, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
 
     def run_on(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
         """Run work on the version that a request names, in this thread, and note how long it takes.
@@ -198,11 +199,12 @@ class Handlers:
         return response
 
     async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
-        return await self.admit(spec.name, call, lambda: self.run_on(spec, call, work))
+        with self.counted(spec, call):
+            return await self.admission.run(lambda: self.run_on(spec, call, work), deadline=call.deadline)
 
 
 async def answered(work: Awaitable[T]) -> T:
-    """Await a handler, and turn whatever goes wrong into a `StatusError`; what nobody foresaw is logged.
+    """Await a handler, and turn whatever goes wrong into a `StatusError`.
 
     Raises:
         StatusError: for every error but a cancellation.
@@ -210,10 +212,7 @@ async def answered(work: Awaitable[T]) -> T:
     try:
         return await work
     except Exception as error:
-        status = as_status(error)
-        if status.code == "INTERNAL":
-            logger.exception("A request failed in a way that nobody foresaw.")
-        raise status from None
+        raise refusal(error).error() from None
 
 
 def _require_spec(request: Any) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from fewshot.exported.status import TOO_LARGE, StatusError
+from serving.server.status import Refusal, refusal
 
 T = TypeVar("T")
 
@@ -75,16 +76,19 @@ class Admission:
             )
         loop = asyncio.get_running_loop()
         self.pending += 1
-        future = self._pool.submit(_in_time, work, deadline)
+        future = self._pool.submit(_attempt, work, deadline)
         # Not when the client stops waiting but when the thread is free again.
         future.add_done_callback(lambda _: self._leave(loop))
         left = None if deadline is None else max(deadline - time.monotonic(), 0) + LATE
         try:
-            return await asyncio.wait_for(asyncio.shield(_watched(future)), left)
+            found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), left)
         except TimeoutError:
             raise StatusError("DEADLINE_EXCEEDED", "The deadline passed before the answer was ready.") from None
         finally:
             future.cancel()  # does something only while it is still waiting
+        if isinstance(found, Refusal):
+            raise found.error()
+        return found
 
     def check_size(self, count: int) -> None:
         """Refuse one request of so many bytes if it is larger than may be.
@@ -142,14 +146,11 @@ class Admission:
             loop.call_soon_threadsafe(leave)
 
 
-def _in_time(work: Callable[[], T], deadline: float | None) -> T:
-    if deadline is not None and time.monotonic() >= deadline:
-        raise StatusError("DEADLINE_EXCEEDED", "The deadline passed while the request waited for its turn.")
-    return work()
-
-
-def _watched(future: Future[T]) -> asyncio.Future[T]:
-    waiting = asyncio.wrap_future(future)
-    # Somebody has looked at the error, even if the client is gone when it comes.
-    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return waiting
+def _attempt(work: Callable[[], T], deadline: float | None) -> T | Refusal:
+    """Do the work, in a thread of the pool; its exception ends here."""
+    try:
+        if deadline is not None and time.monotonic() >= deadline:
+            raise StatusError("DEADLINE_EXCEEDED", "The deadline passed while the request waited for its turn.")
+        return work()
+    except Exception as error:
+        return refusal(error)

@@ -102,10 +102,10 @@ class RestApi:
             name, version, label, method = match.groups()
             if method == "predict" or method in EXAMPLES:
                 spec, call = _model_spec(name, version, label), Call(method, "REST", deadline)
-                admission = self._handlers.admission
-                with admission.holding(request.client.host if request.client else "") as hold:
+                admission, client = self._handlers.admission, request.client.host if request.client else ""
+                with self._handlers.counted(spec, call), admission.holding(client) as hold:
                     body = await read_body(request, hold, admission.check_size, grace=self._patience, deadline=deadline)
-                    return await self._handlers.admit(spec.name, call, lambda: self._compute(spec, body, call))
+                    return await admission.run(lambda: self._compute(spec, body, call), deadline=deadline)
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if not name:

@@ -195,7 +195,7 @@ def test_draining_finishes_what_runs_and_refuses_what_comes(run_server: Callable
         httpx.get(f"http://127.0.0.1:{running.options.rest_api_port}/health")
 
 
-def test_invented_model_names_do_not_fill_the_metrics() -> None:
+def test_the_labels_of_a_metric_do_not_grow_without_end() -> None:
     counter, sampler = Counted("c", ("model_name", "status")), Sampler("s", ("model_name",))
     for i in range(2 * MOST_LABELS):
         counter.add(f"m{i}", "NOT_FOUND")
