@@ -66,6 +66,12 @@ def test_a_declared_length_that_is_too_large_is_refused_before_it_comes(server: 
         assert client.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_model_that_is_not_there_is_refused_before_the_body_comes(server: Any) -> None:
+    with connected(server) as client:
+        client.sendall(head(1000, "/v1/models/nowhere:predict"))
+        assert client.recv(1000).startswith(b"HTTP/1.1 404 ")
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"", b"POST /v1/mod", head(10, "/nowhere") + b"12345"],
