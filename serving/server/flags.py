@@ -70,6 +70,14 @@ class ServeOptions:
     tensorflow_inter_op_parallelism: Annotated[int, "Operations at a time; 0 for TensorFlow's choice."] = 0
     max_concurrent: Annotated[int, "Requests computed at a time; 0 for two a processor."] = 0
     max_queue: Annotated[int, "Requests that may wait; more are refused (RESOURCE_EXHAUSTED, 429)."] = 64
+    max_request_gflop: Annotated[
+        float, "Most that one request may take to compute, in thousands of millions of operations; 0: by the card."
+    ] = 0
+    max_request_megabytes: Annotated[float, "Most memory that one request may take to compute; 0: by the card."] = 0
+    max_pending_gflop: Annotated[float, "Most that all requests at a time may take to compute."] = 40_000
+    max_pending_megabytes: Annotated[
+        float, "Most memory that all requests at a time may take to compute; 0: half of the machine's."
+    ] = 0
     slow_client_seconds: Annotated[
         float, "Time of a REST client for a request's head, and for a body or an answer slower than 1 KB a second."
     ] = 10.0

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from fewshot.exported.status import StatusError
 from serving.server.handlers import Call, Handlers, answered
 from serving.server.messages import HealthCheckRequest, HealthCheckResponse
+from serving.server.stopping import Stop
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", HEALTH_SERVICE)
@@ -136,4 +137,4 @@ async def _answer(context: Context, work: Awaitable[Any]) -> Any:
 
 def _call(api: str, context: Context) -> Call:
     left = context.time_remaining()
-    return Call(api, "GRPC", None if left is None else time.monotonic() + left)
+    return Call(api, "GRPC", Stop(None if left is None else time.monotonic() + left))

@@ -20,6 +20,7 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2
 from fewshot.exported import tensors
 from fewshot.exported.status import StatusError, invalid
 from serving.server.servables import Servable
+from serving.server.stopping import Stop
 
 DEFAULT_SIGNATURE = "serving_default"
 MOST_LISTED = 20  # names in a message
@@ -38,7 +39,7 @@ def predict(
     spec: model_pb2.ModelSpec,
     inputs: Inputs,
     output_filter: Sequence[str] = (),
-    deadline: float | None = None,
+    stop: Stop | None = None,
 ) -> Outputs:
     """Run a signature on named tensors.
 
@@ -47,7 +48,7 @@ def predict(
         spec: Names the signature.
         inputs: Tensor by alias, as an array or as it came in a message.
         output_filter: Aliases of the outputs to compute; all if there is none.
-        deadline: On the monotonic clock, in seconds.
+        stop: Ends the run before it is done; nothing does if None.
 
     Returns:
         The outputs by alias, in order of the filter or else of their names.
@@ -62,37 +63,37 @@ def predict(
         raise StatusError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
     feeds = _feeds(signature, inputs)
     aliases = _wanted(signature, output_filter)
-    arrays = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], deadline=deadline)
+    arrays = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], stop=stop)
     return dict(zip(aliases, arrays, strict=True))
 
 
 def run_predict(
-    servable: Servable, request: predict_pb2.PredictRequest, deadline: float | None = None
+    servable: Servable, request: predict_pb2.PredictRequest, stop: Stop | None = None
 ) -> predict_pb2.PredictResponse:
     """Answer a Predict request; see `predict`.
 
     Args:
         servable: The version to run.
         request: Names the signature, and holds its inputs by name.
-        deadline: On the monotonic clock, in seconds; None for no limit.
+        stop: Ends the run before it is done; nothing does if None.
 
     Raises:
         StatusError: as `predict` does.
     """
-    outputs = predict(servable, request.model_spec, request.inputs, request.output_filter, deadline)
+    outputs = predict(servable, request.model_spec, request.inputs, request.output_filter, stop)
     response = predict_pb2.PredictResponse(model_spec=_model_spec(servable, request.model_spec))
     for alias, array in outputs.items():
         response.outputs[alias].CopyFrom(tensors.encode(array))
     return response
 
 
-def run_examples(servable: Servable, request: ExamplesRequest, deadline: float | None = None) -> ExamplesResponse:
+def run_examples(servable: Servable, request: ExamplesRequest, stop: Stop | None = None) -> ExamplesResponse:
     """Classify or regress the request's examples.
 
     Args:
         servable: The version to run.
         request: Names the signature, and holds the examples.
-        deadline: On the monotonic clock, in seconds; None for no limit.
+        stop: Ends the run before it is done; nothing does if None.
 
     Raises:
         StatusError: INVALID_ARGUMENT for an unknown or unfit signature, an empty input, or unfit outputs;
@@ -105,20 +106,20 @@ def run_examples(servable: Servable, request: ExamplesRequest, deadline: float |
     method = METHODS[CLASSIFY if isinstance(request, classification_pb2.ClassificationRequest) else REGRESS]
     feed, fetches = method.tensors(signature)
     examples = _serialized_examples(request.input)
-    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, deadline=deadline), strict=True))
+    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, stop=stop), strict=True))
     result = method.result(signature, arrays, len(examples))
     return method.response(model_spec=_model_spec(servable, request.model_spec), result=result)
 
 
 def run_multi_inference(
-    servable: Servable, request: inference_pb2.MultiInferenceRequest, deadline: float | None = None
+    servable: Servable, request: inference_pb2.MultiInferenceRequest, stop: Stop | None = None
 ) -> inference_pb2.MultiInferenceResponse:
     """Classify and regress the same examples by several signatures in one run.
 
     Args:
         servable: The version to run.
         request: Names the signatures in its tasks, and holds the examples.
-        deadline: On the monotonic clock, in seconds; None for no limit.
+        stop: Ends the run before it is done; nothing does if None.
 
     Raises:
         StatusError: INVALID_ARGUMENT for tasks of several models, of one signature twice, or of several inputs;
@@ -126,7 +127,7 @@ def run_multi_inference(
     """
     feed, fetches = _check_tasks(servable, request.tasks)
     examples = _serialized_examples(request.input)
-    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, deadline=deadline), strict=True))
+    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, stop=stop), strict=True))
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
         signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]

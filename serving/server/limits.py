@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fewshot.exported.status import TOO_LARGE, StatusError
+from fewshot.exported.card import Limits
+from fewshot.exported.status import TOO_LARGE, StatusError, invalid
+from serving.server.cost import Work
 from serving.server.status import Refusal, refusal
+from serving.server.stopping import Stop
 
 T = TypeVar("T")
-
-LATE = 0.25  # seconds that TensorFlow gets to say itself that the time is over
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class ServerLimits:
         request_bytes: Of one request, uncompressed.
         pending_bytes: Of all REST bodies held at a time.
         client_bytes: Of those, from one address.
+        work: Of one request, where this server and not the model's card says it: 0 leaves it to the card.
+        pending_work: Of all requests at a time; one alone may take more.
     """
 
     workers: int
@@ -41,6 +45,8 @@ class ServerLimits:
     request_bytes: int = 256 << 20
     pending_bytes: int = 1 << 30
     client_bytes: int = 512 << 20
+    work: Work = Work(0.0, 0.0)
+    pending_work: Work = Work(math.inf, math.inf)
 
 
 class Admission:
@@ -56,13 +62,15 @@ class Admission:
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="tensorflow")
         self.pending = 0
         self._bytes: Counter[str] = Counter()  # held, by the client's address
+        self._work: Counter[Work] = Counter()  # how many requests take so much
+        self._counting = threading.Lock()
 
-    async def run(self, work: Callable[[], T], *, deadline: float | None) -> T:
+    async def run(self, work: Callable[[], T], stop: Stop) -> T:
         """Run blocking work in the pool, and give its result or error.
 
         Args:
-            work: What to run; it looks at the deadline itself where it can stop.
-            deadline: On the monotonic clock, in seconds; None to wait as long as it takes.
+            work: What to run; it looks at `stop` itself where it can end early.
+            stop: Has a deadline; what nobody waits for any more is stopped by it.
 
         Raises:
             StatusError: RESOURCE_EXHAUSTED if as many requests wait as may, DEADLINE_EXCEEDED if time runs out.
@@ -76,16 +84,17 @@ class Admission:
             )
         loop = asyncio.get_running_loop()
         self.pending += 1
-        future = self._pool.submit(_attempt, work, deadline)
+        future = self._pool.submit(_attempt, work, stop)
         # Not when the client stops waiting but when the thread is free again.
         future.add_done_callback(lambda _: self._leave(loop))
-        left = None if deadline is None else max(deadline - time.monotonic(), 0) + LATE
         try:
-            found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), left)
+            found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), stop.left())
         except TimeoutError:
             raise StatusError("DEADLINE_EXCEEDED", "The deadline passed before the answer was ready.") from None
         finally:
-            future.cancel()  # does something only while it is still waiting
+            if not future.done():
+                stop.now()
+                future.cancel()  # does something only while it is still waiting
         if isinstance(found, Refusal):
             raise found.error()
         return found
@@ -134,6 +143,48 @@ class Admission:
         finally:
             self._bytes -= Counter({client: held})  # what is zero is left out
 
+    def check_work(self, work: Work, limits: Limits) -> None:
+        """Refuse one request that takes more than it may.
+
+        Args:
+            work: What it takes.
+            limits: Of the model's card.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT, since it will never be answered.
+        """
+        most = Work(self.limits.work.gflop or limits.gflop, self.limits.work.megabytes or limits.megabytes)
+        if work.gflop > most.gflop or work.megabytes > most.megabytes:
+            raise invalid(
+                f"The request takes about {work.gflop:.0f} GFLOP and {work.megabytes:.0f} MB to compute; the most is "
+                f"{most.gflop:.0f} GFLOP and {most.megabytes:.0f} MB. Send fewer or smaller pictures, or ask for fewer "
+                "steps."
+            )
+
+    @contextmanager
+    def spending(self, work: Work) -> Iterator[None]:
+        """Count what a request takes, in any thread, until it is done.
+
+        Raises:
+            StatusError: RESOURCE_EXHAUSTED if others take so much that too little is left.
+        """
+        with self._counting:
+            taken = self._work.elements()
+            gflop, megabytes = map(sum, zip(work, *taken, strict=True))
+            most = self.limits.pending_work
+            if self._work and (gflop > most.gflop or megabytes > most.megabytes):
+                raise StatusError(
+                    "RESOURCE_EXHAUSTED",
+                    f"The server is busy: with this request it would compute {gflop:.0f} GFLOP in {megabytes:.0f} MB, "
+                    f"of {most.gflop:.0f} GFLOP in {most.megabytes:.0f} MB that it takes. Try again later.",
+                )
+            self._work[work] += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._work -= Counter([work])
+
     def close(self) -> None:
         """Let go of the threads; those that compute finish first."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -146,11 +197,10 @@ class Admission:
             loop.call_soon_threadsafe(leave)
 
 
-def _attempt(work: Callable[[], T], deadline: float | None) -> T | Refusal:
+def _attempt(work: Callable[[], T], stop: Stop) -> T | Refusal:
     """Do the work, in a thread of the pool; its exception ends here."""
     try:
-        if deadline is not None and time.monotonic() >= deadline:
-            raise StatusError("DEADLINE_EXCEEDED", "The deadline passed while the request waited for its turn.")
+        stop.check()
         return work()
     except Exception as error:
         return refusal(error)

@@ -26,6 +26,7 @@ import uvicorn
 from fewshot.errors import ArtifactError
 from fewshot.exported.status import StatusError
 from serving.server.config import ServerConfig, read_text_proto, single_model_config
+from serving.server.cost import MEGABYTE, Work
 from serving.server.flags import ServeOptions, channel_arguments
 from serving.server.grpc_api import build_server
 from serving.server.handlers import Handlers
@@ -189,6 +190,7 @@ def serve(options: ServeOptions) -> None:
         FewshotError: if the server cannot start.
     """
     _log_as_tf_serving()
+    _set_threads(options)
     try:
         asyncio.run(_serve(options))
     except StatusError as error:
@@ -238,7 +240,17 @@ def _limits(options: ServeOptions) -> ServerLimits:
         request_bytes=largest,
         pending_bytes=max(4 * largest, 1 << 30),
         client_bytes=max(2 * largest, 1 << 29),
+        work=Work(options.max_request_gflop, options.max_request_megabytes),
+        pending_work=Work(options.max_pending_gflop, options.max_pending_megabytes or _memory() / 2),
     )
+
+
+def _memory() -> float:
+    """Return the megabytes that this process may have: the machine's, or its container's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        machine = min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return machine / MEGABYTE
 
 
 def _most_connections() -> int:
@@ -248,13 +260,17 @@ def _most_connections() -> int:
 
 
 def _load_options(options: ServeOptions) -> LoadOptions:
-    both = options.tensorflow_session_parallelism
     return LoadOptions(
         tags=tuple(options.saved_model_tags.split(",")),
-        intra_op=options.tensorflow_intra_op_parallelism or both,
-        inter_op=options.tensorflow_inter_op_parallelism or both,
         warm_up_iterations=max(options.num_request_iterations_for_warmup, 1) if options.enable_model_warmup else 0,
     )
+
+
+def _set_threads(options: ServeOptions) -> None:
+    """Give TensorFlow its threads, which all models share; 0 lets it choose."""
+    both = options.tensorflow_session_parallelism
+    tf.config.threading.set_intra_op_parallelism_threads(options.tensorflow_intra_op_parallelism or both)
+    tf.config.threading.set_inter_op_parallelism_threads(options.tensorflow_inter_op_parallelism or both)
 
 
 def _metrics_path(file: str) -> str | None:

@@ -5,6 +5,7 @@ What is computed is computed in the pool: documents are read and answers are wri
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from serving.server.rest import requests, responses
 from serving.server.rest.bodies import read_body
 from serving.server.rest.documents import read_document
 from serving.server.servables import Servable
+from serving.server.stopping import Stop
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 COMPUTE = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
@@ -101,11 +103,15 @@ class RestApi:
         if request.method == "POST" and (match := COMPUTE.fullmatch(path)):
             name, version, label, method = match.groups()
             if method == "predict" or method in EXAMPLES:
-                spec, call = _model_spec(name, version, label), Call(method, "REST", deadline)
+                spec, call = _model_spec(name, version, label), Call(method, "REST", Stop(deadline))
                 admission, client = self._handlers.admission, request.client.host if request.client else ""
                 with self._handlers.counted(spec, call), admission.holding(client) as hold:
                     body = await read_body(request, hold, admission.check_size, grace=self._patience, deadline=deadline)
-                    return await admission.run(lambda: self._compute(spec, body, call), deadline=deadline)
+                    watching = asyncio.create_task(_stop_when_gone(request.receive, call.stop))
+                    try:
+                        return await admission.run(lambda: self._compute(spec, body, call), call.stop)
+                    finally:
+                        watching.cancel()
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if not name:
@@ -123,22 +129,25 @@ class RestApi:
         document = read_document(body)
         spec.signature_name = requests.signature_name(document)
         if call.api == "predict":
-            return self._handlers.run_on(spec, call, lambda servable: _predict(servable, spec, document, call.deadline))
+            return self._handlers.run_on(
+                spec, call, lambda servable: self._predict(servable, spec, document, call.stop)
+            )
         request_type, write = EXAMPLES[call.api]
         request = request_type(model_spec=spec, input=requests.examples_input(document))
         return write(self._handlers.run_examples(request, call).result)
 
-
-def _predict(servable: Servable, spec: model_pb2.ModelSpec, document: dict[str, Any], deadline: float | None) -> bytes:
-    name = spec.signature_name or DEFAULT_SIGNATURE
-    if name not in servable.signatures:
-        raise invalid(f'Serving signature name: "{name}" not found in signature def')
-    infos = servable.signatures[name].inputs
-    if not infos:
-        raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
-    arrays, rows = requests.predict_inputs(document, infos)
-    document.clear()  # large, and read
-    return responses.from_tensors(predict(servable, spec, arrays, deadline=deadline), rows=rows)
+    def _predict(self, servable: Servable, spec: model_pb2.ModelSpec, document: dict[str, Any], stop: Stop) -> bytes:
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        if name not in servable.signatures:
+            raise invalid(f'Serving signature name: "{name}" not found in signature def')
+        infos = servable.signatures[name].inputs
+        if not infos:
+            raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
+        arrays, rows = requests.predict_inputs(document, infos)
+        document.clear()  # large, and read
+        with self._handlers.spending(servable, name, arrays):
+            outputs = predict(servable, spec, arrays, stop=stop)
+        return responses.from_tensors(outputs, rows=rows)
 
 
 def _raw_path(scope: Scope) -> str:
@@ -156,3 +165,10 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
     if label is not None:
         spec.version_label = unquote(label)
     return spec
+
+
+async def _stop_when_gone(receive: Receive, stop: Stop) -> None:
+    """Stop a computation when its client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stop.now()

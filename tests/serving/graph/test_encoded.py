@@ -45,9 +45,7 @@ def ask(local_pictures: LocalPredictor, pictures: Any) -> Any:
 @pytest.mark.parametrize("side", ["support", "query"])
 def test_a_picture_that_is_too_large_is_refused_by_its_head(ask: Any, side: str) -> None:
     """It was unpacked, then all were made numbers of four bytes, and then their size was looked at."""
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match="of 16000x20000 pixels; the model reads 4 to 256"
-    ):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="of 16000x20000 pixels; the model reads 4 to 256"):
         ask(**{side: [png(16000, 20000)] * 4})
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"of \[16 16\] and of \[16000 20000\] rows and columns"):
         ask(**{side: [*ask.good[:3], png(16000, 20000)]})
@@ -57,9 +55,7 @@ def test_a_picture_that_is_too_large_is_refused_by_its_head(ask: Any, side: str)
 
 def test_pictures_that_are_too_large_together_are_refused(ask: Any) -> None:
     """Each is within the card's limits, and so are as many of them."""
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match="4096 pictures of 256x256 pixels, more than 67108864"
-    ):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="4096 pictures of 256x256 pixels, more than 67108864"):
         ask(query=[png(256, 256)] * 4096)
 
 

@@ -26,6 +26,7 @@ from serving.server.limits import Admission, ServerLimits
 from serving.server.loading import LoadOptions, load_version
 from serving.server.metrics import MOST_LABELS, OTHER, Sampler
 from serving.server.metrics import Counter as Counted
+from serving.server.stopping import Stop
 from serving.server.versions import Versions
 from tests.serving.server.memory import resident
 
@@ -45,16 +46,16 @@ def test_as_many_run_and_wait_as_may_and_the_next_is_refused() -> None:
     async def scene() -> None:
         admission = Admission(ServerLimits(workers=2, queue=1))
         gate = threading.Event()
-        running = [asyncio.create_task(admission.run(gate.wait, deadline=None)) for _ in range(3)]
+        running = [asyncio.create_task(admission.run(gate.wait, Stop())) for _ in range(3)]
         await asyncio.sleep(0.05)
         with pytest.raises(StatusError) as caught:
-            await admission.run(gate.wait, deadline=None)
+            await admission.run(gate.wait, Stop())
         assert (caught.value.code, caught.value.http) == ("RESOURCE_EXHAUSTED", 429)
         gate.set()
         assert await asyncio.gather(*running) == [True] * 3
         await asyncio.sleep(0.05)
         assert admission.pending == 0
-        assert await admission.run(lambda: 7, deadline=None) == 7
+        assert await admission.run(lambda: 7, Stop()) == 7
         admission.close()
 
     asyncio.run(scene())
@@ -67,15 +68,15 @@ def test_a_deadline_ends_the_waiting_but_the_place_is_free_only_when_the_work_is
         ran: list[int] = []
         soon = time.monotonic() + 0.05
         with pytest.raises(StatusError) as caught:
-            await admission.run(gate.wait, deadline=soon)
+            await admission.run(gate.wait, Stop(soon))
         assert (caught.value.code, caught.value.http) == ("DEADLINE_EXCEEDED", 504)
         assert admission.pending == 1
         with pytest.raises(StatusError, match="deadline"):  # it never gets its turn
-            await admission.run(lambda: ran.append(1), deadline=time.monotonic() + 0.05)
+            await admission.run(lambda: ran.append(1), Stop(time.monotonic() + 0.05))
         await asyncio.sleep(0.05)
         assert admission.pending == 1
         gate.set()
-        assert await admission.run(lambda: 7, deadline=time.monotonic() + 5) == 7
+        assert await admission.run(lambda: 7, Stop(time.monotonic() + 5)) == 7
         assert ran == []
         admission.close()
 
