@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import grpc
@@ -12,6 +12,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from fewshot.exported.status import StatusError
 from serving.server.handlers import Call, Handlers, answered
+from serving.server.keys import ApiKeys
 from serving.server.messages import HealthCheckRequest, HealthCheckResponse
 from serving.server.stopping import Stop
 
@@ -99,11 +100,36 @@ class HealthService:
         )
 
 
-def build_server(handlers: Handlers, arguments: Mapping[str, int | str]) -> grpc.aio.Server:
+class KeyCheck(grpc.aio.ServerInterceptor):
+    """Refuses calls that show no key, before anything of them is read; health may be asked for without."""
+
+    def __init__(self, keys: ApiKeys) -> None:
+        """Let in who shows one of these."""
+        self._keys = keys
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Return what handles a call."""
+        shown = next((value for key, value in details.invocation_metadata if key == "authorization"), "")
+        if details.method.startswith(f"/{HEALTH_SERVICE}/") or self._keys.admits(shown):
+            return await continuation(details)
+        return grpc.stream_stream_rpc_method_handler(_refuse)
+
+
+async def _refuse(_: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Show a key of this server: authorization: Bearer KEY.")
+    yield  # so that this is a stream, whose messages are not waited for
+
+
+def build_server(
+    handlers: Handlers, arguments: Mapping[str, int | str], keys: ApiKeys | None = None
+) -> grpc.aio.Server:
     """Return a gRPC server that listens nowhere yet.
 
     Args:
         handlers: What answers.
+        keys: One of these has to be shown; None for nothing.
         arguments: Channel arguments, such as `grpc.max_connection_age_ms`; they go before our own.
     """
     limits = handlers.admission.limits
@@ -119,7 +145,9 @@ def build_server(handlers: Handlers, arguments: Mapping[str, int | str]) -> grpc
         **arguments,
     }
     server = grpc.aio.server(
-        options=list(options.items()), maximum_concurrent_rpcs=limits.workers + limits.queue + SPARE
+        interceptors=[] if keys is None else [KeyCheck(keys)],
+        options=list(options.items()),
+        maximum_concurrent_rpcs=limits.workers + limits.queue + SPARE,
     )
     services = Services(handlers)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)

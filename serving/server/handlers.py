@@ -75,9 +75,7 @@ class Handlers:
         _require_spec(request)
         spec = request.model_spec
         with self.counted(spec, call), self.spending(self.versions.find(spec), spec.signature_name, request.inputs):
-            return await self.admission.run(
-                lambda: self.run_on(spec, call, lambda s: inference.run_predict(s, request, call.stop)), call.stop
-            )
+            return await self._compute(spec, call, lambda s: inference.run_predict(s, request, call.stop))
 
     async def examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
         """Answer Classify or Regress."""
@@ -91,10 +89,7 @@ class Handlers:
         """Answer MultiInference; the first task says which model."""
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         with self.counted(spec, call):
-            return await self.admission.run(
-                lambda: self.run_on(spec, call, lambda s: inference.run_multi_inference(s, request, call.stop)),
-                call.stop,
-            )
+            return await self._compute(spec, call, lambda s: inference.run_multi_inference(s, request, call.stop))
 
     async def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -229,6 +224,9 @@ class Handlers:
         self.metrics.examples.add(spec.name, sample=len(results))
         self.metrics.examples_total.add(spec.name, count=len(results))
         return response
+
+    async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
+        return await self.admission.run(lambda: self.run_on(spec, call, work), call.stop)
 
 
 async def answered(work: Awaitable[T]) -> T:

@@ -1,4 +1,4 @@
-"""Small messages that no installed package holds: TF Serving's monitoring configuration, and gRPC's health check.
+"""Small messages that no installed package holds: two of TF Serving's configurations, and gRPC's health check.
 
 They are declared here as their `.proto` files declare them, in a pool of their own, so that a package that brings the
 same messages does no harm.
@@ -24,6 +24,17 @@ message_type {
 }
 """
 
+SSL = """
+name: "tensorflow_serving/config/ssl_config.proto" package: "tensorflow.serving" syntax: "proto3"
+message_type {
+  name: "SSLConfig"
+  field { name: "server_key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "server_cert" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "custom_ca" number: 3 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "client_verify" number: 4 label: LABEL_OPTIONAL type: TYPE_BOOL }
+}
+"""
+
 HEALTH = """
 name: "grpc/health/v1/health.proto" package: "grpc.health.v1" syntax: "proto3"
 message_type {
@@ -45,7 +56,7 @@ message_type {
 """
 
 _POOL = descriptor_pool.DescriptorPool()
-for _text in (MONITORING, HEALTH):
+for _text in (MONITORING, SSL, HEALTH):
     _POOL.Add(text_format.Parse(_text, descriptor_pb2.FileDescriptorProto()))
 
 
@@ -54,5 +65,6 @@ def _message(name: str) -> Any:
 
 
 MonitoringConfig = _message("tensorflow.serving.MonitoringConfig")
+SslConfig = _message("tensorflow.serving.SSLConfig")
 HealthCheckRequest = _message("grpc.health.v1.HealthCheckRequest")
 HealthCheckResponse = _message("grpc.health.v1.HealthCheckResponse")

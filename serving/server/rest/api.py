@@ -43,7 +43,7 @@ NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not 
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
-    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
 }
 EXAMPLES: dict[str, tuple[type[Any], Callable[[Any], bytes]]] = {
     "classify": (classification_pb2.ClassificationRequest, responses.from_classification),
