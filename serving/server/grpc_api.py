@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from fewshot.exported.status import StatusError
+from fewshot.exported.status import PUSHBACK, StatusError
 from serving.server.handlers import Call, Handlers, answered
 from serving.server.keys import ApiKeys
 from serving.server.messages import HealthCheckRequest, HealthCheckResponse
@@ -160,7 +160,8 @@ async def _answer(context: Context, work: Awaitable[Any]) -> Any:
     try:
         return await answered(work)
     except StatusError as status:
-        await context.abort(grpc.StatusCode[status.code], str(status))
+        later = () if status.retry_after is None else ((PUSHBACK, str(int(1000 * status.retry_after))),)
+        await context.abort(grpc.StatusCode[status.code], str(status), later)
 
 
 def _call(api: str, context: Context) -> Call:

@@ -24,6 +24,7 @@ from serving.server.status import Refusal, refusal
 from serving.server.stopping import Stop
 
 T = TypeVar("T")
+RETRY_AFTER = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Admission:
                 "RESOURCE_EXHAUSTED",
                 f"The server is busy: {self.limits.workers} requests are being computed and {self.limits.queue} wait, "
                 "as many as it takes. Try again later.",
+                retry_after=RETRY_AFTER,
             )
         loop = asyncio.get_running_loop()
         self.pending += 1
@@ -129,11 +131,17 @@ class Admission:
             nonlocal held
             self.check_size(held + count)
             if self._bytes.total() + count > self.limits.pending_bytes:
-                raise StatusError("RESOURCE_EXHAUSTED", "The server holds as many bytes of requests as it takes.")
+                raise StatusError(
+                    "RESOURCE_EXHAUSTED",
+                    "The server holds as many bytes of requests as it takes. Try again later.",
+                    retry_after=RETRY_AFTER,
+                )
             if self._bytes[client] + count > self.limits.client_bytes:
                 raise StatusError(
                     "RESOURCE_EXHAUSTED",
-                    f"The server holds {self._bytes[client]} bytes of requests from this address, as many as it takes.",
+                    f"The server holds {self._bytes[client]} bytes of requests from this address, as many as it takes. "
+                    "Try again later.",
+                    retry_after=RETRY_AFTER,
                 )
             held += count
             self._bytes[client] += count
@@ -177,6 +185,7 @@ class Admission:
                     "RESOURCE_EXHAUSTED",
                     f"The server is busy: with this request it would compute {gflop:.0f} GFLOP in {megabytes:.0f} MB, "
                     f"of {most.gflop:.0f} GFLOP in {most.megabytes:.0f} MB that it takes. Try again later.",
+                    retry_after=RETRY_AFTER,
                 )
             self._work[work] += 1
         try:

@@ -20,7 +20,7 @@ LONGEST_MESSAGE = 1024  # gRPC sends it in a header, of which clients take 8 KB
 def as_status(error: BaseException) -> StatusError:
     """Return what a client is told of an exception."""
     if isinstance(error, StatusError):
-        return StatusError(error.code, _short(str(error)), http=error.http)
+        return StatusError(error.code, _short(str(error)), http=error.http, retry_after=error.retry_after)
     if isinstance(error, tf.errors.OpError):
         return StatusError(BY_NUMBER.get(error.error_code, "UNKNOWN"), _short(error.message))
     code = "INVALID_ARGUMENT" if isinstance(error, DecodeError) else code_of(error)
@@ -37,17 +37,18 @@ class Refusal(NamedTuple):
     code: str
     message: str
     http: int
+    retry_after: float | None = None
 
     def error(self) -> StatusError:
         """Return an exception to raise that nothing else holds."""
-        return StatusError(self.code, self.message, http=self.http)
+        return StatusError(self.code, self.message, http=self.http, retry_after=self.retry_after)
 
 
 def refusal(error: BaseException) -> Refusal:
     """Return what a client is told of an exception; one that nobody foresaw is logged, and tells clients nothing."""
     status = as_status(error)
     if isinstance(error, FORESEEN):
-        return Refusal(status.code, str(status), status.http)
+        return Refusal(status.code, str(status), status.http, status.retry_after)
     logger.error("A request failed in a way that nobody foresaw.", exc_info=error)
     return Refusal(status.code, f"The server failed ({status.code}); its own log says more.", status.http)
 

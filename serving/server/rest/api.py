@@ -6,6 +6,7 @@ What is computed is computed in the pool: documents are read and answers are wri
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable
@@ -92,11 +93,14 @@ class RestApi:
             return Response(NOT_FOUND, 404, media_type="text/html")
         if self._cors and request.method == "OPTIONS":
             return Response(b"", 200, headers=CORS)
+        headers = dict(CORS) if self._cors else {}
         try:
             content, code = await answered(self._answer(request, path)), 200
         except StatusError as status:
             content, code = responses.from_error(status), status.http
-        return Response(content, code, headers=CORS if self._cors else None, media_type="application/json")
+            if status.retry_after is not None:
+                headers["Retry-After"] = str(math.ceil(status.retry_after))
+        return Response(content, code, headers=headers, media_type="application/json")
 
     async def _answer(self, request: Request, path: str) -> bytes:
         deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
