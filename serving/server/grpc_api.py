@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
 
 from fewshot.exported.status import PUSHBACK, StatusError
 from serving.server.handlers import Call, Handlers, answered
@@ -16,47 +25,51 @@ from serving.server.keys import ApiKeys
 from serving.server.messages import HealthCheckRequest, HealthCheckResponse
 from serving.server.stopping import Stop
 
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+MODEL_SERVICE = "tensorflow.serving.ModelService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
-SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", HEALTH_SERVICE)
+SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE)
 SPARE = 64  # calls beyond those that compute or wait: status, metadata, health, and refusals with our own sentence
 
 Context: TypeAlias = grpc.aio.ServicerContext
 
 
-class Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
-    """Both services of TF Serving."""
+class Rpc(NamedTuple):
+    """One call of a service.
 
-    def __init__(self, handlers: Handlers) -> None:
-        """Answer with these handlers."""
-        self._handlers = handlers
+    Attributes:
+        request: The message that is sent.
+        answer: Answers one, in its context.
+    """
 
-    async def Predict(self, request: Any, context: Context) -> Any:
-        """Run a signature on tensors."""
-        return await _answer(context, self._handlers.predict(request, _call("Predict", context)))
+    request: type[Any]
+    answer: Callable[[Any, Context], Awaitable[Any]]
 
-    async def Classify(self, request: Any, context: Context) -> Any:
-        """Classify examples."""
-        return await _answer(context, self._handlers.examples(request, _call("Classify", context)))
 
-    async def Regress(self, request: Any, context: Context) -> Any:
-        """Regress examples."""
-        return await _answer(context, self._handlers.examples(request, _call("Regress", context)))
+def services(handlers: Handlers) -> dict[str, dict[str, Rpc]]:
+    """Return TF Serving's services and their calls by name, answered by these handlers."""
 
-    async def MultiInference(self, request: Any, context: Context) -> Any:
-        """Classify and regress the same examples."""
-        return await _answer(context, self._handlers.multi_inference(request, _call("MultiInference", context)))
+    def computing(api: str, work: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
+        return lambda request, context: work(request, _call(api, context))
 
-    async def GetModelMetadata(self, request: Any, context: Context) -> Any:
-        """Describe a model's signatures."""
-        return await _answer(context, self._handlers.metadata(request))
+    def plain(work: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
+        return lambda request, _: work(request)
 
-    async def GetModelStatus(self, request: Any, context: Context) -> Any:
-        """Say where a model's versions stand."""
-        return await _answer(context, self._handlers.status(request))
-
-    async def HandleReloadConfigRequest(self, request: Any, context: Context) -> Any:
-        """Serve another configuration."""
-        return await _answer(context, self._handlers.reload(request))
+    return {
+        PREDICTION_SERVICE: {
+            "Predict": Rpc(predict_pb2.PredictRequest, computing("Predict", handlers.predict)),
+            "Classify": Rpc(classification_pb2.ClassificationRequest, computing("Classify", handlers.examples)),
+            "Regress": Rpc(regression_pb2.RegressionRequest, computing("Regress", handlers.examples)),
+            "MultiInference": Rpc(
+                inference_pb2.MultiInferenceRequest, computing("MultiInference", handlers.multi_inference)
+            ),
+            "GetModelMetadata": Rpc(get_model_metadata_pb2.GetModelMetadataRequest, plain(handlers.metadata)),
+        },
+        MODEL_SERVICE: {
+            "GetModelStatus": Rpc(get_model_status_pb2.GetModelStatusRequest, plain(handlers.status)),
+            "HandleReloadConfigRequest": Rpc(model_management_pb2.ReloadConfigRequest, plain(handlers.reload)),
+        },
+    }
 
 
 class HealthService:
@@ -149,19 +162,35 @@ def build_server(
         options=list(options.items()),
         maximum_concurrent_rpcs=limits.workers + limits.queue + SPARE,
     )
-    services = Services(handlers)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
-    server.add_generic_rpc_handlers((HealthService(handlers).handler(),))
+    ours = (
+        grpc.method_handlers_generic_handler(service, {name: _method(rpc) for name, rpc in rpcs.items()})
+        for service, rpcs in services(handlers).items()
+    )
+    server.add_generic_rpc_handlers((*ours, HealthService(handlers).handler()))
     return server
 
 
-async def _answer(context: Context, work: Awaitable[Any]) -> Any:
-    try:
-        return await answered(work)
-    except StatusError as status:
-        later = () if status.retry_after is None else ((PUSHBACK, str(int(1000 * status.retry_after))),)
-        await context.abort(grpc.StatusCode[status.code], str(status), later)
+def _method(rpc: Rpc) -> grpc.RpcMethodHandler:
+    """Return a call as gRPC registers it."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return rpc.request.FromString(data)
+        except DecodeError:  # gRPC would answer with the name of the exception, as if the server had failed
+            return None
+
+    async def answer(request: Any, context: Context) -> Any:
+        if request is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"This is no {rpc.request.DESCRIPTOR.full_name}.")
+        try:
+            return await answered(rpc.answer(request, context))
+        except StatusError as status:
+            later = () if status.retry_after is None else ((PUSHBACK, str(int(1000 * status.retry_after))),)
+            await context.abort(grpc.StatusCode[status.code], str(status), later)
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=read, response_serializer=lambda message: message.SerializeToString()
+    )
 
 
 def _call(api: str, context: Context) -> Call:

@@ -164,8 +164,8 @@ class Admission:
         most = Work(self.limits.work.gflop or limits.gflop, self.limits.work.megabytes or limits.megabytes)
         if work.gflop > most.gflop or work.megabytes > most.megabytes:
             raise invalid(
-                f"The request takes about {work.gflop:.0f} GFLOP and {work.megabytes:.0f} MB to compute; the most is "
-                f"{most.gflop:.0f} GFLOP and {most.megabytes:.0f} MB. Send fewer or smaller pictures, or ask for fewer "
+                f"The request takes about {work.gflop:.2f} GFLOP and {work.megabytes:.2f} MB to compute; the most is "
+                f"{most.gflop:.2f} GFLOP and {most.megabytes:.2f} MB. Send fewer or smaller pictures, or ask for fewer "
                 "steps."
             )
 
@@ -183,8 +183,8 @@ class Admission:
             if self._work and (gflop > most.gflop or megabytes > most.megabytes):
                 raise StatusError(
                     "RESOURCE_EXHAUSTED",
-                    f"The server is busy: with this request it would compute {gflop:.0f} GFLOP in {megabytes:.0f} MB, "
-                    f"of {most.gflop:.0f} GFLOP in {most.megabytes:.0f} MB that it takes. Try again later.",
+                    f"The server is busy: with this request it would compute {gflop:.2f} GFLOP in {megabytes:.2f} MB, "
+                    f"of {most.gflop:.2f} GFLOP in {most.megabytes:.2f} MB that it takes. Try again later.",
                     retry_after=RETRY_AFTER,
                 )
             self._work[work] += 1

@@ -84,7 +84,10 @@ def test_files_that_do_not_tell_their_size_cost_the_most(file: bytes) -> None:
 def test_what_is_pending_has_a_limit_and_one_alone_may_take_more() -> None:
     admission = Admission(ServerLimits(1, 1, pending_work=Work(10.0, 100.0)))
     with admission.spending(Work(50.0, 1.0)):
-        with pytest.raises(StatusError, match="of 10 GFLOP in 100 MB") as busy, admission.spending(Work(1.0, 1.0)):
+        with (
+            pytest.raises(StatusError, match="of 10.00 GFLOP in 100.00 MB") as busy,
+            admission.spending(Work(1.0, 1.0)),
+        ):
             pass
         assert (busy.value.code, busy.value.http, busy.value.retry_after) == ("RESOURCE_EXHAUSTED", 429, 1.0)
     with admission.spending(Work(5.0, 99.0)), admission.spending(Work(5.0, 1.0)):
@@ -96,7 +99,10 @@ def test_what_is_pending_has_a_limit_and_one_alone_may_take_more() -> None:
 
 
 def test_the_servers_own_limit_goes_before_the_cards() -> None:
-    for own, words in ((Work(0.0, 0.0), "the most is 20000 GFLOP and 4096 MB"), (Work(7.0, 0.0), "7 GFLOP and 4096")):
+    for own, words in (
+        (Work(0.0, 0.0), "the most is 20000.00 GFLOP and 4096.00 MB"),
+        (Work(7.0, 0.0), "7.00 GFLOP and 4096"),
+    ):
         admission = Admission(ServerLimits(1, 1, work=own))
         admission.check_work(Work(7.0, 4096.0), Limits())
         with pytest.raises(StatusError, match=words) as refused:
@@ -121,7 +127,9 @@ def test_what_takes_too_much_is_refused_by_the_server(run_server: Callable, trai
     support_x, labels, query_x = trained.task()
     with FewshotClient(targets[protocol], model="land") as client:
         assert client.adapt_and_predict(support_x, labels, query_x, steps=1).probabilities.shape == (5, 3)
-        with pytest.raises(FewshotError, match=r"takes about 0 GFLOP and \d+ MB to compute; the most is 0 GFLOP"):
+        with pytest.raises(
+            FewshotError, match=r"takes about 0.\d+ GFLOP and 0.\d+ MB to compute; the most is 0.01 GFLOP"
+        ):
             client.adapt_and_predict(support_x, labels, query_x, steps=50)
     running.stop()
 
