@@ -18,8 +18,9 @@ from tests.serving.fuzz import seeds
 from tests.serving.fuzz.mutation import mutated
 from tests.serving.server.memory import resident
 
-FEW, MANY = 100, 1700
-"""Of each of the three kinds."""
+FEW, MANY = 300, 5000
+FRAMES = 9
+"""Of so many requests one is a frame, which costs the server's patience."""
 LIMIT = 5.0
 """Seconds for one answer."""
 PATIENCE = 0.05
@@ -73,7 +74,6 @@ def send_frame(target: Any, frame: bytes) -> None:
     with socket.create_connection(("127.0.0.1", target.options.rest_api_port), timeout=LIMIT) as client:
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             client.sendall(frame)
-            client.shutdown(socket.SHUT_WR)
             while part := client.recv(1 << 16):
                 found += part
     assert time.monotonic() - begun < LIMIT
@@ -83,16 +83,19 @@ def send_frame(target: Any, frame: bytes) -> None:
 
 
 def run(target: Any, count: int, seed: int) -> None:
-    """So many of each kind, in turn."""
+    """Send so many: bodies and messages in turn, and now and then a frame."""
     dice = random.Random(seed)
     methods = list(seeds.MESSAGES)
     bodies: Sequence[bytes] = (*seeds.BODIES, *(body for body in seeds.HARMFUL_BODIES if len(body) < 10_000))
-    for _ in range(count):
-        send_body(target, dice.choice(seeds.PATHS), mutated(bodies, dice))
-        method = dice.choice(methods)
-        harmful = seeds.HARMFUL_MESSAGES if method.endswith("/Predict") else ()
-        send_message(target, method, mutated((*seeds.MESSAGES[method], *harmful), dice))
-        send_frame(target, mutated(seeds.FRAMES, dice))
+    for number in range(count):
+        if number % FRAMES == 0:
+            send_frame(target, mutated(seeds.FRAMES, dice))
+        elif number % 2:
+            send_body(target, dice.choice(seeds.PATHS), mutated(bodies, dice))
+        else:
+            method = dice.choice(methods)
+            harmful = seeds.HARMFUL_MESSAGES if method.endswith("/Predict") else ()
+            send_message(target, method, mutated((*seeds.MESSAGES[method], *harmful), dice))
 
 
 def is_well(target: Any) -> None:
