@@ -1,34 +1,43 @@
-"""TF Serving's gRPC API, and gRPC's own health check."""
+"""Both gRPC APIs, TF Serving's and the Open Inference Protocol, and gRPC's own health check."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
+from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
+    model_service_pb2,
     predict_pb2,
+    prediction_service_pb2,
     regression_pb2,
 )
 
 from fewshot.exported.status import PUSHBACK, StatusError
 from serving.server.handlers import Call, Handlers, answered
 from serving.server.keys import ApiKeys
-from serving.server.messages import HealthCheckRequest, HealthCheckResponse
 from serving.server.stopping import Stop
+from serving.server.v2 import messages as v2_messages
+from serving.server.v2.messages import SERVICE as INFERENCE_SERVICE
+from serving.server.v2.messages import message
+from serving.server.v2.rpc import InferenceService
 
-PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
-MODEL_SERVICE = "tensorflow.serving.ModelService"
-HEALTH_SERVICE = "grpc.health.v1.Health"
-SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE, HEALTH_SERVICE)
+PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE, INFERENCE_SERVICE, health.SERVICE_NAME)
+TELL_EVERY = 0.5  # seconds
 SPARE = 64  # calls beyond those that compute or wait: status, metadata, health, and refusals with our own sentence
 
 Context: TypeAlias = grpc.aio.ServicerContext
@@ -47,7 +56,7 @@ class Rpc(NamedTuple):
 
 
 def services(handlers: Handlers) -> dict[str, dict[str, Rpc]]:
-    """Return TF Serving's services and their calls by name, answered by these handlers."""
+    """Return the services of both protocols and their calls by name, answered by these handlers."""
 
     def computing(api: str, work: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
         return lambda request, context: work(request, _call(api, context))
@@ -55,6 +64,7 @@ def services(handlers: Handlers) -> dict[str, dict[str, Rpc]]:
     def plain(work: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
         return lambda request, _: work(request)
 
+    inference = InferenceService(handlers)
     return {
         PREDICTION_SERVICE: {
             "Predict": Rpc(predict_pb2.PredictRequest, computing("Predict", handlers.predict)),
@@ -69,48 +79,61 @@ def services(handlers: Handlers) -> dict[str, dict[str, Rpc]]:
             "GetModelStatus": Rpc(get_model_status_pb2.GetModelStatusRequest, plain(handlers.status)),
             "HandleReloadConfigRequest": Rpc(model_management_pb2.ReloadConfigRequest, plain(handlers.reload)),
         },
+        INFERENCE_SERVICE: {
+            "ServerLive": Rpc(message("ServerLiveRequest"), plain(inference.server_live)),
+            "ServerReady": Rpc(message("ServerReadyRequest"), plain(inference.server_ready)),
+            "ModelReady": Rpc(message("ModelReadyRequest"), plain(inference.model_ready)),
+            "ServerMetadata": Rpc(message("ServerMetadataRequest"), plain(inference.server_metadata)),
+            "ModelMetadata": Rpc(message("ModelMetadataRequest"), plain(inference.model_metadata)),
+            "ModelInfer": Rpc(message("ModelInferRequest"), computing("ModelInfer", inference.infer)),
+        },
     }
 
 
-class HealthService:
-    """The standard health check: serving while every configured model has a version, and until the server drains."""
+class Health:
+    """gRPC's own health check: serving while every configured model has a version, and until the server drains.
+
+    Attributes:
+        servicer: What answers.
+    """
 
     def __init__(self, handlers: Handlers) -> None:
         """Ask these handlers."""
+        self.servicer = health.aio.HealthServicer()
         self._handlers = handlers
 
-    async def check(self, request: Any, context: Context) -> Any:
-        """Answer once."""
-        if request.service not in SERVICES:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"Unknown service {request.service[:64]!r}.")
-        return self._response()
-
-    async def watch(self, request: Any, context: Context) -> AsyncIterator[Any]:
-        """Answer now, and again at every change."""
-        last = None
+    async def follow(self) -> None:
+        """Tell every change, as long as this is awaited."""
+        told = None
         while True:
-            found = self._response() if request.service in SERVICES else HealthCheckResponse(status=3)
-            if found != last:
-                yield found
-            last = found
-            await asyncio.sleep(0.5)
+            serving = self._handlers.is_serving()
+            if serving != told:
+                status = (
+                    health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+                )
+                for service in SERVICES:
+                    await self.servicer.set(service, status)
+            told = serving
+            await asyncio.sleep(TELL_EVERY)
 
-    def _response(self) -> Any:
-        return HealthCheckResponse(status=1 if self._handlers.is_serving() else 2)
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """Return the service as gRPC registers it."""
-        forms = {
-            "request_deserializer": HealthCheckRequest.FromString,
-            "response_serializer": HealthCheckResponse.SerializeToString,
-        }
-        return grpc.method_handlers_generic_handler(
-            HEALTH_SERVICE,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check, **forms),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, **forms),
-            },
-        )
+class BothPools:
+    """The messages of both protocols, as reflection looks them up."""
+
+    def __init__(self, *pools: descriptor_pool.DescriptorPool) -> None:
+        """Look in these, one after the other."""
+        self._pools = pools
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return one of the pools' methods, which looks in all of them."""
+
+        def find(*arguments: Any) -> Any:
+            for pool in self._pools[:-1]:
+                with contextlib.suppress(KeyError):
+                    return getattr(pool, name)(*arguments)
+            return getattr(self._pools[-1], name)(*arguments)
+
+        return find
 
 
 class KeyCheck(grpc.aio.ServerInterceptor):
@@ -125,7 +148,7 @@ class KeyCheck(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Return what handles a call."""
         shown = next((value for key, value in details.invocation_metadata if key == "authorization"), "")
-        if details.method.startswith(f"/{HEALTH_SERVICE}/") or self._keys.admits(shown):
+        if details.method.startswith(f"/{health.SERVICE_NAME}/") or self._keys.admits(shown):
             return await continuation(details)
         return grpc.stream_stream_rpc_method_handler(_refuse)
 
@@ -136,12 +159,13 @@ async def _refuse(_: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]
 
 
 def build_server(
-    handlers: Handlers, arguments: Mapping[str, int | str], keys: ApiKeys | None = None
+    handlers: Handlers, arguments: Mapping[str, int | str], told: Health, keys: ApiKeys | None = None
 ) -> grpc.aio.Server:
     """Return a gRPC server that listens nowhere yet.
 
     Args:
         handlers: What answers.
+        told: Answers health checks.
         keys: One of these has to be shown; None for nothing.
         arguments: Channel arguments, such as `grpc.max_connection_age_ms`; they go before our own.
     """
@@ -166,7 +190,10 @@ def build_server(
         grpc.method_handlers_generic_handler(service, {name: _method(rpc) for name, rpc in rpcs.items()})
         for service, rpcs in services(handlers).items()
     )
-    server.add_generic_rpc_handlers((*ours, HealthService(handlers).handler()))
+    server.add_generic_rpc_handlers(tuple(ours))
+    health_pb2_grpc.add_HealthServicer_to_server(told.servicer, server)
+    pools = BothPools(descriptor_pool.Default(), v2_messages.POOL)
+    reflection.enable_server_reflection((*SERVICES[1:], reflection.SERVICE_NAME), server, pool=pools)
     return server
 
 

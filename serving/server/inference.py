@@ -189,9 +189,10 @@ def _feeds(signature: Signature, inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 def _require_type(number: int, value: np.ndarray | tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo) -> None:
-    if isinstance(value, np.ndarray) or value.dtype == info.dtype or value.dtype not in tensors.BY_NUMBER:
+    sent = tf.as_dtype(value.dtype).as_datatype_enum if isinstance(value, np.ndarray) else value.dtype
+    if sent == info.dtype or sent not in tensors.BY_NUMBER:
         return  # of another type that is none, the decoder says so
-    wanted, found = (tensors.type_name(tf.as_dtype(dtype)) for dtype in (info.dtype, value.dtype))
+    wanted, found = (tensors.type_name(tf.as_dtype(dtype)) for dtype in (info.dtype, sent))
     raise invalid(f"Expects arg[{number}] to be {wanted} but {found} is provided")
 
 

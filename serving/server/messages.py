@@ -1,4 +1,4 @@
-"""Small messages that no installed package holds: two of TF Serving's configurations, and gRPC's health check.
+"""Small messages that no installed package holds: two of TF Serving's configurations.
 
 They are declared here as their `.proto` files declare them, in a pool of their own, so that a package that brings the
 same messages does no harm.
@@ -35,28 +35,8 @@ message_type {
 }
 """
 
-HEALTH = """
-name: "grpc/health/v1/health.proto" package: "grpc.health.v1" syntax: "proto3"
-message_type {
-  name: "HealthCheckRequest"
-  field { name: "service" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
-}
-message_type {
-  name: "HealthCheckResponse"
-  field { name: "status" number: 1 label: LABEL_OPTIONAL type: TYPE_ENUM
-          type_name: ".grpc.health.v1.HealthCheckResponse.ServingStatus" }
-  enum_type {
-    name: "ServingStatus"
-    value { name: "UNKNOWN" number: 0 }
-    value { name: "SERVING" number: 1 }
-    value { name: "NOT_SERVING" number: 2 }
-    value { name: "SERVICE_UNKNOWN" number: 3 }
-  }
-}
-"""
-
 _POOL = descriptor_pool.DescriptorPool()
-for _text in (MONITORING, SSL, HEALTH):
+for _text in (MONITORING, SSL):
     _POOL.Add(text_format.Parse(_text, descriptor_pb2.FileDescriptorProto()))
 
 
@@ -66,5 +46,3 @@ def _message(name: str) -> Any:
 
 MonitoringConfig = _message("tensorflow.serving.MonitoringConfig")
 SslConfig = _message("tensorflow.serving.SSLConfig")
-HealthCheckRequest = _message("grpc.health.v1.HealthCheckRequest")
-HealthCheckResponse = _message("grpc.health.v1.HealthCheckResponse")

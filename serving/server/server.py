@@ -24,7 +24,7 @@ from fewshot.exported.status import StatusError
 from serving.server.config import ServerConfig, read_text_proto, single_model_config
 from serving.server.cost import MEGABYTE, Work
 from serving.server.flags import ServeOptions, channel_arguments
-from serving.server.grpc_api import build_server
+from serving.server.grpc_api import Health, build_server
 from serving.server.handlers import Handlers
 from serving.server.keys import ApiKeys
 from serving.server.limits import Admission, ServerLimits
@@ -71,6 +71,7 @@ class ModelServer:
         self._keys = ApiKeys(Path(options.api_key_file)) if options.api_key_file else None
         self._tls = read_tls(Path(options.ssl_config_file)) if options.ssl_config_file else None
         self._grpc: Any = None
+        self._health: asyncio.Task[None] | None = None
         self._rest: HttpServer | None = None
         self._rest_task: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
@@ -103,6 +104,8 @@ class ModelServer:
             await self._grpc.stop(self.options.drain_seconds)
         if self._rest_task is not None:
             await self._rest_task
+        if self._health is not None:
+            self._health.cancel()
         self._handlers.close()
         await asyncio.to_thread(self.versions.stop)
         if self.options.grpc_socket_path:
@@ -131,7 +134,8 @@ class ModelServer:
 
     async def _start_grpc(self) -> None:
         arguments = channel_arguments(self.options.grpc_channel_arguments)
-        self._grpc = build_server(self._handlers, arguments, self._keys)
+        told = Health(self._handlers)
+        self._grpc = build_server(self._handlers, arguments, told, self._keys)
         address = f"{self.options.host}:{self.options.port}"
         try:
             if self.options.port:
@@ -145,6 +149,7 @@ class ModelServer:
             raise ArtifactError(
                 f"Failed to start the gRPC server at {address}: the port is taken, or not ours."
             ) from None
+        self._health = asyncio.create_task(told.follow())
         await self._grpc.start()
         if self.options.port:
             logger.info("Running gRPC ModelServer at %s ...", address)

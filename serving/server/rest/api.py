@@ -1,4 +1,4 @@
-"""TF Serving's REST API, its metrics page, and health checks, as an ASGI application.
+"""Both REST APIs, TF Serving's and the Open Inference Protocol, metrics, health and pages about them, as ASGI has it.
 
 What is computed is computed in the pool: documents are read and answers are written there too.
 """
@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from starlette.requests import Request
@@ -30,8 +30,10 @@ from serving.server.inference import DEFAULT_SIGNATURE, predict
 from serving.server.rest import requests, responses
 from serving.server.rest.bodies import read_body
 from serving.server.rest.documents import read_document
+from serving.server.rest.openapi import PAGES
 from serving.server.servables import Servable
 from serving.server.stopping import Stop
+from serving.server.v2 import rest as v2
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 COMPUTE = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
@@ -39,6 +41,8 @@ DESCRIBE = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE | re.ASCII
 )
 API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
+V2 = re.compile(r"/v2(/.*)?", re.DOTALL)
+T = TypeVar("T")
 METRICS_PATH = "/monitoring/prometheus/metrics"
 NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 CORS = {
@@ -89,33 +93,32 @@ class RestApi:
         if plain in ("/health", "/healthz"):
             serving = self._handlers.is_serving()
             return Response("ok\n" if serving else "not serving\n", 200 if serving else 503, media_type="text/plain")
-        if not API.fullmatch(path):
+        if plain in PAGES:
+            content, media_type = PAGES[plain]
+            return Response(content, media_type=media_type)
+        first, second = API.fullmatch(path), V2.fullmatch(plain)
+        if not first and not second:
             return Response(NOT_FOUND, 404, media_type="text/html")
         if self._cors and request.method == "OPTIONS":
             return Response(b"", 200, headers=CORS)
-        headers = dict(CORS) if self._cors else {}
         try:
-            content, code = await answered(self._answer(request, path)), 200
+            if second:
+                response = await answered(self._answer_v2(request, plain))
+            else:
+                response = Response(await answered(self._answer(request, path)), media_type="application/json")
         except StatusError as status:
-            content, code = responses.from_error(status), status.http
+            response = Response(responses.from_error(status), status.http, media_type="application/json")
             if status.retry_after is not None:
-                headers["Retry-After"] = str(math.ceil(status.retry_after))
-        return Response(content, code, headers=headers, media_type="application/json")
+                response.headers["Retry-After"] = str(math.ceil(status.retry_after))
+        response.headers.update(CORS if self._cors else {})
+        return response
 
     async def _answer(self, request: Request, path: str) -> bytes:
-        deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
         if request.method == "POST" and (match := COMPUTE.fullmatch(path)):
             name, version, label, method = match.groups()
             if method == "predict" or method in EXAMPLES:
-                spec, call = _model_spec(name, version, label), Call(method, "REST", Stop(deadline))
-                admission, client = self._handlers.admission, request.client.host if request.client else ""
-                with self._handlers.counted(spec, call), admission.holding(client) as hold:
-                    body = await read_body(request, hold, admission.check_size, grace=self._patience, deadline=deadline)
-                    watching = asyncio.create_task(_stop_when_gone(request.receive, call.stop))
-                    try:
-                        return await admission.run(lambda: self._compute(spec, body, call), call.stop)
-                    finally:
-                        watching.cancel()
+                spec, call = _model_spec(name, version, label), Call(method, "REST", Stop(self._deadline()))
+                return await self._in_pool(request, spec, call, lambda body: self._compute(spec, body, call))
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if not name:
@@ -127,6 +130,35 @@ class RestApi:
             asked = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
             return responses.from_status(await self._handlers.status(asked))
         raise invalid(f"Malformed request: {request.method} {path}")
+
+    async def _answer_v2(self, request: Request, path: str) -> Response:
+        if request.method == "GET" and (found := v2.describe(self._handlers, path)) is not None:
+            return found
+        match = v2.MODEL.fullmatch(path)
+        if request.method != "POST" or match is None or match[3] != "infer":
+            raise StatusError("NOT_FOUND", f"There is no {request.method} {path}.")
+        spec, call = v2.read_path(match), Call("infer", "REST", Stop(self._deadline()))
+        return await self._in_pool(
+            request, spec, call, lambda body: v2.infer(self._handlers, spec, call, request, body)
+        )
+
+    def _deadline(self) -> float | None:
+        return time.monotonic() + self._timeout if self._timeout > 0 else None
+
+    async def _in_pool(
+        self, request: Request, spec: model_pb2.ModelSpec, call: Call, work: Callable[[bytearray], T]
+    ) -> T:
+        """Read a body, and let a thread of the pool make the answer of it."""
+        admission, client = self._handlers.admission, request.client.host if request.client else ""
+        with self._handlers.counted(spec, call), admission.holding(client) as hold:
+            body = await read_body(
+                request, hold, admission.check_size, grace=self._patience, deadline=call.stop.deadline
+            )
+            watching = asyncio.create_task(_stop_when_gone(request.receive, call.stop))
+            try:
+                return await admission.run(lambda: work(body), call.stop)
+            finally:
+                watching.cancel()
 
     def _compute(self, spec: model_pb2.ModelSpec, body: bytearray, call: Call) -> bytes:
         """Read a document, run it and write the answer; all of it in the pool."""

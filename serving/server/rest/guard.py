@@ -13,7 +13,7 @@ from serving.server.flags import is_loopback
 from serving.server.keys import ApiKeys
 from serving.server.rest import responses
 
-HEALTH = ("/health", "/healthz")
+HEALTH = ("/health", "/healthz", "/v2/health/live", "/v2/health/ready")
 """Paths that need no key: they say no more than that the server is there."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 

@@ -12,13 +12,13 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from fewshot.errors import RecipeError, ServerError
 from fewshot.exported.client import FewshotClient
 from serving.server.flags import is_loopback, read_flags
 from serving.server.keys import ApiKeys
-from serving.server.messages import HealthCheckRequest, HealthCheckResponse
 from serving.server.rest.guard import host_name, host_names
 from serving.server.tls import read_tls
 from tests.serving.server.certificates import make_certificate, write_ssl_config
