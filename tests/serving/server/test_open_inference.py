@@ -13,6 +13,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+import tensorflow as tf
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hypothesis import given, settings
@@ -191,6 +192,9 @@ def test_the_protocol_over_grpc(server: Any) -> None:
     assert again.raw_output_contents[1] == found.raw_output_contents[0]
 
 
+TEXT = {"model_name": "edges:text", "inputs": [{"name": "s", "datatype": "BYTES"}]}
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "words"),
     [
@@ -234,8 +238,6 @@ def test_refusals_over_grpc(server: Any, fields: Any, code: str, words: str) -> 
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_raw_tensors_come_back_as_they_went(dtype: Any, data: Any) -> None:
-    import tensorflow as tf
-
     values = data.draw(arrays.arrays(dtype, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0)))
     again = from_raw(to_raw(values), tf.as_dtype(dtype), list(values.shape), "x")
     np.testing.assert_array_equal(again, values)
