@@ -44,6 +44,7 @@ from serving.graph.export import export  # noqa: E402
 MEGABYTE = 1 << 20
 TICKS = os.sysconf("SC_CLK_TCK")
 SIDE = 16
+HEAD = b"POST /v1/models/land:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -271,12 +272,9 @@ def refused_tensors(target: Target) -> str:
 def picture_bombs(target: Target) -> str:
     """Send eight pictures of 8000x8000 pixels, 190 kB each."""
     files = tensor(types_pb2.DT_STRING, [8], string_val=[png(8000)] * 8)
-    labels = of_array(np.arange(8, dtype=np.int32) % 2)
-    steps = of_array(np.int32(1))
-    return peak_of(
-        target,
-        request_of("adapt_and_predict_encoded", support_bytes=files, query_bytes=files, support_y=labels, steps=steps),
-    )
+    labels, steps = of_array(np.arange(8, dtype=np.int32) % 2), of_array(np.int32(1))
+    encoded = {"support_bytes": files, "query_bytes": files, "support_y": labels, "steps": steps}
+    return peak_of(target, request_of("adapt_and_predict_encoded", **encoded))
 
 
 def costly_request(target: Target) -> str:
@@ -313,8 +311,7 @@ def disconnected(target: Target) -> str:
     inputs = {"support_x": pictures, "support_y": [number % 3 for number in range(64)], "steps": 50}
     body = json.dumps({"signature_name": "adapt", "inputs": inputs}).encode()
     with socket.create_connection(("127.0.0.1", target.rest)) as client:
-        head = f"POST /v1/models/land:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-        client.sendall(head.encode() + body)
+        client.sendall(HEAD % len(body) + body)
         time.sleep(4)
     return after_leaving(target)
 
