@@ -25,6 +25,8 @@ from serving.server.stopping import Stop
 
 MOST_FUNCTIONS = 64
 """Clients choose what is fetched; what was not for long is made again."""
+EMPTY_MEANS_SCALAR = 24
+"""Version of TensorFlow's graphs from which on a placeholder's empty shape is that of a scalar."""
 RESOURCES = ("VarHandleOp", "HashTableV2", "MutableHashTableV2")
 
 
@@ -61,6 +63,7 @@ class Graph:
             key: meta_graph_pb2.SignatureDef.FromString(value.SerializeToString())
             for key, value in meta_graph.signature_def.items()
         }
+        _spell_out_shapes(meta_graph.graph_def)
         self._root = loader.load(list(tags))
         self._making = threading.Lock()
         self._function = functools.lru_cache(MOST_FUNCTIONS)(self._make)
@@ -113,6 +116,15 @@ class Graph:
                     f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
                 ) from None
         return self._root.prune(list(feeds), list(fetches))
+
+
+def _spell_out_shapes(graph: Any) -> None:
+    """Say of old placeholders, whose empty shape means any, that it is any: in a function it would mean a scalar."""
+    if graph.versions.producer >= EMPTY_MEANS_SCALAR:
+        return
+    for node in graph.node:
+        if node.op == "Placeholder" and not node.attr["shape"].shape.dim:
+            node.attr["shape"].shape.unknown_rank = True
 
 
 def _tensor(value: np.ndarray, dtype: tf.DType) -> tf.Tensor:
