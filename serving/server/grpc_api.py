@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from fewshot.exported.status import PUSHBACK, StatusError
+from fewshot.exported.status import PUSHBACK, StatusError, invalid
 from serving.server.handlers import Call, Handlers, answered
 from serving.server.keys import ApiKeys
 from serving.server.stopping import Stop
@@ -207,13 +207,17 @@ def _method(rpc: Rpc) -> grpc.RpcMethodHandler:
             return None
 
     async def answer(request: Any, context: Context) -> Any:
-        if request is None:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"This is no {rpc.request.DESCRIPTOR.full_name}.")
+        # Not by `abort`: its exception and the call hold each other, and with them the request.
         try:
+            if request is None:
+                raise invalid(f"This is no {rpc.request.DESCRIPTOR.full_name}.")
             return await answered(rpc.answer(request, context))
         except StatusError as status:
-            later = () if status.retry_after is None else ((PUSHBACK, str(int(1000 * status.retry_after))),)
-            await context.abort(grpc.StatusCode[status.code], str(status), later)
+            context.set_code(grpc.StatusCode[status.code])
+            context.set_details(str(status))
+            if status.retry_after is not None:
+                context.set_trailing_metadata(((PUSHBACK, str(int(1000 * status.retry_after))),))
+            return None
 
     return grpc.unary_unary_rpc_method_handler(
         answer, request_deserializer=read, response_serializer=lambda message: message.SerializeToString()

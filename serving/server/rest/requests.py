@@ -38,13 +38,17 @@ def signature_name(document: Mapping[str, Any]) -> str:
     """Return the signature that a document asks for; empty if none.
 
     Raises:
-        StatusError: INVALID_ARGUMENT if it is not a string.
+        StatusError: INVALID_ARGUMENT if it is not a string, or not of characters.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
             f"JSON Value: {quote(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, or half of a pair
+        raise invalid("JSON Parse error: Invalid encoding in string.") from None
     return name
 
 

@@ -105,7 +105,8 @@ def _signature(servable: Servable, spec: model_pb2.ModelSpec) -> Any:
         raise StatusError(
             "NOT_FOUND",
             f"Model {spec.name} has no signature {spec.signature_name}; it has "
-            f"{', '.join(sorted(servable.signatures))}. Name it as {spec.name}:SIGNATURE.",
+            f"{', '.join(name for name in sorted(servable.signatures) if not name.startswith('__'))}. Name it as "
+            f"{spec.name}:SIGNATURE.",
         )
     return servable.signatures[spec.signature_name]
 

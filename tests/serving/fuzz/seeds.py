@@ -131,7 +131,7 @@ FRAMES = (
     HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00",
     HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
     b"GET /v1/models/two/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"GET /monitoring/prometheus/metrics HTTP/1.0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /v2/models/two HTTP/1.0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
 )
 HARMFUL_FRAMES = (
     HEAD + b"Content-Length: 268435456\r\n\r\n",

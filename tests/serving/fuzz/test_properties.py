@@ -50,7 +50,7 @@ values = st.recursive(
 
 
 @given(tensors)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_tensor_that_is_claimed_is_an_array_or_refused(claimed: Any) -> None:
     dtype, shape, fields = claimed
     proto = tensor_pb2.TensorProto(dtype=dtype, **fields)
@@ -66,7 +66,7 @@ def test_a_tensor_that_is_claimed_is_an_array_or_refused(claimed: Any) -> None:
 
 
 @given(values, st.sampled_from(TYPES), st.sampled_from(["inputs", "instances", "examples"]))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_value_that_is_written_is_an_array_or_refused(value: Any, dtype: Any, key: str) -> None:
     infos = {name: meta_graph_pb2.TensorInfo(dtype=dtype.as_datatype_enum) for name in ("x", "y")}
     try:
@@ -83,7 +83,7 @@ def test_a_value_that_is_written_is_an_array_or_refused(value: Any, dtype: Any, 
 
 
 @given(st.one_of(st.binary(max_size=60), st.text('{}[]":,\\/bfnrtu0123456789.eE+-NaInfity ', max_size=60)))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_document_is_an_object_or_refused(body: Any) -> None:
     try:
         assert isinstance(read_document(body if isinstance(body, bytes) else body.encode()), dict)
@@ -92,7 +92,7 @@ def test_a_document_is_an_object_or_refused(body: Any) -> None:
 
 
 @given(st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b""]), st.binary(max_size=80))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_the_head_of_any_file_tells_a_size_or_none(head: bytes, rest: bytes) -> None:
     size = picture_size(head + rest)
     assert size is None or min(size) >= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,7 +54,8 @@ def locked(run_server: Callable, edges: Path, tmp_path_factory: pytest.TempPathF
 
 def over_rest(server: Any, path: str, **options: Any) -> httpx.Response:
     url = f"https://localhost:{server.options.rest_api_port}{path}"
-    return httpx.get(url, verify=str(server.certificate), timeout=20, **options)
+    trusting = ssl.create_default_context(cafile=server.certificate)
+    return httpx.get(url, verify=trusting, timeout=20, **options)
 
 
 def over_grpc(server: Any, key: str | None) -> str:
@@ -160,8 +162,10 @@ def test_clients_may_have_to_show_a_certificate(run_server: Callable, edges: Pat
     running = run_server({"edges": edges}, ssl_config_file=str(config))
     url = f"https://localhost:{running.options.rest_api_port}/health"
     with pytest.raises(httpx.TransportError):
-        httpx.get(url, verify=str(certificate), timeout=20)
-    shown = httpx.get(url, verify=str(certificate), cert=(str(certificate), str(key)), timeout=20)
+        httpx.get(url, verify=ssl.create_default_context(cafile=certificate), timeout=20)
+    showing = ssl.create_default_context(cafile=certificate)
+    showing.load_cert_chain(certificate, key)
+    shown = httpx.get(url, verify=showing, timeout=20)
     assert shown.text == "ok\n"
     running.stop()
 

@@ -206,6 +206,7 @@ def test_paths_that_are_none(server: Any, method: str, path: str, words: str) ->
         ("[" * 100_000, "JSON Parse error: "),
         ("1" * 5000, "JSON Parse error: Number too big to be stored in double."),
         ("{}", "Missing 'inputs' or 'instances' key"),
+        ('{"signature_name": "\\ud800"}', "JSON Parse error: Invalid encoding in string."),
         ('{"signature_name": 100}', "'signature_name' key must be a string value."),
         ('{"signature_name": "zz"}', 'Serving signature name: "zz" not found in signature def'),
         ('{"instances": [1], "inputs": [1]}', "expecting only one of 'inputs' or 'instances' keys to exist"),

@@ -131,12 +131,15 @@ def test_requests_that_follow_each_other_keep_the_connection(hasty: Any) -> None
     with connected(hasty) as client:
         for _ in range(4):
             client.sendall(head(len(BODY)) + BODY.encode())
-            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+            found = b""
+            while not found.endswith(b"}"):  # head and body come apart
+                found += client.recv(1000)
+            assert found.startswith(b"HTTP/1.1 200 ")
             time.sleep(0.7 * PATIENCE)
 
 
 def test_an_answer_that_nobody_reads_is_given_up(hasty: Any) -> None:
-    text = json.dumps({"signature_name": "checked", "inputs": [1.0] * 2_000_000}).encode()
+    text = json.dumps({"signature_name": "checked", "inputs": [1.0] * 600_000}).encode()
     with connected(hasty, buffer=4096) as client:
         client.sendall(head(len(text)) + text)
         assert client.recv(10) == b"HTTP/1.1 2"

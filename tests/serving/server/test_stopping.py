@@ -58,8 +58,9 @@ def test_a_client_that_cancels_stops_its_computation(server: Any) -> None:
 def test_a_client_that_ends_its_channel_stops_its_computation(server: Any) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{server.options.port}") as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        call.future(endless().SerializeToString(), timeout=60)
+        running = call.future(endless().SerializeToString(), timeout=60)
         until(lambda: server.server.busy, 10, "it never began")
+        assert not running.done()
     idle(server)
 
 
