@@ -45,12 +45,16 @@ def gflop(**inputs: Any) -> float:
     return work_of(PIXEL, "adapt_and_predict", inputs).gflop
 
 
+def steps(number: int) -> np.ndarray:
+    return np.array(number, np.int32)
+
+
 def test_steps_are_three_passes_over_the_support() -> None:
     support, query = np.zeros((2, 3, 4, 1), np.float32), np.zeros((5, 3, 4, 1), np.float32)
     assert gflop(query_x=query, adapted=np.zeros(9, np.float32)) == 60
-    assert gflop(support_x=support, query_x=query, steps=np.int32(0)) == 24 * 2 + 60
-    assert gflop(support_x=support, query_x=query, steps=np.int32(10)) == 24 * 32 + 60
-    assert gflop(support_x=support, steps=np.int32(AUTO_STEPS)) > 4 * gflop(support_x=support, steps=np.int32(50))
+    assert gflop(support_x=support, query_x=query, steps=steps(0)) == 24 * 2 + 60
+    assert gflop(support_x=support, query_x=query, steps=steps(10)) == 24 * 32 + 60
+    assert gflop(support_x=support, steps=steps(AUTO_STEPS)) > 4 * gflop(support_x=support, steps=steps(50))
     assert work_of(PIXEL, "card", {"document": np.array(b"card.json", object)}) == Work(0, 0)
     assert work_of(replace(PIXEL, cost=None), "adapt", {"support_x": support}) == Work(0, 0)
     assert work_of(PIXEL, "adapt", {"support_x": support}).megabytes == 24
@@ -60,10 +64,10 @@ def test_steps_are_three_passes_over_the_support() -> None:
 def test_messages_and_arrays_cost_the_same(write: Callable[[Any], Any]) -> None:
     claimed = claim(512, 256, 256, 3)
     assert not claimed.float_val, "a short message"
-    for steps in (0, 50, AUTO_STEPS):
-        expected = gflop(support_x=np.broadcast_to(np.float32(0), (512, 256, 256, 3)), steps=np.int32(steps))
-        assert gflop(support_x=claimed, steps=write(np.int32(steps))) == expected
-    assert gflop(support_x=claimed, steps=claim(7)) == gflop(support_x=claimed, steps=np.int32(0))
+    for number in (0, 50, AUTO_STEPS):
+        expected = gflop(support_x=np.broadcast_to(np.float32(0), (512, 256, 256, 3)), steps=steps(number))
+        assert gflop(support_x=claimed, steps=write(np.int32(number))) == expected
+    assert gflop(support_x=claimed, steps=claim(7)) == gflop(support_x=claimed, steps=steps(0))
 
 
 def test_files_cost_what_their_heads_say() -> None:
@@ -75,7 +79,11 @@ def test_files_cost_what_their_heads_say() -> None:
     assert gflop(query_bytes=sent) == 100 * 200
 
 
-@pytest.mark.parametrize("file", [b"", b"GIF89a", b"\xff\xd8", b"\xff\xd8" + b"\xff" * 50, picture(9, 9, "PNG")[:20]])
+@pytest.mark.parametrize(
+    "file",
+    [b"", b"GIF89a", b"\xff\xd8", b"\xff\xd8" + b"\xff" * 50, picture(9, 9, "PNG")[:20]],
+    ids=["nothing", "GIF", "JPEG cut short", "JPEG of fillers", "PNG cut short"],
+)
 def test_files_that_do_not_tell_their_size_cost_the_most(file: bytes) -> None:
     assert picture_size(file) is None
     assert gflop(query_bytes=np.array([file], object)) == 64 * 64
