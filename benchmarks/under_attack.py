@@ -171,7 +171,7 @@ def tensor(dtype: int, shape: list[int], **values: Any) -> tensor_pb2.TensorProt
     return proto
 
 
-def of_array(array: np.ndarray) -> tensor_pb2.TensorProto:
+def of_array(array: np.ndarray | np.int32) -> tensor_pb2.TensorProto:
     """Return a tensor of float32 or int32 that holds all of its values."""
     dtype = types_pb2.DT_FLOAT if array.dtype == np.float32 else types_pb2.DT_INT32
     return tensor(dtype, list(array.shape), tensor_content=array.tobytes())

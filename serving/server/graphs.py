@@ -30,7 +30,7 @@ EMPTY_MEANS_SCALAR = 24
 RESOURCES = ("VarHandleOp", "HashTableV2", "MutableHashTableV2")
 
 
-class _Loader(load_v1_in_v2._EagerSavedModelLoader):  # type: ignore[misc]  TensorFlow ships no types
+class _Loader(load_v1_in_v2._EagerSavedModelLoader):
     """TensorFlow's own, which makes functions of all signatures at once; here they are made when they are asked for."""
 
     def _extract_signatures(self, wrapped: Any, meta_graph_def: Any) -> dict[str, Any]:

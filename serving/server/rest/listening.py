@@ -39,7 +39,7 @@ class HttpServer(uvicorn.Server):
             ws="none",
             server_header=False,
             limit_concurrency=_most_connections(),
-            timeout_keep_alive=patience,  # type: ignore[arg-type]  any number does
+            timeout_keep_alive=patience,  # type: ignore[arg-type]  # any number does
             timeout_graceful_shutdown=max(int(drain), 1),
         )
         super().__init__(config)

@@ -80,7 +80,7 @@ def test_names_that_are_too_long_are_refused_everywhere(server: Any, field: str)
 
 def test_many_and_long_names_of_inputs_are_not_said_again(server: Any) -> None:
     with pytest.raises(grpc.RpcError, match="input size does not match signature: 5000!=1") as caught:
-        server.predictions.Predict(asking("two", **{f"{i}{'x' * 100}": 1.0 for i in range(5000)}), timeout=20)
+        server.predictions.Predict(asking("two", "", **{f"{i}{'x' * 100}": 1.0 for i in range(5000)}), timeout=20)
     assert len(caught.value.details()) < 2000
     about = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["f" * MEGABYTE])
     about.model_spec.name = "two"
