@@ -18,10 +18,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.eager import context, execute
+from tensorflow.python.eager.cancellation import CancellationManager
 from tensorflow.python.saved_model import load_v1_in_v2
 
 from fewshot.exported.status import invalid
-from serving.server.stopping import Stop
 
 MOST_FUNCTIONS = 64
 """Clients choose what is fetched; what was not for long is made again."""
@@ -68,7 +68,9 @@ class Graph:
         self._making = threading.Lock()
         self._function = functools.lru_cache(MOST_FUNCTIONS)(self._make)
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], stop: Stop) -> list[np.ndarray]:
+    def run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], stop: CancellationManager
+    ) -> list[np.ndarray]:
         """Feed tensors by name and return others, as `Session::Run` does in C++.
 
         Args:
@@ -90,7 +92,7 @@ class Graph:
             inputs=[*inputs, *function.captured_inputs],
             attrs=tuple(itertools.chain(*runtime.function_call_options.as_attrs().items())),
             ctx=runtime,
-            cancellation_manager=stop.manager,
+            cancellation_manager=stop,
         )
         # A scalar string comes as bare bytes, which NumPy would cut at a trailing zero.
         values = [tensor.numpy() for tensor in found]

@@ -59,7 +59,7 @@ class Servable:
         stop = stop or Stop()
         stop.check()
         try:
-            return self.graph.run(feeds, fetches, stop)
+            return self.graph.run(feeds, fetches, stop.manager)
         except tf.errors.CancelledError:
             stop.check()
             raise
