@@ -257,8 +257,10 @@ def _load_options(options: ServeOptions) -> LoadOptions:
 def _set_threads(options: ServeOptions) -> None:
     """Give TensorFlow its threads, which all models share; 0 lets it choose."""
     both = options.tensorflow_session_parallelism
-    tf.config.threading.set_intra_op_parallelism_threads(options.tensorflow_intra_op_parallelism or both)
-    tf.config.threading.set_inter_op_parallelism_threads(options.tensorflow_inter_op_parallelism or both)
+    if within := options.tensorflow_intra_op_parallelism or both:
+        tf.config.threading.set_intra_op_parallelism_threads(within)
+    if between := options.tensorflow_inter_op_parallelism or both:
+        tf.config.threading.set_inter_op_parallelism_threads(between)
 
 
 def _metrics_path(file: str) -> str | None:
