@@ -182,7 +182,7 @@ def test_browsers_of_other_sites_may_call_it_if_told_so(run_server: Callable, ed
         (["nowhere"], "There is no folder"),
         (["empty"], "holds no model: expected FOLDER/NAME/1/saved_model.pb"),
         (["m/1"], "is one version of a model; name the folder above it"),
-        (["--use_alts_credentials=true", "m"], "--use_alts_credentials cannot be served: it works within Google's cloud"),
+        (["--use_alts_credentials=true", "m"], "--use_alts_credentials cannot be served: it works"),
         (["--ssl_config_file=nowhere", "m"], "Failed to start server. Error: NOT_FOUND: nowhere"),
         (["--api_key_file=bad.config", "m"], "line 1 of bad.config does not begin with the SHA-256 of a key"),
         (["--host=0.0.0.0", "m"], "--host=0.0.0.0 would let anyone who reaches this machine compute on it."),
