@@ -112,11 +112,11 @@ def make_model(folder: Path) -> None:
     """Export a network for pictures of any size, trained for a moment, as FOLDER/models/land."""
     rng = np.random.default_rng(0)
     for region in ("hill", "valley"):
-        for label, name in enumerate(("barley", "maize", "oats")):
+        for label, name in enumerate(("barley", "maize", "oats", "village", "water")):
             for number in range(8):
                 path = folder / "pictures" / region / name / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                pixels = np.clip(80 * label + rng.integers(0, 90, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+                pixels = np.clip(40 * label + rng.integers(0, 90, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(path)
     settings = ['data.source="class_folders"', 'data.train=["hill"]', 'data.validation=["valley"]', "data.test=[]"]
     settings += ["training.updates=2", "training.validate_every=2", "training.validation_tasks=2"]
@@ -233,14 +233,17 @@ def slow_heads(target: Target) -> str:
 
 
 def claimed_shape(target: Target) -> str:
-    """Send one number, and claim two hundred million."""
-    return peak_of(target, request_of("predict_base", query_x=tensor(types_pb2.DT_FLOAT, [200 << 20], float_val=[1.0])))
+    """Send one number, and claim a hundred million, for a signature that wants two tensors."""
+    claimed = tensor(types_pb2.DT_FLOAT, [100 << 20], float_val=[1.0])
+    return peak_of(target, request_of("predict", query_x=claimed, adapted=claimed))
 
 
 def claimed_strings(target: Target) -> str:
-    """Send one file of a megabyte, and claim a thousand."""
-    claimed = tensor(types_pb2.DT_STRING, [1000], string_val=[b"a" * MEGABYTE])
-    return peak_of(target, request_of("adapt_and_predict_encoded", support_bytes=claimed, query_bytes=claimed))
+    """Send one file of a megabyte, and claim two hundred."""
+    claimed = tensor(types_pb2.DT_STRING, [200], string_val=[b"a" * MEGABYTE])
+    labels, steps = of_array(np.zeros(200, np.int32)), of_array(np.int32(1))
+    encoded = {"support_bytes": claimed, "query_bytes": claimed, "support_y": labels, "steps": steps}
+    return peak_of(target, request_of("adapt_and_predict_encoded", **encoded))
 
 
 def invented_names(target: Target) -> str:
@@ -270,9 +273,9 @@ def refused_tensors(target: Target) -> str:
 
 
 def picture_bombs(target: Target) -> str:
-    """Send eight pictures of 8000x8000 pixels, 190 kB each."""
-    files = tensor(types_pb2.DT_STRING, [8], string_val=[png(8000)] * 8)
-    labels, steps = of_array(np.arange(8, dtype=np.int32) % 2), of_array(np.int32(1))
+    """Send four pictures of 3000x3000 pixels, 26 kB each, twice."""
+    files = tensor(types_pb2.DT_STRING, [4], string_val=[png(3000)] * 4)
+    labels, steps = of_array(np.arange(4, dtype=np.int32) % 2), of_array(np.int32(1))
     encoded = {"support_bytes": files, "query_bytes": files, "support_y": labels, "steps": steps}
     return peak_of(target, request_of("adapt_and_predict_encoded", **encoded))
 
@@ -293,11 +296,11 @@ def costly_request(target: Target) -> str:
 
 
 def cancelled(target: Target) -> str:
-    """Go away two seconds after asking for fifty steps on 64 pictures of 128x128."""
+    """Go away two seconds after asking for fifty steps on 32 pictures of 128x128."""
     target.ask(work(8, SIDE, 1))
     with grpc.insecure_channel(f"127.0.0.1:{target.grpc}") as channel:
         future = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(
-            work(64, 128, 50), timeout=600
+            work(32, 128, 50), timeout=600
         )
         time.sleep(2)
         future.cancel()
@@ -307,8 +310,8 @@ def cancelled(target: Target) -> str:
 def disconnected(target: Target) -> str:
     """The same over REST."""
     target.ask(work(8, SIDE, 1))
-    pictures = np.random.default_rng(0).integers(0, 255, (64, 128, 128, 3)).tolist()
-    inputs = {"support_x": pictures, "support_y": [number % 3 for number in range(64)], "steps": 50}
+    pictures = np.random.default_rng(0).integers(0, 255, (32, 128, 128, 3)).tolist()
+    inputs = {"support_x": pictures, "support_y": [number % 3 for number in range(32)], "steps": 50}
     body = json.dumps({"signature_name": "adapt", "inputs": inputs}).encode()
     with socket.create_connection(("127.0.0.1", target.rest)) as client:
         client.sendall(HEAD % len(body) + body)
