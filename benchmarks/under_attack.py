@@ -36,7 +36,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fewshot.demo.serving import free_port, server  # noqa: E402 (the root must be on the path first)
+from fewshot.demo import serving as demo  # noqa: E402 (the root must be on the path first)
 from fewshot.training.recipe import read_recipe  # noqa: E402
 from fewshot.training.train import train  # noqa: E402
 from serving.graph.export import export  # noqa: E402
@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[*ATTACKS], default=[*ATTACKS], help="some of the attacks")
     parser.add_argument("--json", type=Path, help="write every sentence to this file")
     options = parser.parse_args()
+    demo.PATIENCE = 300.0  # the machine may be busy
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -128,8 +129,8 @@ def make_model(folder: Path) -> None:
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Target]:
     """Serve the model meanwhile, once it has answered."""
-    ports, log = (free_port(), free_port()), folder / "serve.log"
-    with server(folder / "models", *ports, log):
+    ports, log = (demo.free_port(), demo.free_port()), folder / "serve.log"
+    with demo.server(folder / "models", *ports, log):
         target = Target(process_listening(log), *ports)
         while not answers(target):
             time.sleep(0.1)
