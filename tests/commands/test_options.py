@@ -76,6 +76,8 @@ def test_each_field_is_of_the_type_that_its_option_reads(table: type) -> None:
 
         (given,) = table.__dataclass_fields__[name].metadata["option"](probe).__click_params__  # type: ignore[attr-defined]
         read = TYPES[given.type.name.removesuffix(" range")]
+        if isinstance(given.type, click.Choice) and typing.get_origin(kind) is Literal:
+            read = Literal[tuple(given.type.choices)]
         if given.multiple:
             assert kind == tuple[read, ...], f"{table.__name__}.{name}"  # type: ignore[valid-type]
         else:
