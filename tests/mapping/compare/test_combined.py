@@ -14,8 +14,8 @@ from scipy.ndimage import uniform_filter
 from fewshot.errors import ArtifactError
 from fewshot.exported import LocalPredictor
 from fewshot.exported.adapted import with_temperature
-from fewshot.exported.predictor import Array
-from fewshot.mapping.plain.combined import CombinedPredictor
+from fewshot.exported.predictor import AdaptedVector, Array
+from fewshot.mapping.plain.combined import CombinedPredictor, split_vectors
 from fewshot.mapping.plain.methods import with_surroundings
 from fewshot.mapping.plain.predictor import PlainPredictor
 from fewshot.mapping.predict.layout import WindowPlan
@@ -27,6 +27,12 @@ from tests.mapping.fakes import PIXEL, FakePredictor
 @pytest.fixture
 def box(box_model: Callable[[str], LocalPredictor]) -> LocalPredictor:
     return box_model("earth-points")
+
+
+def temperatures_of(both: CombinedPredictor, adapted: AdaptedVector) -> list[float]:
+    """What calibrates the model, and the plain classifier."""
+    found: list[float] = split_vectors(both.card(), adapted.vector)[1][:2].tolist()
+    return found
 
 
 def task(bands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,7 +60,7 @@ def test_the_two_are_multiplied(box: LocalPredictor) -> None:
     plain = PlainPredictor("surroundings", box.card().band_names)
     parts = [one.predict(one.adapt(x, y), queries).probabilities for one in (box, plain)]
     adapted = both.adapt(x, y)
-    temperatures = adapted.vector[1:3].tolist()
+    temperatures = temperatures_of(both, adapted)
     assert temperatures[0] != 1 != temperatures[1]
     calibrated = [with_temperature(part, own) for part, own in zip(parts, temperatures, strict=True)]
     expected = calibrated[0] * calibrated[1] / (calibrated[0] * calibrated[1]).sum(axis=-1, keepdims=True)
@@ -77,7 +83,7 @@ def test_who_is_too_sure_does_not_decide_alone() -> None:
     x, y, queries = task(4)
     both = CombinedPredictor(Boastful(replace(PIXEL, bands=PIXEL.bands * 2)))
     adapted = both.adapt(x, y)
-    model, plain = adapted.vector[1:3].tolist()
+    model, plain = temperatures_of(both, adapted)
     assert model > 4 > 1 > plain
     found = both.predict(adapted, queries)
     assert (found.class_index[:, :, :12] == 0).mean() > 0.95
@@ -87,7 +93,7 @@ def test_who_is_too_sure_does_not_decide_alone() -> None:
 def test_where_nothing_can_be_held_out_the_two_count_alike() -> None:
     x, y, _ = task(4)
     both = CombinedPredictor(FakePredictor(replace(PIXEL, bands=PIXEL.bands * 2)))
-    assert both.adapt(x[:1], y[:1]).vector[1:3].tolist() == [1, 1]
+    assert temperatures_of(both, both.adapt(x[:1], y[:1])) == [1, 1]
 
 
 def test_small_windows_give_the_map_of_large_ones(make_case: Callable[..., Case], tmp_path: Path) -> None:
