@@ -1,6 +1,7 @@
 """Learning to learn: the inner loop, its rates, and the Keras model that adapts in its call."""
 
-from fewshot.meta.adapt import Adapted, InnerLoop, Support, adapt, support_loss
+from fewshot.meta.adapt import adapt
+from fewshot.meta.descent import Adapted, InnerLoop, Support, support_loss
 from fewshot.meta.learner import MetaLearner
 from fewshot.meta.rates import InnerRates
 from fewshot.meta.views import Views

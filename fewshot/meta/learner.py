@@ -15,9 +15,13 @@ import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError, ShapeError
-from fewshot.meta.adapt import InnerLoop, Parameters, Support, adapt, divergence_as_error, require_finite
-from fewshot.meta.rates import ADAPTS, InnerRates
+from fewshot.meta.adapt import adapt, divergence_as_error, require_finite
+from fewshot.meta.backward import require_way_back
+from fewshot.meta.descent import Adapted, InnerLoop, Parameters, Support
+from fewshot.meta.rates import InnerRates
 from fewshot.meta.views import Views
+from fewshot.models.context import Context
+from fewshot.models.headed import HeadedNetwork
 from fewshot.models.heads import Head
 from fewshot.models.normalization import Normalization, is_transductive
 from fewshot.models.pretrained import Constant, PretrainedMaps, hidden_variables
@@ -30,37 +34,6 @@ MOST_SIDE_BY_SIDE = 8
 """More tasks than this in one meta-batch run in groups."""
 IN_GROUP = 2
 """Tasks in a group; several groups run at a time."""
-
-
-class HeadedNetwork:
-    """A body and a linear layer of any width, under Keras's stateless protocol.
-
-    The layer's kernel and bias are the last two parameters. They are not variables, so their width may differ from
-    task to task.
-    """
-
-    def __init__(self, body: keras.Model) -> None:
-        """Join the layer to `body`, a model from images to features `[n, ..., F]`."""
-        self.body = body
-
-    def stateless_call(
-        self,
-        parameters: Parameters,
-        state: Parameters,
-        x: tf.Tensor,
-        training: bool,  # noqa: FBT001 (Keras's signature)
-    ) -> tuple[tf.Tensor, Parameters]:
-        """Return logits `[n, ..., classes]` and the state the call leaves behind.
-
-        Args:
-            parameters: Of the body, then the head's kernel and bias.
-            state: The body's non-trainable values.
-            x: [n, ...] float, as the body takes it.
-            training: Whether the body takes statistics of `x`, rather than uses those of `state`.
-        """
-        *body, kernel, bias = parameters
-        features, state = self.body.stateless_call(body, state, x, training=training)
-        return tf.einsum("...f,fc->...c", tf.cast(features, kernel.dtype), kernel) + bias, state
 
 
 class Start(NamedTuple):
@@ -102,8 +75,8 @@ class MetaLearner(keras.Model):
             body: A built Keras model from one example to features, or to the outputs themselves without a head.
             head: Where the output layer starts; None where `body` ends in its outputs.
             rates: Inner learning rates.
-            inner: Steps, loss, order and clipping of the inner loop.
-            adapts: `all`, `head`, or `no_normalization` (everything but affine terms of normalisation).
+            inner: Steps, loss and clipping of the inner loop, and how the meta-gradient passes through it.
+            adapts: `all`, `head`, `no_normalization` (everything but affine terms of normalisation), or `context`.
             evaluation_steps: Inner steps outside training; as many as in training if None.
             vary_steps: In training, answer after 0, 1, 2 ... steps in turn, update by update; always after all if not.
             views: What outside training is made of each example, to adapt to and to predict; itself alone if None.
@@ -112,7 +85,7 @@ class MetaLearner(keras.Model):
 
         Raises:
             RecipeError: if `adapts` is unknown, or asks for the head of a network without one, or examples have no
-                views, or second derivatives would be wrong.
+                views, or the meta-gradient would be wrong.
         """
         super().__init__(**kwargs)
         self.body, self.head, self.inner_rates = body, head, rates
@@ -122,24 +95,27 @@ class MetaLearner(keras.Model):
         self.frozen = frozen
         self.views.require_fit(self.eyes().input_shape[1:], body.output_shape[1:])
         layers = list(body._flatten_layers())
-        self.transductive = any(is_transductive(layer) for layer in layers)
-        shapes = [tuple(variable.shape) for variable in body.trainable_variables]
-        moving = _moving(body, layers, adapts)
+        self.transductive = any(is_transductive(layer) for layer in layers) or bool(head and head.transductive)
+        moving = _moving(body, head, adapts)
         inexact = [name for layer in layers if isinstance(layer, PretrainedMaps) for name in layer.inexact]
-        if inexact and any(moving) and not inner.first_order:
+        if inexact and any(moving[: len(body.trainable_variables)]) and inner.backward != "first_order":
             raise RecipeError(
                 f"Second derivatives through {inexact[0]!r} of the pretrained model would be wrong (Keras "
-                "stops the gradient of its mean). Use learner.adapts = 'head', or learner.first_order = true."
+                "stops the gradient of its mean). Use learner.adapts = 'head', or learner.backward = 'first_order'."
             )
+        shapes = [tuple(variable.shape) for variable in body.trainable_variables]
         if head is not None:
-            features = body.output_shape[-1]
-            head.build_for(features)
-            shapes += head.rate_shapes(features)
-            moving += [True, True]
-        elif adapts == "head":
-            raise RecipeError("adapts='head' needs a head; this network ends in its own outputs.")
+            head.build_for(body.output_shape[-1])
+            shapes += head.rate_shapes(body.output_shape[-1])
+        require_way_back(inner, learned_rates=rates.kind != "constant", every_step=vary_steps)
+        if not any(moving) and (inner.steps or self.evaluation_steps):
+            raise RecipeError(
+                "This head reads the support set and takes no inner steps. Use learner.steps = 0 and "
+                "learner.evaluation_steps = 0."
+            )
         rates.build_for(shapes, moving)
-        self.network = body if head is None else HeadedNetwork(body)
+        self.moving = tuple(moving)
+        self.network = body if head is None else HeadedNetwork(body, head)
         self._task = tf.function(self._one_task, autograph=False)
         self.built = True
 
@@ -204,14 +180,17 @@ class MetaLearner(keras.Model):
         return examples if self.frozen is None else self.frozen(examples)
 
     def seen_support(self, support: Support, views: Views) -> Support:
-        """Return a support set of every view of its examples, as the body takes them."""
-        support = views.of_support(support)
+        """Return a support set of every view of those examples that count, as the body takes them."""
+        support = views.of_support(support.counted())
         return support if self.frozen is None else support._replace(x=self.frozen(support.x))
 
     def start(self) -> Start:
         """Return the meta-learned values as tensors, the head's apart."""
+        body = [tf.convert_to_tensor(variable) for variable in self.body.trainable_variables]
+        if self.adapts == "context":  # a task's own numbers are 0 before it, and never meta-learned
+            body = [0 * value if moves else value for value, moves in zip(body, self.moving, strict=False)]
         return Start(
-            [tf.convert_to_tensor(variable) for variable in self.body.trainable_variables],
+            body,
             [tf.convert_to_tensor(variable) for variable in self.body.non_trainable_variables],
             self.inner_rates.values(),
         )
@@ -236,16 +215,37 @@ class MetaLearner(keras.Model):
         self, start: Start, support: Support, query_x: tf.Tensor, classes: tf.Tensor, steps: tuple[int, ...]
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Adapt to one task; return logits `[len(steps), m, ..., classes]` and support losses `[steps]`."""
-        parameters = self.start_parameters(start, support, classes)
+        parameters = anchor = self.start_parameters(start, support, classes)
         outputs, losses, taken = [], [], 0
         for target in steps:
             more = target - taken
             inner = replace(self.inner, steps=more if more <= LONGEST_UNROLLED else tf.constant(more), first_step=taken)
-            adapted = adapt(self.network, parameters, start.rates, support, inner, state=start.state)
+            adapted = self.adapted(start, parameters, support, inner, anchor=anchor)
             parameters, taken = adapted.parameters, target
             losses.append(adapted.losses)
             outputs.append(self.predict_queries(parameters, start.state, support, query_x))
         return tf.stack(outputs), tf.concat(losses, axis=0)
+
+    def adapted(
+        self, start: Start, parameters: Parameters, support: Support, inner: InnerLoop, *, anchor: Parameters
+    ) -> Adapted:
+        """Take inner steps; where the head alone moves, over features that are computed once for all of them.
+
+        Args:
+            start: What is meta-learned.
+            parameters: Before the steps.
+            support: The task's labelled examples.
+            inner: How many steps, and how.
+            anchor: What `start_parameters` returned, before the first step of all.
+        """
+        network, still = self.network, 0
+        if self.head is not None and not any(self.moving[: len(start.body)]):
+            features, _ = self.body.stateless_call(start.body, start.state, support.x, training=True)
+            network, still, support = self.network.alone, len(start.body), support._replace(x=features)
+        found = adapt(
+            network, parameters[still:], start.rates[still:], support, inner, state=start.state, anchor=anchor[still:]
+        )
+        return Adapted([*parameters[:still], *found.parameters], found.losses)
 
     def predict_queries(
         self, parameters: Parameters, state: Parameters, support: Support, query_x: tf.Tensor
@@ -318,17 +318,35 @@ def over_tasks(one: Callable[..., Any], inputs: Sequence[tf.Tensor]) -> Any:
     return tf.nest.map_structure(lambda t: tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], 0)), outputs)
 
 
-def _moving(body: keras.Model, layers: Sequence[keras.layers.Layer], adapts: str) -> list[bool]:
-    """For each trainable variable of the body, whether it adapts."""
-    if adapts not in ADAPTS:
-        raise RecipeError(f"Unknown adapts {adapts!r}; expected one of {', '.join(ADAPTS)}.")
-    kept = {
-        id(variable) for layer in layers if isinstance(layer, Normalization) for variable in layer.trainable_variables
+def _moving(body: keras.Model, head: Head | None, adapts: str) -> list[bool]:
+    """For each trainable variable of the body, then for the head's kernel and bias, whether it adapts.
+
+    Raises:
+        RecipeError: if there is no such choice, or network or head have nothing that could adapt so.
+    """
+    layers = list(body._flatten_layers())
+    norms = {id(variable) for layer in layers if isinstance(layer, Normalization) for variable in layer.weights}
+    contexts = {id(layer.context) for layer in layers if isinstance(layer, Context)}
+    choices: dict[str, Callable[[int], bool]] = {
+        "all": lambda _: True,
+        "head": lambda _: False,
+        "no_normalization": lambda variable: variable not in norms,
+        "context": lambda variable: variable in contexts,
     }
-    return [
-        adapts == "all" or (adapts == "no_normalization" and id(variable) not in kept)
-        for variable in body.trainable_variables
-    ]
+    if adapts not in choices:
+        raise RecipeError(f"Unknown adapts {adapts!r}; expected one of {', '.join(choices)}.")
+    if adapts == "head" and head is None:
+        raise RecipeError("adapts='head' needs a head; this network ends in its own outputs.")
+    if adapts == "context" and not contexts:
+        raise RecipeError("learner.adapts = 'context' needs numbers to adapt: set network.context, such as 100.")
+    if adapts == "context" and head is not None and head.outputs is None:
+        raise RecipeError(
+            "learner.adapts = 'context' moves the features, and a head that is made of those before would no longer "
+            "fit them. Use learner.head = 'fixed'."
+        )
+    moves = head is None or head.adapts
+    moving = [moves and choices[adapts](id(variable)) for variable in body.trainable_variables]
+    return moving if head is None else [*moving, *[moves and adapts != "context"] * 2]
 
 
 def _check_tasks(inputs: Sequence[tf.Tensor]) -> None:

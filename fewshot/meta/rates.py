@@ -18,7 +18,6 @@ import tensorflow as tf
 from fewshot.errors import RecipeError
 
 RATES = ("constant", "per_tensor", "per_parameter")
-ADAPTS = ("all", "head", "no_normalization")
 
 
 class InnerRates(keras.layers.Layer):

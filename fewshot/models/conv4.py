@@ -10,7 +10,7 @@ from fewshot.errors import RecipeError
 from fewshot.models.normalization import make_normalization
 
 
-def conv4(
+def conv4(  # noqa: PLR0913  what the network is made of
     input_shape: Sequence[int],
     *,
     filters: int = 64,
@@ -18,6 +18,7 @@ def conv4(
     normalization: str = "batch",
     downsample: str = "pool",
     readout: str = "flatten",
+    context: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Build blocks of 3x3 convolution, normalisation, ReLU and halving, ending in a feature vector.
 
@@ -30,6 +31,7 @@ def conv4(
         normalization: A kind of `fewshot.models.normalization`.
         downsample: `pool`, 2x2 max-pooling after the ReLU; or `stride`, convolutions of stride 2.
         readout: `flatten`, every remaining pixel; or `average`, the mean over them.
+        context: A layer after the last block but one, one of `fewshot.models.context`.
 
     Returns:
         A model from [n, H, W, bands] to features [n, F].
@@ -56,5 +58,7 @@ def conv4(
         # Maximum and ReLU commute; pooling with the normalisation leaves a quarter of the pixels to what follows.
         x = make_normalization(normalization, name=f"norm{block}", pool=pool)(x)
         x = keras.layers.ReLU(name=f"relu{block}")(x)
+        if context is not None and block == max(blocks - 1, 1):
+            x = context(x)
     readout_layer = keras.layers.Flatten if readout == "flatten" else keras.layers.GlobalAveragePooling2D
     return keras.Model(inputs, readout_layer(name="features")(x), name="conv4")

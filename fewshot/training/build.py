@@ -10,13 +10,17 @@ import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
-from fewshot.models import Constant, conv4, make_head, mlp, resnet12, standardised, unet
+from fewshot.models import Constant, conv4, make_context, make_head, mlp, resnet12, standardised, unet
 from fewshot.tables import nearest
 from fewshot.training.frozen import frozen_part, pretrained_network
 from fewshot.training.kinds.kind import Kind, Problem
 from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TrainingTable
 
 Network = Callable[[NetworkTable, Problem], keras.Model]
+
+
+def _context(network: NetworkTable) -> keras.layers.Layer | None:
+    return make_context(network.context_kind, network.context) if network.context else None
 
 
 def _conv4(network: NetworkTable, problem: Problem) -> keras.Model:
@@ -27,11 +31,12 @@ def _conv4(network: NetworkTable, problem: Problem) -> keras.Model:
         normalization=network.normalization,
         downsample=network.downsample,
         readout=network.readout,
+        context=_context(network),
     )
 
 
 def _mlp(network: NetworkTable, problem: Problem) -> keras.Model:
-    return mlp(problem.input_shape, units=network.units, normalization=network.normalization)
+    return mlp(problem.input_shape, units=network.units, normalization=network.normalization, context=_context(network))
 
 
 def _resnet12(network: NetworkTable, problem: Problem) -> keras.Model:
@@ -40,11 +45,14 @@ def _resnet12(network: NetworkTable, problem: Problem) -> keras.Model:
         filters=network.widths,
         normalization=network.normalization,
         readout="pixels" if problem.per_pixel else "average",
+        context=_context(network),
     )
 
 
 def _unet(network: NetworkTable, problem: Problem) -> keras.Model:
-    return unet(problem.input_shape, filters=network.widths, normalization=network.normalization)
+    return unet(
+        problem.input_shape, filters=network.widths, normalization=network.normalization, context=_context(network)
+    )
 
 
 NETWORKS: dict[str, Network] = {
@@ -126,13 +134,21 @@ def build_learner(
     frozen, body = build_parts(network, problem)
     return MetaLearner(
         body,
-        make_head(learner.head, outputs=problem.outputs, restrict=learner.restrict),
+        make_head(
+            learner.head,
+            outputs=problem.outputs,
+            restrict=learner.restrict,
+            strength=learner.strength,
+            scale=learner.scale,
+        ),
         InnerRates(learner.rates, initial=learner.rate, steps=learner.steps),
         InnerLoop(
             steps=learner.steps,
             loss=problem.loss,
             balanced=learner.balanced,
-            first_order=learner.first_order,
+            backward=learner.backward,
+            backward_steps=learner.backward_steps,
+            proximity=learner.proximity,
             clip_value=learner.clip_value or None,
             clip_norm=learner.clip_norm or None,
         ),

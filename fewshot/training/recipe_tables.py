@@ -56,6 +56,9 @@ class NetworkTable:
         readout: `flatten` or `average`, of conv4. (resnet12 averages, or keeps its pixels where these are labelled.)
         units: Of mlp's layers.
         widths: Filters of resnet12's blocks or unet's levels.
+        context: Numbers that stand for a task inside the network; 0 for none. With learner.adapts = "context" they are
+            all that adapts.
+        context_kind: `film` scales and shifts channels, `join` adds channels.
         file: Of keras: a model as `keras.Model.save` writes it (.keras), or ...
         application: ... the name of one of `keras.applications`, without its top; downloaded by Keras if need be.
         weights: Of the application: `imagenet`, a file, or empty for random ones.
@@ -84,6 +87,8 @@ class NetworkTable:
     readout: Literal["flatten", "average"] = "flatten"
     units: tuple[int, ...] = (256, 128, 64, 64)
     widths: tuple[int, ...] = (64, 128, 256, 512)
+    context: int = 0
+    context_kind: Literal["film", "join"] = "film"
     file: str = ""
     application: str = ""
     weights: str = "imagenet"
@@ -104,7 +109,10 @@ class LearnerTable:
     """How the learner adapts.
 
     Attributes:
-        head: `fixed`, `shared` or `prototype`.
+        head: `fixed`, `shared`, `prototype`, or one that solves a problem of the support set: `ridge`, `logistic`,
+            `svm`; or one that reads it: `matching`, `siamese`, `relation`, `propagation` (transductive).
+        strength: Of a solving head's regularisation, where it starts; 0 for a tenth of the number of features.
+        scale: Of a solving head's logits, where it starts.
         restrict: A fixed head rules out classes that the support set does not show; the others always do.
         balanced: Each class of the support counts equally in the inner loss.
         rates: `constant` (MAML), `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
@@ -113,13 +121,21 @@ class LearnerTable:
         evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
         vary_steps: In training, answer after 0, 1, 2 ... `steps` steps in turn, batch by batch, so that the start is
             good for few and for many.
-        first_order: Treat inner gradients as constants (FOMAML).
-        adapts: `all`, `head` (ANIL) or `no_normalization`.
+        backward: How the meta-gradient passes through the inner steps: `exact` (MAML), `checkpointed` (the same in the
+            memory of one step), `first_order` (FOMAML), `truncated` (through the last steps), `implicit` (iMAML) or
+            `neumann`, the derivative of the minimum.
+        backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
+        proximity: Pull of the inner steps back to the start; 0 for none.
+        adapts: `all`, `head` (ANIL), `no_normalization`, or `context` (CAVIA).
         clip_value: Clip inner gradients elementwise; 0 for no clipping.
         clip_norm: Clip the norm of inner gradients; 0 for no clipping.
     """
 
-    head: Literal["fixed", "shared", "prototype"] = "fixed"
+    head: Literal[
+        "fixed", "shared", "prototype", "ridge", "logistic", "svm", "matching", "siamese", "relation", "propagation"
+    ] = "fixed"
+    strength: float = 0.0
+    scale: float = 1.0
     restrict: bool = False
     balanced: bool = False
     rates: Literal["constant", "per_tensor", "per_parameter"] = "constant"
@@ -127,8 +143,10 @@ class LearnerTable:
     steps: int = 1
     evaluation_steps: int = 0
     vary_steps: bool = False
-    first_order: bool = False
-    adapts: Literal["all", "head", "no_normalization"] = "all"
+    backward: Literal["exact", "checkpointed", "first_order", "truncated", "implicit", "neumann"] = "exact"
+    backward_steps: int = 5
+    proximity: float = 0.0
+    adapts: Literal["all", "head", "no_normalization", "context"] = "all"
     clip_value: float = 0.0
     clip_norm: float = 0.0
 

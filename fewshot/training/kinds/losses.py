@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fewshot.meta.adapt import label_weights
+from fewshot.meta.descent import label_weights
 from fewshot.models.heads import ABSENT
 
 RULED_OUT = -ABSENT / 2
