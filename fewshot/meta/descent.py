@@ -13,6 +13,8 @@ from fewshot.errors import RecipeError
 Parameters = Sequence[tf.Tensor]
 Rates = Sequence[tf.Tensor | None]
 Count = int | tf.Tensor
+ORDER = (3, 1)
+"""Seeds the order in which the steps of a mini-batch see the support set."""
 Step = Callable[[Count, Parameters], tuple[list[tf.Tensor], tf.Tensor]]
 
 
@@ -78,6 +80,7 @@ class InnerLoop:
         backward: How the meta-gradient passes through the steps, one of `fewshot.meta.backward`.
         backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
         proximity: Add this half times the squared distance from the start to the objective of the steps.
+        batch: Examples of one step, drawn in turn by a fixed order; 0 for all of them.
         clip_value: Clip each element of the inner gradient to +-clip_value.
         clip_norm: Scale the inner gradient down to at most this global norm.
         first_step: Steps taken before this call; learned rates go on from that row.
@@ -89,6 +92,7 @@ class InnerLoop:
     backward: str = "exact"
     backward_steps: int = 5
     proximity: float = 0.0
+    batch: int = 0
     clip_value: float | None = None
     clip_norm: float | None = None
     first_step: Count = 0
@@ -99,7 +103,7 @@ class InnerLoop:
             raise RecipeError(f"Unknown inner loss {self.loss!r}; expected 'cross_entropy' or 'squared_error'.")
         if isinstance(self.steps, int) and self.steps < 0:
             raise RecipeError(f"Inner steps must be 0 or more; received {self.steps}.")
-        for name, least in (("backward_steps", 1), ("proximity", 0)):
+        for name, least in (("backward_steps", 1), ("proximity", 0), ("batch", 0)):
             if getattr(self, name) < least:
                 raise RecipeError(f"{name} must be {least} or more; received {getattr(self, name)}.")
         for name in ("clip_value", "clip_norm"):
@@ -160,6 +164,15 @@ class Descent:
             rates=[None if rate is None else next(rates) for rate in self.rates],
         )
 
+    def shown(self, index: Count) -> Descent:
+        """Return the descent of the examples that step number `index` sees."""
+        if not self.inner.batch:
+            return self
+        order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(self.support.x)[0]), ORDER)
+        place = (index * self.inner.batch + tf.range(self.inner.batch)) % tf.size(order)
+        shown = [None if part is None else tf.gather(part, tf.gather(order, place)) for part in self.support]
+        return replace(self, support=Support(*shown))
+
     def slope(self, current: Parameters) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Return the objective's gradient in the moving parameters, and the support loss."""
         moving = [current[i] for i in self.moving]
@@ -187,8 +200,9 @@ class Descent:
         Returns:
             The parameters after it, and the support loss before it.
         """
-        gradients, loss = self.slope(current)
-        moved, row = list(current), index + self.inner.first_step
+        row = index + self.inner.first_step
+        gradients, loss = self.shown(row).slope(current)
+        moved = list(current)
         for i, gradient in zip(self.moving, _clipped([through(g) for g in gradients], self.inner), strict=True):
             rate = self.rates[i]
             rate = rate[tf.minimum(row, rate.shape[0] - 1)]

@@ -127,6 +127,7 @@ class LearnerTable:
         backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
         proximity: Pull of the inner steps back to the start; 0 for none.
         adapts: `all`, `head` (ANIL), `no_normalization`, or `context` (CAVIA).
+        batch: Support examples that each inner step sees, in turn; 0 for all.
         clip_value: Clip inner gradients elementwise; 0 for no clipping.
         clip_norm: Clip the norm of inner gradients; 0 for no clipping.
     """
@@ -147,6 +148,7 @@ class LearnerTable:
     backward_steps: int = 5
     proximity: float = 0.0
     adapts: Literal["all", "head", "no_normalization", "context"] = "all"
+    batch: int = 0
     clip_value: float = 0.0
     clip_norm: float = 0.0
 
@@ -159,9 +161,16 @@ class TrainingTable:
         updates: Meta-updates.
         meta_batch_size: Tasks in an update.
         meta_rate: Learning rate of the outer optimizer.
-        schedule: `constant`, or `cosine` down to zero at the last update.
-        warmup: Updates over which the rate rises from zero.
-        weight_decay: Of AdamW, on kernels alone; 0 for plain Adam.
+        objective: Loss of a task: `cross_entropy` of its queries; `pairs`, each class against not being it (Siamese
+            networks); `squared`, the sigmoid's distance to one-hot (Relation networks); or `reptile`, the distance of
+            the adapted parameters. Waves have the squared error, or `reptile`.
+        fading: Updates over which the loss of every inner step fades to that of the last (MAML++); 0 for that alone.
+        first_order_updates: Updates before inner gradients are differentiated (MAML++); 0 for none.
+        optimizer: `adam`, or `sgd`.
+        momentum: Of sgd, Nesterov's.
+        schedule: `constant`, or `cosine` or `linear` down to zero at the last update.
+        warmup: Updates over which the rate of a cosine rises from zero.
+        weight_decay: On kernels alone, apart from the gradient (AdamW); 0 for plain Adam or SGD.
         clip_norm: Clip the norm of the meta-gradient; 0 for no clipping.
         label_smoothing: Share of the target spread over the task's classes.
         balanced: Each class of a task's queries counts equally in the loss.
@@ -176,7 +185,12 @@ class TrainingTable:
     updates: int = 1000
     meta_batch_size: int = 4
     meta_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    objective: Literal["cross_entropy", "pairs", "squared", "reptile"] = "cross_entropy"
+    fading: int = 0
+    first_order_updates: int = 0
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
     warmup: int = 0
     weight_decay: float = 0.0
     clip_norm: float = 0.0
