@@ -5,6 +5,18 @@ from fewshot.meta.descent import Adapted, InnerLoop, Support, support_loss
 from fewshot.meta.learner import MetaLearner
 from fewshot.meta.outer import Outer
 from fewshot.meta.rates import InnerRates
+from fewshot.meta.rules import make_rule
 from fewshot.meta.views import Views
 
-__all__ = ["Adapted", "InnerLoop", "InnerRates", "MetaLearner", "Outer", "Support", "Views", "adapt", "support_loss"]
+__all__ = [
+    "Adapted",
+    "InnerLoop",
+    "InnerRates",
+    "MetaLearner",
+    "Outer",
+    "Support",
+    "Views",
+    "adapt",
+    "make_rule",
+    "support_loss",
+]

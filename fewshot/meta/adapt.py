@@ -15,6 +15,7 @@ import tensorflow as tf
 from fewshot.errors import DivergedError, RecipeError, ShapeError
 from fewshot.meta.backward import BACKWARDS
 from fewshot.meta.descent import Adapted, Descent, InnerLoop, Network, Parameters, Rates, Support
+from fewshot.meta.rules import GradientRule, Rule
 
 
 def adapt(  # noqa: PLR0913  what is fitted, to what, and how
@@ -26,6 +27,7 @@ def adapt(  # noqa: PLR0913  what is fitted, to what, and how
     *,
     state: Parameters = (),
     anchor: Parameters | None = None,
+    rule: Rule | None = None,
 ) -> Adapted:
     """Fit a copy of `parameters` to one task's support set (MAML, Finn et al. 2017, eq. 1; Meta-SGD, Li et al. 2017).
 
@@ -40,6 +42,8 @@ def adapt(  # noqa: PLR0913  what is fitted, to what, and how
         inner: Steps, loss, clipping, and how the meta-gradient passes through them.
         state: Values of the network's non-trainable variables at the start.
         anchor: Where the proximal term pulls to, if adaptation began before this call; `parameters` if None.
+        rule: How a gradient moves parameters; gradient descent if None. What it remembers of steps before this call
+            comes behind `parameters`, as they left it.
 
     Returns:
         Adapted parameters and the support loss before each step.
@@ -52,8 +56,12 @@ def adapt(  # noqa: PLR0913  what is fitted, to what, and how
     _check_lengths(parameters, rates, support)
     if inner.backward not in BACKWARDS:
         raise RecipeError(f"Unknown backward {inner.backward!r}; expected one of {', '.join(BACKWARDS)}.")
-    descent = Descent(network, rates, support, inner, state, list(parameters if anchor is None else anchor))
-    adapted = BACKWARDS[inner.backward](descent, list(parameters))
+    anchor = parameters if anchor is None else anchor
+    descent = Descent(network, rates, support, inner, state, list(anchor[: len(rates)]), rule or GradientRule())
+    begin = list(parameters)
+    if len(begin) == len(rates):
+        begin += descent.rule.memory([begin[i] for i in descent.moving])
+    adapted = BACKWARDS[inner.backward](descent, begin)
     if tf.executing_eagerly():
         require_finite(adapted.losses)
     return adapted
@@ -100,7 +108,7 @@ def divergence_as_error(remedy: str) -> Iterator[None]:
 
 
 def _check_lengths(parameters: Parameters, rates: Rates, support: Support) -> None:
-    if len(parameters) != len(rates):
+    if len(parameters) < len(rates):
         raise ShapeError(f"adapt expects one rate a parameter: {len(parameters)} parameters, {len(rates)} rates.")
     for name, other in (("support_y", support.y), ("support_weight", support.weight)):
         if other is not None and support.x.shape[:1] != other.shape[:1]:

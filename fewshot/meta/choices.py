@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 
 from fewshot.errors import RecipeError
 from fewshot.meta.descent import InnerLoop
 from fewshot.meta.outer import Outer
+from fewshot.meta.rates import InnerRates
+from fewshot.meta.rules import GradientRule, LearnedRule, Rule
 from fewshot.models.context import Context
 from fewshot.models.heads import Head
 from fewshot.models.normalization import Normalization
@@ -58,6 +60,26 @@ def require_exact(body: keras.Model, inner: InnerLoop) -> None:
         raise RecipeError(
             f"Second derivatives through {inexact[0]!r} of the pretrained model would be wrong (Keras "
             "stops the gradient of its mean). Use learner.adapts = 'head', or learner.backward = 'first_order'."
+        )
+
+
+def require_rule(rule: Rule, rates: InnerRates, moving: Sequence[bool]) -> None:
+    """Refuse learned rates beside a learned rule, which has none, and rules that remember where nothing moves.
+
+    Args:
+        rule: Of the learner.
+        rates: Of the learner.
+        moving: For each parameter, whether it adapts.
+
+    Raises:
+        RecipeError: if there are some.
+    """
+    if not any(moving) and not isinstance(rule, GradientRule):
+        raise RecipeError("Nothing adapts beside a head that reads. Use learner.rule = 'gradient'.")
+    if isinstance(rule, LearnedRule) and rates.kind != "constant":
+        raise RecipeError(
+            f"A learned rule has no rates, so that learner.rates = {rates.kind!r} would never learn. Use "
+            "learner.rates = 'constant', or learner.rule = 'gradient', 'momentum' or 'adam'."
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
+from fewshot.meta.rules import Rule
 
 Parameters = Sequence[tf.Tensor]
 Rates = Sequence[tf.Tensor | None]
@@ -116,7 +117,7 @@ class Adapted(NamedTuple):
     """What adaptation leaves.
 
     Attributes:
-        parameters: The adapted parameters, in order and shape those given.
+        parameters: The adapted parameters, in order and shape those given; behind them what the rule remembers.
         losses: [steps] float, the support loss before each step.
     """
 
@@ -135,6 +136,7 @@ class Descent:
         inner: Loss, proximity and clipping.
         state: Of the network.
         anchor: The parameters that the proximal term pulls to.
+        rule: How a gradient moves parameters; its memory comes behind them.
     """
 
     network: Network
@@ -143,6 +145,7 @@ class Descent:
     inner: InnerLoop
     state: Parameters
     anchor: Parameters
+    rule: Rule
 
     @property
     def moving(self) -> list[int]:
@@ -194,20 +197,22 @@ class Descent:
 
         Args:
             index: Its number in this call.
-            current: The parameters before it.
+            current: The parameters before it, and the rule's memory.
             through: What the gradient passes through first.
 
         Returns:
-            The parameters after it, and the support loss before it.
+            The same after it, and the support loss before it.
         """
         row = index + self.inner.first_step
-        gradients, loss = self.shown(row).slope(current)
-        moved = list(current)
-        for i, gradient in zip(self.moving, _clipped([through(g) for g in gradients], self.inner), strict=True):
-            rate = self.rates[i]
-            rate = rate[tf.minimum(row, rate.shape[0] - 1)]
-            moved[i] = current[i] - tf.cast(rate, gradient.dtype) * gradient
-        return moved, loss
+        parameters, memory = list(current[: len(self.rates)]), current[len(self.rates) :]
+        gradients, loss = self.shown(row).slope(parameters)
+        gradients = _clipped([through(gradient) for gradient in gradients], self.inner)
+        rates = [rate[tf.minimum(row, rate.shape[0] - 1)] for rate in self.rates if rate is not None]
+        rates = [tf.cast(rate, gradient.dtype) for rate, gradient in zip(rates, gradients, strict=True)]
+        moved, memory = self.rule.move([parameters[i] for i in self.moving], gradients, rates, loss, memory)
+        for i, value in zip(self.moving, moved, strict=True):
+            parameters[i] = value
+        return [*parameters, *memory], loss
 
     def run(self, parameters: Parameters, steps: Count, *, first: Count = 0, step: Step | None = None) -> Adapted:
         """Take several steps, unrolled where their number is a Python number.

@@ -18,10 +18,11 @@ from fewshot.errors import RecipeError
 from fewshot.meta.adapt import adapt, divergence_as_error, require_finite
 from fewshot.meta.backward import require_way_back
 from fewshot.meta.batch import check_tasks, over_tasks
-from fewshot.meta.choices import require_exact, require_objective, what_moves
+from fewshot.meta.choices import require_exact, require_objective, require_rule, what_moves
 from fewshot.meta.descent import Adapted, InnerLoop, Parameters, Support
 from fewshot.meta.outer import Outer, distance
 from fewshot.meta.rates import InnerRates
+from fewshot.meta.rules import GradientRule, LearnedRule, Rule
 from fewshot.meta.views import Views
 from fewshot.models.headed import HeadedNetwork
 from fewshot.models.heads import Head
@@ -61,6 +62,7 @@ class MetaLearner(keras.Model):
         adapts: str = "all",
         evaluation_steps: int | None = None,
         vary_steps: bool = False,
+        rule: Rule | None = None,
         outer: Outer | None = None,
         views: Views | None = None,
         frozen: Constant | None = None,
@@ -76,6 +78,7 @@ class MetaLearner(keras.Model):
             adapts: `all`, `head`, `no_normalization` (everything but affine terms of normalisation), or `context`.
             evaluation_steps: Inner steps outside training; as many as in training if None.
             vary_steps: In training, answer after 0, 1, 2 ... steps in turn, update by update; always after all if not.
+            rule: How a gradient moves parameters; gradient descent if None.
             outer: What the meta-gradient is taken of; the queries' loss after the last step if None.
             views: What outside training is made of each example, to adapt to and to predict; itself alone if None.
             frozen: What examples go through before the body sees them, once for all steps; nothing if None.
@@ -88,6 +91,7 @@ class MetaLearner(keras.Model):
         super().__init__(**kwargs)
         self.body, self.head, self.inner_rates = body, head, rates
         self.inner, self.adapts, self.vary_steps, self.outer = inner, adapts, vary_steps, outer or Outer()
+        self.rule = rule or GradientRule()
         self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
         self.views = views or Views()
         self.frozen = frozen
@@ -101,8 +105,9 @@ class MetaLearner(keras.Model):
         if head is not None:
             head.build_for(body.output_shape[-1])
             shapes += head.rate_shapes(body.output_shape[-1])
-        learned = rates.kind != "constant"
+        learned = rates.kind != "constant" or isinstance(self.rule, LearnedRule)
         require_way_back(inner, learned_rates=learned, every_step=vary_steps or bool(self.outer.fading))
+        require_rule(self.rule, rates, moving)
         require_objective(self.outer, head, inner, learned_rates=learned)
         if not any(moving) and (inner.steps or self.evaluation_steps):
             raise RecipeError(
@@ -181,7 +186,7 @@ class MetaLearner(keras.Model):
             support = self.seen_support(joined, Views())
             begin = self.start_parameters(start, support, classes)
             adapted = self.adapted(start, begin, support, replace(self.inner, backward="first_order"), anchor=begin)
-            return distance(begin, adapted.parameters), adapted.losses
+            return distance(begin[: len(self.moving)], adapted.parameters[: len(self.moving)]), adapted.losses
 
         labels = [tf.cast(y, support_y.dtype) for y in (support_y, query_y)]
         distances, losses = over_tasks(one, [support_x, labels[0], query_x, labels[1]])
@@ -257,20 +262,26 @@ class MetaLearner(keras.Model):
         )
 
     def start_parameters(self, start: Start, support: Support, classes: int | tf.Tensor) -> list[tf.Tensor]:
-        """Return the parameters that one task's adaptation starts from, the head's kernel and bias last.
+        """Return the parameters that one task's adaptation starts from, the head's last, and the rule's memory.
 
         Args:
             start: What is meta-learned.
             support: The task's labelled examples.
             classes: How many classes the task has.
         """
+        layer = self._start_layer(start, support, classes)
+        begin = [*start.body, *layer]
+        return [*begin, *self.rule.memory([value for value, moves in zip(begin, self.moving, strict=True) if moves])]
+
+    def _start_layer(self, start: Start, support: Support, classes: int | tf.Tensor) -> list[tf.Tensor]:
+        """Return where the head's layer starts; nothing without a head."""
         if self.head is None:
-            return list(start.body)
+            return []
         features = None
         if self.head.uses_support:
             features, _ = self.body.stateless_call(start.body, start.state, support.x, training=True)
             features = tf.cast(features, self.head.variable_dtype)
-        return [*start.body, *self.head.start(features, support.y, classes, support.weight)]
+        return self.head.start(features, support.y, classes, support.weight)
 
     def _one_task(  # noqa: PLR0913  a task, and what is wanted of it
         self,
@@ -311,7 +322,14 @@ class MetaLearner(keras.Model):
             features, _ = self.body.stateless_call(start.body, start.state, support.x, training=True)
             network, still, support = self.network.alone, len(start.body), support._replace(x=features)
         found = adapt(
-            network, parameters[still:], start.rates[still:], support, inner, state=start.state, anchor=anchor[still:]
+            network,
+            parameters[still:],
+            start.rates[still:],
+            support,
+            inner,
+            state=start.state,
+            anchor=anchor[still:],
+            rule=self.rule,
         )
         return Adapted([*parameters[:still], *found.parameters], found.losses)
 
@@ -323,11 +341,12 @@ class MetaLearner(keras.Model):
         Where the network keeps statistics, they are first taken from the support set under these parameters.
 
         Args:
-            parameters: Adapted ones, the head's kernel and bias last.
+            parameters: Adapted ones, the head's kernel and bias last; what the rule remembers may follow.
             state: The network's non-trainable values.
             support: The task's labelled examples.
             query_x: [m, ...] float.
         """
+        parameters = parameters[: len(self.moving)]
         if state:
             _, state = self.network.stateless_call(parameters, state, support.x, training=True)
         outputs, _ = self.network.stateless_call(parameters, state, query_x, training=False)

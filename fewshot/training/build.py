@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Outer, Views
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Outer, Views, make_rule
 from fewshot.models import Constant, conv4, make_context, make_head, mlp, resnet12, standardised, unet
 from fewshot.tables import nearest
 from fewshot.training.frozen import frozen_part, pretrained_network
@@ -162,6 +162,7 @@ def build_learner(
         adapts=learner.adapts,
         evaluation_steps=learner.evaluation_steps or None,
         vary_steps=learner.vary_steps,
+        rule=make_rule(learner.rule, decay=learner.decay),
         outer=build_outer(training) if training else None,
         views=views,
         frozen=frozen,

@@ -115,7 +115,9 @@ class LearnerTable:
         scale: Of a solving head's logits, where it starts.
         restrict: A fixed head rules out classes that the support set does not show; the others always do.
         balanced: Each class of the support counts equally in the inner loss.
-        rates: `constant` (MAML), `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
+        rule: How a gradient moves parameters: `gradient` descent, `momentum`, `adam`, or learned: `meta_lstm`, `lstm`.
+        decay: Of momentum, and of Adam's running mean of gradients.
+        rates: `constant` (MAML), one learned `scalar`, `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
         rate: The inner rate, or where learned rates start.
         steps: Inner steps in training; 0 with prototypes is a prototypical network.
         evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
@@ -139,7 +141,9 @@ class LearnerTable:
     scale: float = 1.0
     restrict: bool = False
     balanced: bool = False
-    rates: Literal["constant", "per_tensor", "per_parameter"] = "constant"
+    rule: Literal["gradient", "momentum", "adam", "meta_lstm", "lstm"] = "gradient"
+    decay: float = 0.9
+    rates: Literal["constant", "scalar", "per_tensor", "per_parameter"] = "constant"
     rate: float = 0.01
     steps: int = 1
     evaluation_steps: int = 0

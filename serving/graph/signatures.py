@@ -94,7 +94,8 @@ class Adaptation:
         inner = replace(learner.inner, steps=steps)
         adapted = learner.adapted(start, parameters, support, inner, anchor=parameters)
         # One more pass over the support set: its loss, and the statistics that queries are normalised with.
-        outputs, state = learner.network.stateless_call(adapted.parameters, start.state, support.x, training=True)
+        found = adapted.parameters[: len(start.rates)]  # without what the rule remembers
+        outputs, state = learner.network.stateless_call(found, start.state, support.x, training=True)
         after = tf.cast(support_loss(outputs, support, inner.loss, balanced=inner.balanced), tf.float32)
         losses = tf.concat([adapted.losses, [after]], axis=0)
         finite = Checks()
@@ -105,8 +106,8 @@ class Adaptation:
             lambda: steps,
         )
         own = len(start.body)
-        moved = _moving(adapted.parameters[:own], start.rates)
-        columns = zip(adapted.parameters[own:], _columns(learner, self.head), strict=True)
+        moved = _moving(found[:own], start.rates)
+        columns = zip(found[own:], _columns(learner, self.head), strict=True)
         layer = [part[: shape[0]] if shape else part for part, shape in columns]
         fingerprint = tf.constant([self.card.adapted.fingerprint], tf.float32)
         parts = [tf.cast(tf.reshape(value, [-1]), tf.float32) for value in [*moved, *state, *layer]]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, make_rule
 from fewshot.meta.backward import OF_THE_MINIMUM
 from fewshot.models import (
     NORMALIZATIONS,
@@ -117,6 +117,12 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "propagation": {"rates": "constant", "head": "propagation", "steps": (0,), "networks": ("conv4-pool", "mlp")},
     "cavia": {"rates": "constant", "head": "fixed", "adapts": "context", "context": "film"},
     "bias-transformation": {"rates": "per_parameter", "head": "fixed", "context": "join"},
+    "scalar-rate": {"rates": "scalar", "head": "fixed"},
+    "momentum": {"rates": "per_parameter", "head": "fixed", "rule": "momentum"},
+    "adam": {"rates": "per_tensor", "head": "fixed", "rule": "adam"},
+    "meta-lstm": {"rates": "constant", "head": "fixed", "rule": "meta_lstm", "networks": ("mlp",)},
+    "lstm": {"rates": "constant", "head": "fixed", "rule": "lstm", "networks": ("mlp",)},
+    "mini-batches": {"rates": "constant", "head": "fixed", "batch": 2},
     "imaml-head": {"rates": "constant", "head": "fixed", "adapts": "head", "backward": "implicit", **AT_THE_MINIMUM},
 }
 LOOP = [field.name for field in fields(InnerLoop) if field.name != "steps"]
@@ -172,6 +178,7 @@ def make_learner(network: str, learner: str, normalization: str, steps: int) -> 
         InnerRates(choice["rates"], initial=choice.get("rate", 0.05), steps=steps),
         InnerLoop(steps=steps, **{key: value for key, value in choice.items() if key in LOOP}),
         adapts=choice.get("adapts", "all"),
+        rule=make_rule(choice.get("rule", "gradient")),
     )
     rng = np.random.default_rng(7)
     for variable in made.trainable_variables:  # away from zeros and ones, where terms cancel
@@ -239,9 +246,10 @@ def check_learner(learner: MetaLearner, held: Held) -> None:
         g.numpy() if g is not None else np.zeros(v.shape)
         for g, v in zip(tape.gradient(loss, [v.value for v in variables]), variables, strict=True)
     ]
-    parts = {"body": learner.body, "head": learner.head, "rates": learner.inner_rates}
-    for seed, part in enumerate(parts.values()):
-        chosen = [i for i, v in enumerate(variables) if any(v is own for own in part.trainable_variables)]
+    parts = (learner.body, learner.head, learner.inner_rates, learner.rule)
+    for seed, part in enumerate(parts):
+        theirs = getattr(part, "trainable_variables", ())  # most rules have none
+        chosen = [i for i, v in enumerate(variables) if any(v is own for own in theirs)]
         if chosen and any(np.abs(gradients[i]).max() > 0 for i in chosen):
             check_direction(measure, [variables[i] for i in chosen], [gradients[i] for i in chosen], seed)
     reached = sum(np.abs(g).max() > 0 for g in gradients)
