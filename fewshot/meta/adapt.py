@@ -53,14 +53,16 @@ def adapt(  # noqa: PLR0913  what is fitted, to what, and how
         ShapeError: if support x and y differ in their first axis, or rates and parameters in number.
         DivergedError: outside a graph, if a support loss is not finite. In a graph see `require_finite`.
     """
-    _check_lengths(parameters, rates, support)
+    _check_lengths(support)
     if inner.backward not in BACKWARDS:
         raise RecipeError(f"Unknown backward {inner.backward!r}; expected one of {', '.join(BACKWARDS)}.")
     anchor = parameters if anchor is None else anchor
     descent = Descent(network, rates, support, inner, state, list(anchor[: len(rates)]), rule or GradientRule())
-    begin = list(parameters)
+    begin, memory = list(parameters), descent.rule.memory([parameters[i] for i in descent.moving])
     if len(begin) == len(rates):
-        begin += descent.rule.memory([begin[i] for i in descent.moving])
+        begin += memory
+    if len(begin) != len(rates) + len(memory):
+        raise ShapeError(f"adapt expects one rate a parameter: {len(begin)} parameters, {len(rates)} rates.")
     adapted = BACKWARDS[inner.backward](descent, begin)
     if tf.executing_eagerly():
         require_finite(adapted.losses)
@@ -107,9 +109,7 @@ def divergence_as_error(remedy: str) -> Iterator[None]:
         raise DivergedError(f"{found.group()} {remedy}") from None
 
 
-def _check_lengths(parameters: Parameters, rates: Rates, support: Support) -> None:
-    if len(parameters) < len(rates):
-        raise ShapeError(f"adapt expects one rate a parameter: {len(parameters)} parameters, {len(rates)} rates.")
+def _check_lengths(support: Support) -> None:
     for name, other in (("support_y", support.y), ("support_weight", support.weight)):
         if other is not None and support.x.shape[:1] != other.shape[:1]:
             if support.x.shape[0] is not None and other.shape[0] is not None:

@@ -16,7 +16,8 @@ gradient of the start where v is that of the adapted parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -37,15 +38,32 @@ def exact(descent: Descent, parameters: Parameters) -> Adapted:
 
 
 def checkpointed(descent: Descent, parameters: Parameters) -> Adapted:
-    """Differentiate every step, computing its activations anew when the way back comes to it."""
+    """Differentiate every step, computing its activations anew when the way back comes to it.
+
+    Not by `tf.recompute_grad`, whose forward pass records nothing, not even for the tape inside a step.
+    """
     given = descent.tensors()
 
     def step(index: Count, current: Parameters) -> tuple[list[tf.Tensor], tf.Tensor]:
-        def once(*values: tf.Tensor) -> list[tf.Tensor]:
+        def outputs(values: Parameters) -> list[tf.Tensor]:
             moved, loss = descent.given(values[: len(given)]).step(index, values[len(given) :])
             return [*moved, loss]
 
-        *moved, loss = tf.recompute_grad(once)(*given, *current)
+        @tf.custom_gradient
+        def once(*values: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., Any]]:
+            def gradient(*upstream: tf.Tensor, variables: Sequence[Any] | None = None) -> Any:
+                with tf.control_dependencies(upstream):  # or TensorFlow would find that it has computed this before
+                    fresh = [tf.identity(value) for value in values]
+                learned = list(variables or ())
+                with tf.GradientTape() as tape:
+                    tape.watch(fresh)
+                    again = outputs(fresh)
+                back = tape.gradient(again, [*fresh, *learned], list(upstream), unconnected_gradients="zero")
+                return (back[: len(fresh)], back[len(fresh) :]) if variables is not None else back
+
+            return outputs(values), gradient
+
+        *moved, loss = once(*given, *current)
         return moved, loss
 
     return descent.run(parameters, descent.inner.steps, step=step)

@@ -302,5 +302,5 @@ class Dual(NamedTuple):
         gap = tf.maximum(0.1 * tf.reduce_mean(bounds * slack), SMALLEST_GAP)
         steps = self.newton(state, target, gap)
         limits = [tf.where(steps[0] > 0, slack / steps[0], 1.0), tf.where(steps[2] < 0, -bounds / steps[2], 1.0)]
-        length = tf.minimum(1.0, 0.95 * tf.reduce_min(limits))
+        length = tf.minimum(tf.ones([], a.dtype), 0.95 * tf.reduce_min(limits))
         return tuple(part + length * step for part, step in zip(state, steps, strict=True))

@@ -90,8 +90,8 @@ NETWORKS: dict[str, Network] = {
     "keras": lambda norm, _: pretrained("keras", norm),
     "keras-pixels": lambda norm, _: pretrained("keras-pixels", norm),
 }
-AT_THE_MINIMUM = {"rate": 0.2, "proximity": 4.0, "steps": (20,), "backward_steps": 20}
-"""A pull so strong that twenty steps reach the minimum to the last digits, where its derivative is exact."""
+AT_THE_MINIMUM = {"rate": 0.2, "proximity": 4.0, "steps": (12,), "backward_steps": 10}
+"""A pull so strong that twelve steps reach the minimum to the last digits, where its derivative is exact."""
 LEARNERS: dict[str, dict[str, Any]] = {
     "maml": {"rates": "constant", "head": "fixed"},
     "meta-sgd": {"rates": "per_parameter", "head": "fixed"},

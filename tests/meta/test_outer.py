@@ -25,7 +25,8 @@ def learner(outer: Outer | None = None, *, head: str = "fixed", rates: str = "co
     made = MetaLearner(
         mlp((4,), units=(5,)), make_head(head, outputs=3), InnerRates(rates, initial=0.5), inner, outer=outer
     )
-    made.compile(keras.optimizers.SGD(1.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made.compile(keras.optimizers.SGD(0.2), loss, metrics=["accuracy"], run_eagerly=True)
     return made
 
 

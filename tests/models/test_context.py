@@ -60,7 +60,7 @@ def test_the_context_alone_adapts_from_zero_and_is_not_meta_learned(kind: str) -
     before, after = made.predict_after(x, [0, 2]).numpy()
     assert np.abs(before - after).max() > 1e-3
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    made.compile(keras.optimizers.AdamW(1e-2, weight_decay=0.1), loss)
+    made.compile(keras.optimizers.AdamW(1e-2, weight_decay=0.1), loss, run_eagerly=True)
     made.fit(tf.data.Dataset.from_tensors((x, y)).repeat(3), verbose=0)
     (context,) = [variable for variable in made.trainable_variables if variable.name == "context"]
     np.testing.assert_array_equal(context.numpy(), 0)
@@ -88,7 +88,9 @@ def test_bias_transformation_learns_and_adapts_its_numbers() -> None:
     place = [variable.name for variable in made.body.trainable_variables].index("context")
     assert made.inner_rates.values()[place] is not None
     x, y = tasks(made)
-    made.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    made.compile(
+        keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True
+    )
     made.fit(tf.data.Dataset.from_tensors((x, y)), verbose=0)
     assert np.abs(made.body.trainable_variables[place].numpy()).max() > 0
 

@@ -146,13 +146,15 @@ def test_float32_features_as_many_as_mini_imagenets_are_safe(kind: str) -> None:
     head = make_head(kind, strength=1e-5)
     head.build_for(1600)
 
+    queries, upstream = x + RNG.standard_normal(x.shape), RNG.standard_normal((25, 5))
+
     def answers(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with tf.GradientTape() as tape:
             given = tf.constant(features)
             tape.watch(given)
             kernel, bias = head.start(given, tf.constant(labels), 5)
-            logits = given @ kernel + bias
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            logits = tf.cast(queries, given.dtype) @ kernel + bias
+            loss = tf.reduce_sum(logits * tf.cast(upstream, given.dtype))
         return logits.numpy(), tape.gradient(loss, given).numpy()
 
     single, double = answers(x), answers(x.astype("float64"))
