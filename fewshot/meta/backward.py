@@ -7,7 +7,7 @@
 | `first_order` | no step: inner gradients are constants | one step | FOMAML |
 | `truncated` | the last `backward_steps` steps | those steps | truncated backpropagation (Shaban et al. 2019) |
 | `implicit` | the minimum itself, by `backward_steps` conjugate gradients | one step | iMAML (Rajeswaran et al. 2019) |
-| `neumann` | the minimum itself, by `backward_steps` terms of a series | one step | Lorraine et al. 2020, alg. 3 |
+| `neumann` | the minimum itself, by `backward_steps` terms of a series | one step | Lorraine et al. 2020 |
 
 The last two take the adapted parameters for the minimum of support loss + proximity / 2 |adapted - start|^2, whose
 derivative needs no step: with H the support loss's Hessian there, (H + proximity I) u = v and proximity u is the

@@ -46,7 +46,7 @@ class Outer:
             raise RecipeError("Reptile looks at the last step alone and has no second derivatives: nothing can fade.")
 
     def step_weights(self, steps: int, updates: tf.Tensor) -> tf.Tensor:
-        """Return the weights [steps] of the loss after each step (MAML++, Antoniou et al. 2019, sec. 4).
+        """Return the weights [steps] of the loss after each step (MAML++, Antoniou et al. 2019).
 
         Args:
             steps: How many there are.

@@ -159,7 +159,7 @@ class LstmRule(LearnedRule):
 
 
 class MetaLstmRule(LearnedRule):
-    """The parameters as the cell of an LSTM, its gates learned (Meta-LSTM, Ravi and Larochelle 2017, eq. 2-4).
+    """The parameters as the cell of an LSTM, its gates learned (Meta-LSTM, Ravi and Larochelle 2017).
 
     At first nearly nothing is forgotten, and gradients enter at a rate of about a hundredth.
     """
@@ -199,7 +199,7 @@ class MetaLstmRule(LearnedRule):
 
 
 def logarithmic(values: tf.Tensor, *, floor: float = 10.0) -> tf.Tensor:
-    """Return size and sign of values [numbers, 1] as two numbers of about 1, [numbers, 2] (Andrychowicz 2016, app. A).
+    """Return size and sign of values [numbers, 1] as two numbers of about 1, [numbers, 2] (Andrychowicz et al. 2016).
 
     Args:
         values: Gradients or losses, of any size.

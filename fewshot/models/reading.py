@@ -157,7 +157,7 @@ class RelationHead(ReadingHead):
 
 
 class PropagationHead(MemoryHead):
-    """Labels spread over a graph of support and queries (TPN, Liu et al. 2019, eq. 1-4); answers depend on all queries.
+    """Labels spread over a graph of support and queries (TPN, Liu et al. 2019); answers depend on all queries.
 
     Edges are exp(-|f / s - f' / s'|^2 / 2) between nearest neighbours, the scale s of each example learned.
     """

@@ -161,7 +161,7 @@ def attached(solution: tf.Tensor, residual: tf.Tensor, jacobian: tf.Tensor) -> t
 
 
 class RidgeHead(SolvingHead):
-    """Least squares to one-hot targets (R2-D2, Bertinetto et al. 2019, eq. 4-6).
+    """Least squares to one-hot targets (R2-D2, Bertinetto et al. 2019).
 
     The bias is regularised too, and the loss is a mean over the examples, as in the authors' code. Their learned bias,
     the same for all logits, has no effect under a softmax and is left out.
@@ -178,7 +178,7 @@ class RidgeHead(SolvingHead):
 
 
 class LogisticHead(SolvingHead):
-    """Multinomial logistic regression, for which LR-D2 (Bertinetto et al. 2019, eq. 8) solves one class against all."""
+    """Multinomial logistic regression, for which LR-D2 (Bertinetto et al. 2019) solves one class against all."""
 
     def solve(self, problem: Problem) -> tf.Tensor:
         """Return the layer at which strength A + gather share (softmax(logits A) - target) is 0."""
@@ -238,7 +238,7 @@ class Logistic(NamedTuple):
 
 
 class MachineHead(SolvingHead):
-    """Support vector machine of many classes (MetaOptNet, Lee et al. 2019, eq. 10; Crammer and Singer 2001).
+    """Support vector machine of many classes (MetaOptNet, Lee et al. 2019; Crammer and Singer 2001).
 
     Its dual: the a [n, classes] that make tr(a' (K + 1) a) / 2 - tr(target' a) smallest, rows summing to 0, none above
     its bound, weight / strength for the example's own class and 0 for the others. The layer is X'a, without a bias.
