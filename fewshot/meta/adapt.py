@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from fewshot.errors import DivergedError, RecipeError, ShapeError
 from fewshot.meta.backward import BACKWARDS
-from fewshot.meta.descent import Adapted, Descent, InnerLoop, Network, Parameters, Rates, Support
-from fewshot.meta.rules import GradientRule, Rule
+from fewshot.meta.descent import Adapted, Descent, InnerLoop, Network, Parameters, Rates, Rule, Support
+from fewshot.meta.rules import GradientRule
 
 
 def adapt(  # noqa: PLR0913  what is fitted, to what, and how

@@ -131,7 +131,13 @@ def _curvature(descent: Descent, minimum: Parameters) -> Product:
 
 
 def conjugate_gradients(product: Product, right: tf.Tensor, descent: Descent) -> tf.Tensor:
-    """Solve product(u) = right; stops where the curvature is not positive."""
+    """Solve product(u) = right; stop where the curvature is not positive.
+
+    Args:
+        product: Of a vector with a symmetric matrix.
+        right: [n].
+        descent: Says how many iterations.
+    """
 
     def once(u: tf.Tensor, left: tf.Tensor, direction: tf.Tensor) -> tuple[tf.Tensor, ...]:
         turned, size = product(direction), tf.reduce_sum(left**2)
@@ -147,7 +153,13 @@ def conjugate_gradients(product: Product, right: tf.Tensor, descent: Descent) ->
 
 
 def neumann_series(product: Product, right: tf.Tensor, descent: Descent) -> tf.Tensor:
-    """Sum rate (I - rate product)^j right, which tends to the solution of product(u) = right."""
+    """Sum rate (I - rate product)^j right, which tends to the solution of product(u) = right.
+
+    Args:
+        product: Of a vector with a symmetric matrix.
+        right: [n].
+        descent: Says how many terms, and its rate.
+    """
     rate = tf.cast(descent.rates[descent.moving[0]][0], right.dtype)  # a constant, the same for all
 
     def once(total: tf.Tensor, term: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import keras
 
 from fewshot.errors import RecipeError
-from fewshot.meta.descent import InnerLoop
+from fewshot.meta.descent import InnerLoop, Rule
 from fewshot.meta.outer import Outer
 from fewshot.meta.rates import InnerRates
-from fewshot.meta.rules import GradientRule, LearnedRule, Rule
+from fewshot.meta.rules import GradientRule, LearnedRule
 from fewshot.models.context import Context
 from fewshot.models.heads import Head
 from fewshot.models.normalization import Normalization
@@ -19,6 +19,11 @@ from fewshot.models.pretrained import PretrainedMaps
 
 def what_moves(body: keras.Model, head: Head | None, adapts: str) -> list[bool]:
     """For each trainable variable of the body, then for the head's kernel and bias, whether it adapts.
+
+    Args:
+        body: Of the learner.
+        head: Of the learner, if it has one.
+        adapts: `all`, `head`, `no_normalization` or `context`.
 
     Raises:
         RecipeError: if there is no such choice, or network or head have nothing that could adapt so.
@@ -70,6 +75,11 @@ def require_rule(rule: Rule, rates: InnerRates, moving: Sequence[bool]) -> None:
         rule: Of the learner.
         rates: Of the learner.
         moving: For each parameter, whether it adapts.
+
+    Args:
+        body: Of the learner.
+        head: Of the learner, if it has one.
+        adapts: `all`, `head`, `no_normalization` or `context`.
 
     Raises:
         RecipeError: if there are some.

@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.meta.rules import Rule
 
 Parameters = Sequence[tf.Tensor]
 Rates = Sequence[tf.Tensor | None]
 Count = int | tf.Tensor
 ORDER = (3, 1)
 """Seeds the order in which the steps of a mini-batch see the support set."""
+Moved = tuple[list[tf.Tensor], list[tf.Tensor]]
 Step = Callable[[Count, Parameters], tuple[list[tf.Tensor], tf.Tensor]]
 
 
@@ -36,6 +36,28 @@ class Network(Protocol):
             non_trainable_variables: The same for statistics that a call may change.
             x: [n, ...] float.
             training: Whether the call takes statistics, rather than uses those it is given.
+        """
+        ...
+
+
+class Rule(Protocol):
+    """How a gradient moves parameters."""
+
+    def memory(self, parameters: Parameters) -> list[tf.Tensor]:
+        """Return what a task remembers before its first step."""
+        ...
+
+    def move(
+        self, parameters: Parameters, gradients: Parameters, rates: Parameters, loss: tf.Tensor, memory: Parameters
+    ) -> Moved:
+        """Return the parameters and the memory after a step.
+
+        Args:
+            parameters: Those that move.
+            gradients: Of each.
+            rates: Of each, for this step.
+            loss: Of the support set, before the step.
+            memory: After the step before.
         """
         ...
 

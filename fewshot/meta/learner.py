@@ -19,10 +19,10 @@ from fewshot.meta.adapt import adapt, divergence_as_error, require_finite
 from fewshot.meta.backward import require_way_back
 from fewshot.meta.batch import check_tasks, over_tasks
 from fewshot.meta.choices import require_exact, require_objective, require_rule, what_moves
-from fewshot.meta.descent import Adapted, InnerLoop, Parameters, Support
+from fewshot.meta.descent import Adapted, InnerLoop, Parameters, Rule, Support
 from fewshot.meta.outer import Outer, distance
 from fewshot.meta.rates import InnerRates
-from fewshot.meta.rules import GradientRule, LearnedRule, Rule
+from fewshot.meta.rules import GradientRule, LearnedRule
 from fewshot.meta.views import Views
 from fewshot.models.headed import HeadedNetwork
 from fewshot.models.heads import Head
@@ -173,7 +173,7 @@ class MetaLearner(keras.Model):
         return tf.reduce_sum(weights * tf.stack(losses))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """As Keras does, of the answer after the last step."""
+        """Measure the answer after the last step; Args and result are those of `keras.Model.compute_metrics`."""
         return super().compute_metrics(x, y, y_pred[-1] if isinstance(y_pred, list) else y_pred, sample_weight)
 
     def _distance(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tf.Tensor:

@@ -14,48 +14,28 @@ The learned ones treat every number of every parameter alike, each with a state 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-
-Tensors = Sequence[tf.Tensor]
-Moved = tuple[list[tf.Tensor], list[tf.Tensor]]
-
-
-class Rule(Protocol):
-    """How a gradient moves parameters."""
-
-    def memory(self, parameters: Tensors) -> list[tf.Tensor]:
-        """Return what a task remembers before its first step."""
-        ...
-
-    def move(self, parameters: Tensors, gradients: Tensors, rates: Tensors, loss: tf.Tensor, memory: Tensors) -> Moved:
-        """Return the parameters and the memory after a step.
-
-        Args:
-            parameters: Those that move.
-            gradients: Of each.
-            rates: Of each, for this step.
-            loss: Of the support set, before the step.
-            memory: After the step before.
-        """
-        ...
+from fewshot.meta.descent import Moved, Parameters, Rule
 
 
 class GradientRule:
     """Gradient descent."""
 
-    def memory(self, parameters: Tensors) -> list[tf.Tensor]:
+    def memory(self, parameters: Parameters) -> list[tf.Tensor]:
         """Remember nothing."""
         del parameters
         return []
 
-    def move(self, parameters: Tensors, gradients: Tensors, rates: Tensors, loss: tf.Tensor, memory: Tensors) -> Moved:
-        """Return parameter - rate * gradient, as `Rule.move` says."""
+    def move(
+        self, parameters: Parameters, gradients: Parameters, rates: Parameters, loss: tf.Tensor, memory: Parameters
+    ) -> Moved:
+        """Return parameter - rate * gradient; Args and results are those of `Rule.move`."""
         del loss, memory
         return [p - rate * g for p, g, rate in zip(parameters, gradients, rates, strict=True)], []
 
@@ -67,12 +47,14 @@ class MomentumRule:
         """Make the rule; `decay` is what is left of the velocity after a step."""
         self.decay = decay
 
-    def memory(self, parameters: Tensors) -> list[tf.Tensor]:
+    def memory(self, parameters: Parameters) -> list[tf.Tensor]:
         """Return velocities of zero."""
         return [tf.zeros_like(p) for p in parameters]
 
-    def move(self, parameters: Tensors, gradients: Tensors, rates: Tensors, loss: tf.Tensor, memory: Tensors) -> Moved:
-        """Return parameter - rate * velocity, as `Rule.move` says."""
+    def move(
+        self, parameters: Parameters, gradients: Parameters, rates: Parameters, loss: tf.Tensor, memory: Parameters
+    ) -> Moved:
+        """Return parameter - rate * velocity; Args and results are those of `Rule.move`."""
         del loss
         velocities = [self.decay * v + g for v, g in zip(memory, gradients, strict=True)]
         return [p - rate * v for p, rate, v in zip(parameters, rates, velocities, strict=True)], velocities
@@ -91,12 +73,14 @@ class AdamRule:
         """
         self.decay, self.square_decay, self.epsilon = decay, square_decay, epsilon
 
-    def memory(self, parameters: Tensors) -> list[tf.Tensor]:
+    def memory(self, parameters: Parameters) -> list[tf.Tensor]:
         """Return means of zero, and that no step was taken."""
         return [*(tf.zeros_like(p) for p in (*parameters, *parameters)), tf.zeros([], parameters[0].dtype)]
 
-    def move(self, parameters: Tensors, gradients: Tensors, rates: Tensors, loss: tf.Tensor, memory: Tensors) -> Moved:
-        """Return parameter - rate * mean / root of mean square, both unbiased, as `Rule.move` says."""
+    def move(
+        self, parameters: Parameters, gradients: Parameters, rates: Parameters, loss: tf.Tensor, memory: Parameters
+    ) -> Moved:
+        """Return parameter - rate * mean / root of square, both unbiased; Args and results are those of `Rule.move`."""
         del loss
         *running, taken = memory
         means, squares = running[: len(parameters)], running[len(parameters) :]
@@ -118,16 +102,16 @@ class LearnedRule(keras.layers.Layer):
 
     units = 20
 
-    def flat(self, parts: Tensors) -> tf.Tensor:
+    def flat(self, parts: Parameters) -> tf.Tensor:
         """Return all numbers of all parts, [numbers, 1]."""
         return tf.concat([tf.reshape(part, [-1, 1]) for part in parts], axis=0)
 
-    def apart(self, flat: tf.Tensor, like: Tensors) -> list[tf.Tensor]:
+    def apart(self, flat: tf.Tensor, like: Parameters) -> list[tf.Tensor]:
         """Return what `flat` joined."""
         parts = tf.split(tf.reshape(flat, [-1]), [tf.size(part) for part in like])
         return [tf.reshape(part, tf.shape(other)) for part, other in zip(parts, like, strict=True)]
 
-    def zeros(self, parameters: Tensors, count: int) -> list[tf.Tensor]:
+    def zeros(self, parameters: Parameters, count: int) -> list[tf.Tensor]:
         """Return `count` states of zero, [numbers, units]."""
         return [tf.zeros_like(self.flat(parameters)) * tf.ones([self.units], parameters[0].dtype)] * count
 
@@ -145,12 +129,14 @@ class LstmRule(LearnedRule):
         self.out.build((None, self.units))
         self.built = True
 
-    def memory(self, parameters: Tensors) -> list[tf.Tensor]:
+    def memory(self, parameters: Parameters) -> list[tf.Tensor]:
         """Return both layers' states."""
         return self.zeros(parameters, 4)
 
-    def move(self, parameters: Tensors, gradients: Tensors, rates: Tensors, loss: tf.Tensor, memory: Tensors) -> Moved:
-        """Return parameter + 0.01 * output, as `Rule.move` says."""
+    def move(
+        self, parameters: Parameters, gradients: Parameters, rates: Parameters, loss: tf.Tensor, memory: Parameters
+    ) -> Moved:
+        """Return parameter + 0.01 * output; Args and results are those of `Rule.move`."""
         del rates, loss
         first, upper = self.cells[0](logarithmic(self.flat(gradients)), list(memory[:2]))
         second, lower = self.cells[1](first, list(memory[2:]))
@@ -180,13 +166,15 @@ class MetaLstmRule(LearnedRule):
             gate.build((None, self.units + 2))
         self.built = True
 
-    def memory(self, parameters: Tensors) -> list[tf.Tensor]:
+    def memory(self, parameters: Parameters) -> list[tf.Tensor]:
         """Return the network's states, and both gates shut."""
         shut = tf.zeros_like(self.flat(parameters))
         return [*self.zeros(parameters, 2), shut, shut]
 
-    def move(self, parameters: Tensors, gradients: Tensors, rates: Tensors, loss: tf.Tensor, memory: Tensors) -> Moved:
-        """Return forget * parameter - input * gradient, as `Rule.move` says."""
+    def move(
+        self, parameters: Parameters, gradients: Parameters, rates: Parameters, loss: tf.Tensor, memory: Parameters
+    ) -> Moved:
+        """Return forget * parameter - input * gradient; Args and results are those of `Rule.move`."""
         del rates
         now, slope = self.flat(parameters), self.flat(gradients)
         losses = tf.zeros_like(slope) + tf.cast(loss, slope.dtype)

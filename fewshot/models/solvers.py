@@ -36,7 +36,7 @@ SMOOTHING = 1.0
 """Added to the kernel matrix of the support vector machine, as in MetaOptNet's own code: its solution is then one."""
 
 
-class Problem(NamedTuple):
+class HeadProblem(NamedTuple):
     """What is to be solved, in float64.
 
     Attributes:
@@ -51,9 +51,9 @@ class Problem(NamedTuple):
     share: tf.Tensor
     strength: tf.Tensor
 
-    def held(self) -> Problem:
+    def held(self) -> HeadProblem:
         """Return the same numbers as constants."""
-        return Problem(*(tf.stop_gradient(part) for part in self))
+        return HeadProblem(*(tf.stop_gradient(part) for part in self))
 
 
 class SolvingHead(Head):
@@ -104,7 +104,7 @@ class SolvingHead(Head):
         x, shut = tf.cast(x, tf.float64), ruled_out(labels, classes, features.dtype)
         shown = tf.where(tf.equal(shut, 0))
         layer = self.solve(
-            Problem(
+            HeadProblem(
                 tf.concat([x, tf.ones_like(x[:, :1])], axis=1),
                 tf.gather(tf.one_hot(y, classes, dtype=tf.float64), shown[:, 0], axis=1),
                 tf.math.divide_no_nan(each, tf.reduce_sum(each)),
@@ -116,7 +116,7 @@ class SolvingHead(Head):
         rows = tf.cast(rows, features.dtype)
         return [tf.transpose(rows[:, :-1]), rows[:, -1] + shut]
 
-    def solve(self, problem: Problem) -> tf.Tensor:
+    def solve(self, problem: HeadProblem) -> tf.Tensor:
         """Return the layer [F + 1, classes], its bias the last row."""
         raise NotImplementedError
 
@@ -167,7 +167,7 @@ class RidgeHead(SolvingHead):
     the same for all logits, has no effect under a softmax and is left out.
     """
 
-    def solve(self, problem: Problem) -> tf.Tensor:
+    def solve(self, problem: HeadProblem) -> tf.Tensor:
         """Return the layer at which strength A + gather share (logits A - target) is 0."""
         basis = smaller_basis(problem.x)
         shared = basis.gather * problem.share
@@ -180,7 +180,7 @@ class RidgeHead(SolvingHead):
 class LogisticHead(SolvingHead):
     """Multinomial logistic regression, for which LR-D2 (Bertinetto et al. 2019) solves one class against all."""
 
-    def solve(self, problem: Problem) -> tf.Tensor:
+    def solve(self, problem: HeadProblem) -> tf.Tensor:
         """Return the layer at which strength A + gather share (softmax(logits A) - target) is 0."""
         basis = smaller_basis(problem.x)
         at = Logistic(basis, problem)
@@ -201,7 +201,7 @@ class Logistic(NamedTuple):
     """The equations of logistic regression in the unknowns A [m, classes]."""
 
     basis: Basis
-    problem: Problem
+    problem: HeadProblem
 
     def loss(self, unknowns: tf.Tensor) -> tf.Tensor:
         """Return the regularised loss [...] of unknowns [..., m, classes]."""
@@ -244,7 +244,7 @@ class MachineHead(SolvingHead):
     its bound, weight / strength for the example's own class and 0 for the others. The layer is X'a, without a bias.
     """
 
-    def solve(self, problem: Problem) -> tf.Tensor:
+    def solve(self, problem: HeadProblem) -> tf.Tensor:
         """Return the layer that the solution of the dual makes."""
         x = problem.x[:, :-1]
         count = tf.cast(tf.shape(x)[0], x.dtype)
@@ -277,6 +277,11 @@ class Dual(NamedTuple):
         """Return the Newton step of the state to where each bound's complementarity is `gap`.
 
         It is differentiable in kernel and bound as far as the equations are; their own derivative is held constant.
+
+        Args:
+            state: As the class has it.
+            target: [n, classes] one-hot.
+            gap: What is to be left of multiplier times distance to the bound.
         """
         a, rows, bounds = state
         slack = self.bound - a

@@ -1,4 +1,4 @@
-"""The learners that the literature names, each a choice of parts; `python -m fewshot.training.family` prints their page.
+"""The learners that have names, each a choice of parts; `python -m fewshot.training.family` prints their page.
 
 The parts of each are read from the recipe that has it, so that the page cannot say anything else than the program does.
 """
@@ -86,8 +86,8 @@ def page() -> str:
         "# Learners",
         "",
         "A learner is a choice of parts: head x rule x what adapts x way back x objective. Each is a key of a recipe's",
-        "`[learner]` and `[training]` tables; whatever means something can be chosen, and other choices are refused with a",
-        "reason. These are the choices that have names. `python -m fewshot.training.family` prints this page from recipes.",
+        "`[learner]` and `[training]` tables; a choice that would mean nothing is refused with the reason. These are",
+        "the choices that have names. `python -m fewshot.training.family` prints this page from the recipes.",
         "",
         "| learner | paper | equation | head | rule | adapts | backward | objective | `fewshot train` |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -90,8 +90,8 @@ NETWORKS: dict[str, Network] = {
     "keras": lambda norm, _: pretrained("keras", norm),
     "keras-pixels": lambda norm, _: pretrained("keras-pixels", norm),
 }
-AT_THE_MINIMUM = {"rate": 0.2, "proximity": 4.0, "steps": (12,), "backward_steps": 10}
-"""A pull so strong that twelve steps reach the minimum to the last digits, where its derivative is exact."""
+AT_THE_MINIMUM = {"rate": 0.02, "proximity": 40.0, "steps": (20,), "backward_steps": 20}
+"""A pull so strong that twenty steps reach the minimum to the last digits, where its derivative is exact."""
 LEARNERS: dict[str, dict[str, Any]] = {
     "maml": {"rates": "constant", "head": "fixed"},
     "meta-sgd": {"rates": "per_parameter", "head": "fixed"},
@@ -137,6 +137,7 @@ CASES = [
     for steps in LEARNERS[learner].get("steps", (1, 3))
     if network in LEARNERS[learner].get("networks", NETWORKS if learner in EVERYWHERE else THREE)
 ]
+FAST = [case for case in CASES if case.values[3] <= 3][::13]  # the fewest steps
 
 
 @pytest.fixture(autouse=True)
@@ -256,7 +257,7 @@ def check_learner(learner: MetaLearner, held: Held) -> None:
     assert reached >= 0.5 * len(gradients), "most meta-learned tensors must receive a gradient"
 
 
-@pytest.mark.parametrize(("network", "learner", "normalization", "steps"), CASES[::13])
+@pytest.mark.parametrize(("network", "learner", "normalization", "steps"), FAST)
 def test_meta_gradient_matches_finite_differences(network: str, learner: str, normalization: str, steps: int) -> None:
     check_case(network, learner, normalization, steps)
 

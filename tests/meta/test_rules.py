@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Support, adapt, make_rule
-from fewshot.meta.rules import RULES, AdamRule, MetaLstmRule, MomentumRule, Rule, logarithmic
+from fewshot.meta.descent import Rule
+from fewshot.meta.rules import RULES, AdamRule, MetaLstmRule, MomentumRule, logarithmic
 from fewshot.models import make_head, mlp
 
 RNG = np.random.default_rng(9)
