@@ -160,7 +160,7 @@ def neumann_series(product: Product, right: tf.Tensor, descent: Descent) -> tf.T
         right: [n].
         descent: Says how many terms, and its rate.
     """
-    rate = tf.cast(descent.rates[descent.moving[0]][0], right.dtype)  # a constant, the same for all
+    rate = next(tf.cast(rate[0], right.dtype) for rate in descent.rates if rate is not None)  # the same for all
 
     def once(total: tf.Tensor, term: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return total + term, term - rate * product(term)

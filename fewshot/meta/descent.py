@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import tensorflow as tf
 
@@ -12,7 +12,7 @@ from fewshot.errors import RecipeError
 
 Parameters = Sequence[tf.Tensor]
 Rates = Sequence[tf.Tensor | None]
-Count = int | tf.Tensor
+Count: TypeAlias = int | tf.Tensor
 ORDER = (3, 1)
 """Seeds the order in which the steps of a mini-batch see the support set."""
 Moved = tuple[list[tf.Tensor], list[tf.Tensor]]

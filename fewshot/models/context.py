@@ -60,10 +60,9 @@ class FilmContext(Context):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the context, and what turns it into gamma and beta."""
         super().build(input_shape)
-        self.matrix = self.add_weight(
-            name="film_kernel", shape=(self.size, 2 * input_shape[-1]), initializer="glorot_uniform"
-        )
-        self.offset = self.add_weight(name="film_bias", shape=(2 * input_shape[-1],), initializer="zeros")
+        terms = 2 * (input_shape[-1] or 1)
+        self.matrix = self.add_weight(name="film_kernel", shape=(self.size, terms), initializer="glorot_uniform")
+        self.offset = self.add_weight(name="film_bias", shape=(terms,), initializer="zeros")
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Scale and shift the channels of `inputs` [n, ..., channels]."""
@@ -83,7 +82,8 @@ class JoinedContext(Context):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the input's shape, with more channels."""
-        return (*input_shape[:-1], input_shape[-1] + self.size)
+        *rest, channels = input_shape
+        return (*rest, channels and channels + self.size)
 
 
 CONTEXTS: dict[str, type[Context]] = {"film": FilmContext, "join": JoinedContext}

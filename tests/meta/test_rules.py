@@ -20,7 +20,6 @@ X = tf.constant(RNG.standard_normal((8, 3)), tf.float32)
 Y = tf.constant(RNG.standard_normal((8, 1)), tf.float32)
 W = tf.constant(RNG.standard_normal((3, 1)), tf.float32)
 RATE = tf.constant([0.1])
-SQUARED = {"loss": "squared_error"}
 
 
 class Line:
@@ -31,7 +30,8 @@ class Line:
 
 
 def moved(rule: Rule | None, steps: int | tf.Tensor = 4, begin: list[tf.Tensor] | None = None) -> list[tf.Tensor]:
-    return adapt(Line(), begin or [W], [RATE], Support(X, Y), InnerLoop(steps=steps, **SQUARED), rule=rule).parameters
+    inner = InnerLoop(steps=steps, loss="squared_error")
+    return adapt(Line(), begin or [W], [RATE], Support(X, Y), inner, rule=rule).parameters
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_memory_goes_on_across_calls_and_in_graphs(kind: str) -> None:
 
 def test_sizes_of_numbers_become_logarithms() -> None:
     values = tf.constant([[1.0], [-np.exp(-5)], [1e-6], [0.0]])
-    expected = [[0, 1], [-0.5, -1], [-1, np.exp(10) * 1e-6], [-1, 0]]
+    expected = np.array([[0, 1], [-0.5, -1], [-1, np.exp(10) * 1e-6], [-1, 0]])
     np.testing.assert_allclose(logarithmic(values), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -116,7 +116,7 @@ def test_one_learned_rate_serves_all() -> None:
     assert [variable.shape for variable in made.inner_rates.trainable_variables] == [(1,)]
     rates = made.inner_rates.values()
     assert len(rates) == len(made.moving)
-    assert all(float(rate[0]) == pytest.approx(0.1) for rate in rates)
+    assert all(rate is not None and float(rate[0]) == pytest.approx(0.1) for rate in rates)
 
 
 def test_rules_that_cannot_be_are_refused_with_the_reason() -> None:

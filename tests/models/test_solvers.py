@@ -91,11 +91,11 @@ def test_derivatives_are_those_of_the_solution(kind: str, x: np.ndarray) -> None
     ends = [float(value(tf.constant(x + sign * step * direction))) for sign in (1, -1)]
     assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(float(tf.reduce_sum(of_x * direction)), rel=1e-5)
     before, step = head.log_strength.numpy(), 1e-3
-    ends = []
+    values = []
     for sign in (1, -1):
         head.log_strength.assign(before + sign * step)
-        ends.append((float(head.log_strength.numpy()), float(value(tf.constant(x)))))
-    slope = (ends[0][1] - ends[1][1]) / (ends[0][0] - ends[1][0])
+        values.append((float(head.log_strength.numpy()), float(value(tf.constant(x)))))
+    slope = (values[0][1] - values[1][1]) / (values[0][0] - values[1][0])
     assert slope == pytest.approx(float(of_strength), rel=1e-4)
 
 
@@ -104,17 +104,16 @@ def test_weights_are_copies_and_what_does_not_count_is_left_out(kind: str) -> No
     weight = np.array([1, 2, 1, 1, 1, 0, 1, 3, 1], "float32")
     copied = np.repeat(np.arange(9), weight.astype(int))
     several = solved(kind, FEW[copied], LABELS[copied])
-    tolerance = {"rtol": 1e-5, "atol": 1e-5}
     if kind != "svm":  # whose smoothing tells two copies from one example of twice the bound
         for ours, theirs in zip(solved(kind, FEW, weight=weight), several, strict=True):
-            np.testing.assert_allclose(ours, theirs, **tolerance)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     ignored = np.where(np.arange(9) == 5, -1, LABELS)
     weighted = solved(kind, FEW, weight=(np.arange(9) != 5).astype("float32"))
     for ours, theirs, alone in zip(
         solved(kind, FEW, ignored), weighted, solved(kind, np.delete(FEW, 5, 0), np.delete(LABELS, 5)), strict=True
     ):
-        np.testing.assert_allclose(ours, alone, **tolerance)
-        np.testing.assert_allclose(theirs, alone, **tolerance)
+        np.testing.assert_allclose(ours, alone, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(theirs, alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", HEADS)

@@ -47,14 +47,15 @@ def make(
 @pytest.mark.parametrize("name", LEARNERS)
 def test_what_predict_answers_is_what_the_learner_answers(name: str) -> None:
     learner = make(**LEARNERS[name])
-    layout = adapted_layout(learner)
+    layout, weight = adapted_layout(learner), tf.constant([1.0, 2, 1, 1, 0, 1])
+    assert learner.head is not None
     limits = SimpleNamespace(steps=10)
     card: Any = SimpleNamespace(adapted=layout, bands=(), steps=2, limits=limits, outputs=learner.head.outputs)
     adaptation, steps = Adaptation(learner, card), learner.inner.steps
-    support = Support(tf.constant(X), tf.constant(Y), tf.constant([1.0, 2, 1, 1, 0, 1]))
+    support = Support(tf.constant(X), tf.constant(Y), weight)
     vector, losses = adaptation.adapt(support, tf.constant(3), tf.constant(steps))
     assert vector.shape == (layout.fixed + 3 * layout.per_class,)
     assert np.isfinite(losses).all()
     found = adaptation.predict(vector, tf.constant(3), tf.constant(X))["probabilities"]
-    own = learner.predict_after((X[None], Y[None], X[None], support.weight[None]), [steps])[0, 0]
+    own = learner.predict_after((X[None], Y[None], X[None], weight[None]), [steps])[0, 0]
     np.testing.assert_allclose(found, tf.nn.softmax(own), rtol=1e-4, atol=1e-5)
