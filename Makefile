@@ -7,7 +7,7 @@
 #   make format      let ruff mend what it can
 #   make install     .venv alone, with every package as pinned in requirements.lock
 #   make wheel       dist/fewshot-*.whl
-#   make models      train the models in the box again (half an hour)
+#   make models      train the models in the box again (about an hour)
 #   make bench       second-order MAML against PyTorch and JAX; builds an environment for the peers
 #   make lock        choose the newest versions again (needs uv)
 #   make clean       remove .venv and everything built
@@ -56,8 +56,11 @@ wheel: $(INSTALLED)
 models: $(INSTALLED)
 	$(BIN)/fewshot train earth-points --out runs/earth-points
 	$(BIN)/fewshot evaluate runs/earth-points --split validation --tasks 100
-	rm -rf fewshot/exported/box/earth-points
+	$(BIN)/fewshot train earth-patches --out runs/earth-patches
+	$(BIN)/fewshot evaluate runs/earth-patches --tasks 300
+	rm -rf fewshot/exported/box/earth-points fewshot/exported/box/earth-patches
 	$(BIN)/fewshot export runs/earth-points --to fewshot/exported/box
+	$(BIN)/fewshot export runs/earth-patches --to fewshot/exported/box
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/meta_step.py

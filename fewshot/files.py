@@ -10,6 +10,11 @@ UNFINISHED = ".partial-"
 """How the name of an unfinished file begins."""
 
 
+def cache_folder() -> Path:
+    """Return the folder of what the program made and can make again: `$FEWSHOT_CACHE`, or `~/.cache/fewshot`."""
+    return Path(os.environ.get("FEWSHOT_CACHE") or Path.home() / ".cache" / "fewshot")
+
+
 def write_whole(path: Path, write: Callable[[Path], Any], *, flush: bool = False) -> None:
     """Let `write` make a file under another name in the same folder, and rename it when it is whole.
 

@@ -10,6 +10,8 @@ from fewshot.errors import FewshotError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "assess": "fewshot.commands.assess",
+    "change": "fewshot.commands.change",
     "data": "fewshot.commands.data",
     "demo": "fewshot.commands.demo",
     "evaluate": "fewshot.commands.evaluate",
@@ -19,6 +21,7 @@ COMMANDS = {
     "models": "fewshot.commands.models",
     "predict": "fewshot.commands.predict",
     "recipes": "fewshot.commands.recipes",
+    "sample": "fewshot.commands.sample",
     "serve": "fewshot.commands.serve",
     "train": "fewshot.commands.train",
 }

@@ -33,7 +33,7 @@ class PictureOptions:
 
 
 @click.command("predict")
-@click.option("--model", type=FILE, help="Folder of an exported model: DIR/NAME.")
+@click.option("--model", type=FILE, help="A model of `fewshot models`, or a folder of an exported one: DIR/NAME.")
 @server_option
 @options_as(PictureOptions)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all probabilities.")

@@ -42,8 +42,12 @@ def serve_flags(command: Callable[..., None]) -> Callable[..., None]:
 def command(folder: Path | None, **flags: int | float | str | bool | None) -> None:
     """Serve the exported models in FOLDER over TF Serving's gRPC and REST APIs, until SIGTERM.
 
-    FOLDER/NAME/VERSION/ is what `fewshot export --to FOLDER` writes. TF Serving's own flags work too.
+    FOLDER/NAME/VERSION/ is what `fewshot export --to FOLDER` writes. The name of a model in the box does in place of a
+    folder: `fewshot serve earth-points`. TF Serving's own flags work too.
     """
+    from fewshot.exported import find_model, model_names
     from serving import serve
 
+    if str(folder) in model_names():
+        folder = find_model(str(folder))
     serve(read_flags(folder, flags))

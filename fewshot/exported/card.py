@@ -114,6 +114,8 @@ class MeasuredAccuracy:
         shots: Support examples a class; a list where classes differ.
         steps: Inner steps.
         data: The regions it was measured on.
+        split: The part of the run's own data that these are, or "test" for other data; empty where it was not kept.
+        seed: Of the tasks.
     """
 
     mean: float
@@ -123,6 +125,8 @@ class MeasuredAccuracy:
     shots: Any
     steps: int
     data: str
+    split: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,33 @@ class Predictor(ABC):
             )
         return prediction(self.call("predict_base", {"query_x": _floats("query_x", query_x)}))
 
+    def features(self, query_x: npt.ArrayLike, adapted: AdaptedVector | None = None) -> Array:
+        """Return the network's features of pictures [m, F] or [m, H, W, F], for classifiers of one's own.
+
+        Args:
+            query_x: [m, H, W, bands], values as the card describes them.
+            adapted: What `adapt` returned, for the network as it was adapted; many pictures are sent in several calls.
+                If None, features of the start: where the network normalises, by statistics of these very pictures.
+
+        Raises:
+            ShapeError: if the model refuses the pictures, or they are too many for one call without `adapted`.
+            ArtifactError: if the model has no features, or `adapted` was made by another one.
+        """
+        queries, name = np.asarray(query_x), "features_start" if adapted is None else "features"
+        if name not in self.card().signatures:
+            raise ArtifactError(f"{self.card().title!r} was exported without features; export the run again.")
+        most = self.queries_at_once(queries)
+        if adapted is None and len(queries) > most:
+            raise ShapeError(
+                f"Features of the start depend on all pictures of a call. The model takes {most} of these; received "
+                f"{len(queries)}. Adapt it first, with 0 steps for the start, and hand that over."
+            )
+        inputs = {} if adapted is None else {"adapted": np.asarray(adapted.vector, np.float32)}
+        parts = [queries[first : first + most] for first in range(0, max(len(queries), 1), most)]
+        return np.concatenate(
+            [self.call(name, {**inputs, "query_x": _floats("query_x", part)})["features"] for part in parts]
+        )
+
     def queries_at_once(self, queries: Array) -> int:
         """Return how many of these queries go in one call."""
         each = 4 * max(int(np.prod(queries.shape[1:])), 1)

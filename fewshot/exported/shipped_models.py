@@ -63,4 +63,6 @@ def _measured(card: Card) -> str:
     found = card.accuracy
     if found is None:
         return "not measured"
-    return f"{100 * found.mean:.1f} ± {100 * found.ci95:.1f} % on {found.tasks} tasks of {found.data}"
+    part = f" ({found.split})" if found.split else ""
+    data = found.data.partition("/")[0]
+    return f"{100 * found.mean:.1f} ± {100 * found.ci95:.1f} % on {found.tasks} tasks of {data}{part}"

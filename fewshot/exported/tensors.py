@@ -92,7 +92,7 @@ def write_content(proto: tensor_pb2.TensorProto, array: np.ndarray) -> None:
     """
     dtype = tf.as_dtype(array.dtype)
     proto.dtype = dtype.as_datatype_enum
-    proto.tensor_shape.dim.extend([tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape])
+    proto.tensor_shape.CopyFrom(shape_of(array))
     if dtype == tf.string:
         proto.string_val.extend(to_bytes(array))
     else:
@@ -108,10 +108,7 @@ def encode(array: np.ndarray) -> tensor_pb2.TensorProto:
     dtype = tf.as_dtype(array.dtype)
     if dtype not in FIELDS:
         raise StatusError("UNIMPLEMENTED", f"Tensors of type {type_name(dtype)} cannot be sent in a response.")
-    shape = tensor_shape_pb2.TensorShapeProto(
-        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
-    )
-    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, tensor_shape=shape)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, tensor_shape=shape_of(array))
     field = FIELDS[dtype]
     if dtype in RAW and array.size:
         number = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number
@@ -123,6 +120,22 @@ def encode(array: np.ndarray) -> tensor_pb2.TensorProto:
     else:
         getattr(proto, field).extend(array.ravel().tolist())
     return proto
+
+
+def shortened(array: np.ndarray) -> tensor_pb2.TensorProto:
+    """Return an array, not empty, as `encode` does, but the values at its end that the last one given stands for."""
+    flat = array.ravel()
+    others = np.flatnonzero(flat != flat[-1])
+    proto = encode(flat[: others[-1] + 2 if len(others) else 1])
+    proto.tensor_shape.CopyFrom(shape_of(array))
+    return proto
+
+
+def shape_of(array: np.ndarray) -> tensor_shape_pb2.TensorShapeProto:
+    """Return an array's shape as a message has it."""
+    return tensor_shape_pb2.TensorShapeProto(
+        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
+    )
 
 
 def to_bytes(array: np.ndarray) -> list[Any]:

@@ -38,6 +38,19 @@ class Grid:
         t = ~self.transform
         return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
 
+    def to_grid(self, other: "Grid", rows: Any, columns: Any) -> tuple[Any, Any]:
+        """Return rows and columns in another grid of places [n] in this one; infinite where it knows no such place.
+
+        Args:
+            other: The other grid.
+            rows: [n] in this grid.
+            columns: [n] in this grid.
+        """
+        x, y = self.to_map(rows, columns)
+        if self.crs != other.crs:
+            x, y = (np.asarray(found) for found in rasterio.warp.transform(self.crs, other.crs, x, y))
+        return other.to_pixels(x, y)
+
     def extent(self) -> str:
         """Say where the raster lies, for messages."""
         (left, top), (right, bottom) = self.to_map(0, 0), self.to_map(self.height, self.width)

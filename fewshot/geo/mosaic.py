@@ -19,6 +19,7 @@ from fewshot.geo.windows import Window, intersection
 Pixels = npt.NDArray[Any]
 
 _APART = 1e-3  # pixels that two grids may be off each other
+_LEAST_SHARE, _LARGE = 0.01, 10**8  # of a mosaic, its files cover so much, if it has more pixels than that
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Pa
         for (top, left), info in zip(corners, merged, strict=True)
     ]
     grid = _shifted(first.grid, row, column, windows)
+    _require_near(grid, windows, sources)
     parts = []
     for stack, window in zip(stacks, windows, strict=True):
         begin = 1
@@ -132,6 +134,18 @@ def _require_alike(first: RasterInfo, other: RasterInfo) -> None:
                 f"{other.path} and {first.path} are no mosaic: the {what} {two} and {one} differ. Bring them to one "
                 "form first, for example with gdalwarp or gdalbuildvrt, and name the result as the scene."
             )
+
+
+def _require_near(grid: Grid, windows: Sequence[Window], sources: Sequence[str | Path]) -> None:
+    """Refuse neighbours that lie so far apart that their mosaic would be nearly empty."""
+    whole = grid.height * grid.width
+    share = sum(window.height * window.width for window in windows) / whole
+    if share < _LEAST_SHARE and whole > _LARGE:
+        raise RasterError(
+            f"{sources[0]} and {len(sources) - 1} more would be a mosaic of {grid.height}x{grid.width} pixels, and "
+            f"have {100 * share:.2g} % of it; expected neighbours. Is the CRS of one wrong? Map what lies far apart by "
+            "itself, for example with fewshot map-many"
+        )
 
 
 def _corner(first: RasterInfo, other: RasterInfo) -> tuple[int, int]:

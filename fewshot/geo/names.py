@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from fewshot.errors import DataNotFoundError
+from fewshot.errors import DataNotFoundError, RasterError
 
 _STORES = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 _ARCHIVES = {".zip", ".kmz", ".tar", ".tgz", ".gz", ".7z", ".rar"}
@@ -27,12 +27,13 @@ def gdal_name(source: str | Path) -> str:
     found = re.match(r"(?:/vsicurl/)?(https?|s3|gs|az):/{1,2}(.*)", text)
     if found:
         return f"{_STORES[found[1]]}{found[2]}"
+    text = re.sub(r"\b(https?|vrt):/(?!/)", r"\1://", text)
     place = _local_place(text)
-    if place and _IN_ARCHIVE.match(text):
+    if place and (_IN_ARCHIVE.match(text) or text.startswith("vrt:")):
         file = text[slice(*place)]
-        if not Path(file).exists() and Path(f"/{file}").exists():
+        if not _exists(Path(file)) and _exists(Path(f"/{file}")):
             return f"{text[: place[0]]}/{text[place[0] :]}"
-    return re.sub(r"\b(https?|vrt):/(?!/)", r"\1://", text)
+    return text
 
 
 def local_file(source: str | Path) -> Path | None:
@@ -72,9 +73,28 @@ def require_file(source: str | Path, what: str) -> str:
         DataNotFoundError: if it leads to a file of this machine and nothing is there.
     """
     file = local_file(source)
-    if file is not None and not file.exists():
+    if file is not None and not _exists(file):
         raise DataNotFoundError(f"there is no {what} {source}" + ("" if is_path(source) else f": {file} is missing"))
     return gdal_name(source)
+
+
+def require_no_pipe(source: str | Path) -> None:
+    """Refuse what would be waited for without end.
+
+    Raises:
+        RasterError: if a name leads to a pipe or a device.
+    """
+    file = local_file(source)
+    if file is not None and _exists(file) and not (file.is_file() or file.is_dir()):
+        raise RasterError(f"{source} is no file, but a pipe or a device; write it to a file first, and name that")
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is a file; there is none of a name that no file can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _local_place(text: str) -> tuple[int, int] | None:
@@ -88,7 +108,7 @@ def _local_place(text: str) -> tuple[int, int] | None:
     elif text.startswith("vrt:"):
         begin, end = len(text) - len(text[4:].lstrip("/")), text.find("?") if "?" in text else end
         begin -= text.startswith("vrt:///")
-    elif (driver := _DRIVER.match(text)) and not Path(text).exists():
+    elif (driver := _DRIVER.match(text)) and not _exists(Path(text)):
         # The file is in quotes, or is the first part that has an ending.
         part = re.search(r'"([^"]+)"', text) or re.compile(r"([^:]+\.[^:=]+)").search(text, driver.end())
         if part is None or re.search(r"\b(https?|s3|gs|az|ftp):/", text[driver.end() :]):
@@ -103,6 +123,6 @@ def _local_place(text: str) -> tuple[int, int] | None:
 def _archive_end(text: str) -> int:
     """Return where the archive ends in the path of a file in it: at the first file, or what is called like one."""
     ends = [found.start() for found in re.finditer("/", text) if found.start()] + [len(text)]
-    files = (end for end in ends if Path(text[:end]).is_file())
+    files = (end for end in ends if _exists(Path(text[:end])) and Path(text[:end]).is_file())
     called = (end for end in ends if Path(text[:end]).suffix.lower() in _ARCHIVES)
     return next(files, next(called, len(text)))

@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
-from fewshot.geo.names import gdal_name, require_file
+from fewshot.geo.names import gdal_name, local_file, require_file, require_no_pipe
 from fewshot.geo.products import known_scaling, sensor_in
 from fewshot.geo.spectrum import Spectrum, read_tags
 from fewshot.geo.windows import Window
@@ -51,6 +51,7 @@ class RasterInfo:
         spectra: Where each band lies in the spectrum, as the file's tags say.
         sensor: What recorded it, as its tags or its name say; "" where they do not.
         product: Scale and offset that all files of such a product have without saying so; None where not known.
+        class_names: For a map of this program, the name of each class by its number.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class RasterInfo:
     spectra: tuple[Spectrum, ...] = ()
     sensor: str = ""
     product: tuple[float, float] | None = None
+    class_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def bands(self) -> int:
@@ -106,6 +108,8 @@ def describe_raster(path: str | Path) -> RasterInfo:
             )
         if len({str(value) for value in raster.nodatavals}) != 1:
             raise RasterError(f"{path}: its bands have nodata {raster.nodatavals}; expected one value for all bands")
+        _require_real(raster, path)
+        _require_whole(raster, path)
         tags = _all_tags(raster, 0)
         return RasterInfo(
             path=Path(path),
@@ -120,7 +124,46 @@ def describe_raster(path: str | Path) -> RasterInfo:
             spectra=read_tags([_all_tags(raster, number) for number in raster.indexes], tags),
             sensor=sensor_in(path, tags),
             product=known_scaling(path, tags),
+            class_names={int(key[6:]): text for key, text in tags.items() if re.fullmatch(r"CLASS_\d{1,3}", key)},
         )
+
+
+def _require_real(raster: Any, path: str | Path) -> None:
+    """Refuse pixels that are no plain numbers, and a georeference that does not lie on the ground."""
+    if raster.dtypes[0].startswith("complex"):
+        raise RasterError(
+            f"{path}: its pixels are {raster.dtypes[0]} numbers; expected real ones. Write their modulus to a file "
+            "first"
+        )
+    numbers = tuple(raster.transform)[:6]
+    if not np.isfinite(numbers).all() or not raster.transform.determinant:
+        wrong = "gives its pixels no size" if np.isfinite(numbers).all() else "is not finite"
+        raise RasterError(
+            f"{path}: its georeference {wrong} ({', '.join(f'{number:g}' for number in numbers)}); expected where its "
+            "corner lies and how large a pixel is. Correct it, for example with gdal_edit.py -a_ullr"
+        )
+    if raster.crs is not None and not (raster.crs.is_geographic or raster.crs.is_projected):
+        raise RasterError(
+            f"{path}: its CRS {raster.crs.to_string()[:60]} is neither geographic nor projected, so its pixels do not "
+            "lie on the ground. Name the one it is in, for example with rio edit-info --crs EPSG:32633"
+        )
+
+
+def _require_whole(raster: Any, path: str | Path) -> None:
+    """Refuse a GeoTIFF whose last block reaches beyond its end: GDAL fills up what is missing with zeros."""
+    file = local_file(path)
+    if raster.driver != "GTiff" or file is None or gdal_name(path) != str(file):
+        return
+    size = file.stat().st_size
+    (down, across), (height, width) = raster.block_shapes[0], raster.shape
+    block = f"{(width - 1) // across}_{(height - 1) // down}"
+    for band in {1, raster.count}:
+        offset, length = (raster.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", band) for what in ("OFFSET", "SIZE"))
+        if offset and length and int(offset) + int(length) > size:
+            raise RasterError(
+                f"{path} is cut short: it has {size} bytes, and its last pixels would end at byte "
+                f"{int(offset) + int(length)}. Copy or download it again"
+            )
 
 
 def _all_tags(raster: Any, band: int) -> dict[str, str]:
@@ -239,10 +282,11 @@ def without_warnings() -> Iterator[None]:
 
 def _open_raster(path: str | Path) -> Any:
     """Open a raster to read."""
+    require_no_pipe(path)
     try:
         with without_warnings():
             return rasterio.open(gdal_name(path))
-    except (RasterioError, OSError) as error:
+    except (RasterioError, OSError, UnicodeEncodeError) as error:
         require_file(path, "raster")
         raise RasterError(f"{path} cannot be read as a raster: {error}") from error
 

@@ -1,6 +1,7 @@
 """The only file that opens a vector layer: its features, in the pixels of a scene."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import geopandas
 import numpy as np
 import numpy.typing as npt
+import pandas
 import pyogrio
 import pyogrio.errors
 import shapely
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
+from fewshot.files import write_whole
 from fewshot.geo.grid import Grid
 from fewshot.geo.names import gdal_name, require_file
 from fewshot.geo.windows import IntArray
@@ -37,6 +40,7 @@ class Features:
         total: Features in the layer.
         outside: Those that lie outside of the scene.
         unusable: Those without a geometry, or with an empty field.
+        further: [n] what other fields say of each, by name, where they were asked for.
     """
 
     path: Path
@@ -45,6 +49,7 @@ class Features:
     total: int
     outside: int
     unusable: int
+    further: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
 
 def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
@@ -56,7 +61,10 @@ def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
         RecipeError: if the field is not there, or none is named and it is not clear which is meant.
     """
     field = _field(path, field)
-    frame = _guarded(path, lambda: pyogrio.read_dataframe(gdal_name(path), columns=[field], read_geometry=False))
+    frame = _guarded(
+        path,
+        lambda: pyogrio.read_dataframe(gdal_name(path), layer=_layer(path), columns=[field], read_geometry=False),
+    )
     return tuple(sorted((_plain(value) for value in frame[field][~_blank(frame[field])].unique()), key=str))
 
 
@@ -65,7 +73,9 @@ def _blank(values: Any) -> Any:
     return values.isna() | (values.astype(str).str.strip() == "")
 
 
-def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: str) -> Features:
+def read_features(
+    path: Path, grid: Grid, *, field: str | None = None, scene: str, further: Sequence[str] = ()
+) -> Features:
     """Read the features of a layer that lie in a scene.
 
     Args:
@@ -73,6 +83,7 @@ def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: st
         grid: Of the scene.
         field: Which of the features' values are wanted; the only one, or a usual one such as "class", if None.
         scene: What to call the scene in messages.
+        further: Other fields that are read, where the layer has them.
 
     Raises:
         DataNotFoundError: if there is no such file.
@@ -81,8 +92,12 @@ def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: st
         RecipeError: if the field is not there, or none is named and it is not clear which is meant.
     """
     field = _field(path, field)
+    columns = [field, *(name for name in further if name != field)]
     frame = _guarded(
-        path, lambda: pyogrio.read_dataframe(gdal_name(path), columns=[field], force_2d=True, on_invalid="ignore")
+        path,
+        lambda: pyogrio.read_dataframe(
+            gdal_name(path), layer=_layer(path), columns=columns, force_2d=True, on_invalid="ignore"
+        ),
     )
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise DamagedDataError(f"{path} is a table without geometries; expected points, lines or polygons")
@@ -100,17 +115,34 @@ def read_features(path: Path, grid: Grid, *, field: str | None = None, scene: st
     if not inside.any():
         raise RasterError(_nothing_left(path, usable, grid, scene, total))
     values = tuple(_plain(value) for value in usable[field][inside])
-    return Features(Path(path), shapes[inside], values, total, int((~inside).sum()), total - len(usable))
+    others = {name: tuple(_plain(value) for value in usable[name][inside]) for name in columns if name in usable}
+    return Features(Path(path), shapes[inside], values, total, int((~inside).sum()), total - len(usable), others)
+
+
+def _layer(path: Path) -> str:
+    """Return the only layer of a file; tables without geometries, such as QGIS keeps its styles in, are none."""
+    layers = _guarded(path, lambda: pyogrio.list_layers(require_file(path, "vector file")))
+    shown = [str(name) for name, kind in layers if kind is not None] or [str(name) for name, _ in layers]
+    if len(shown) != 1:
+        names = ", ".join(shown) or "none"
+        raise DamagedDataError(f"{path} has the layers {names}; expected one. Copy the one you mean to its own file.")
+    return shown[0]
+
+
+def vector_fields(path: Path) -> tuple[str, ...]:
+    """Return the fields of a file's only layer.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        DamagedDataError: if it cannot be read as vectors, or has several layers.
+    """
+    layer, source = _layer(path), gdal_name(path)
+    return tuple(str(name) for name in _guarded(path, lambda: pyogrio.read_info(source, layer=layer))["fields"])
 
 
 def _field(path: Path, field: str | None) -> str:
     """Return the field that is meant."""
-    source = require_file(path, "vector file")
-    layers = _guarded(path, lambda: pyogrio.list_layers(source))
-    if len(layers) != 1:
-        names = ", ".join(map(str, layers[:, 0])) or "none"
-        raise DamagedDataError(f"{path} has the layers {names}; expected one. Copy the one you mean to its own file.")
-    fields = [str(name) for name in _guarded(path, lambda: pyogrio.read_info(source))["fields"]]
+    fields = vector_fields(path)
     has = f"{path} has the fields {', '.join(fields) or 'none'}"
     remedy = "Name the one that holds the class (--label-field), or the area's name."
     if field is not None and field not in fields:
@@ -120,6 +152,52 @@ def _field(path: Path, field: str | None) -> str:
     if not found:
         raise RecipeError(f"{has}, none of a usual name. {remedy}")
     return str(found[0])
+
+
+def read_plain_table(path: Path, name: str) -> dict[str, list[Any]] | None:
+    """Return the columns of a table without geometries that a GeoPackage holds; None if it has none of that name.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        DamagedDataError: if it cannot be read.
+    """
+    source = require_file(path, "vector file")
+    if name not in _guarded(path, lambda: pyogrio.list_layers(source))[:, 0]:
+        return None
+    frame = _guarded(path, lambda: pyogrio.read_dataframe(source, layer=name, read_geometry=False))
+    return {str(column): [_plain(value) for value in frame[column]] for column in frame.columns}
+
+
+def write_points(
+    path: Path,
+    places: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    crs: Any,
+    columns: Mapping[str, Sequence[Any]],
+    tables: Mapping[str, Mapping[str, Sequence[Any]]],
+) -> None:
+    """Write points, and tables that belong to them, to a GeoPackage, whole or not at all.
+
+    Args:
+        path: File to write, .gpkg.
+        places: x [n] and y [n].
+        crs: Of the places.
+        columns: [n] what is said of each point, by field.
+        tables: Tables without geometries, by name.
+
+    Raises:
+        DamagedDataError: if it cannot be written.
+    """
+    frame = geopandas.GeoDataFrame(dict(columns), geometry=geopandas.points_from_xy(*places), crs=crs.to_wkt())
+
+    def write(unfinished: Path) -> None:
+        pyogrio.write_dataframe(frame, unfinished, layer="points", driver="GPKG")
+        for name, table in tables.items():
+            pyogrio.write_dataframe(pandas.DataFrame(dict(table)), unfinished, layer=name, driver="GPKG", append=True)
+
+    try:
+        write_whole(path, write)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
+        raise DamagedDataError(f"{path} cannot be written: {error}") from error
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:

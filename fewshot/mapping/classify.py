@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fewshot.data.bands import StoredBand, red_green_blue
 from fewshot.data.images import decode_image
 from fewshot.errors import ArtifactError, DamagedDataError, DataNotFoundError, FewshotError, ManifestError, RecipeError
 from fewshot.exported.adapted import AdaptedModel
@@ -182,6 +183,7 @@ def _read_picture(path: Path, card: Card) -> FloatArray:
             pixels, native = decode_image(path.read_bytes(), size, "L" if bands == 1 else "RGB")
     except (OSError, SyntaxError, ValueError, FewshotError) as error:
         raise DamagedDataError(f"{path} cannot be read as a picture: {error}") from error
+    pixels = _among_bands(pixels, card)
     if pixels.shape[2] != bands:
         wanted = ", ".join(band.name for band in card.bands)
         raise DamagedDataError(f"{path} has {pixels.shape[2]} bands; the model reads {bands}: {wanted}")
@@ -195,6 +197,21 @@ def _read_picture(path: Path, card: Card) -> FloatArray:
             "are averaged to that. Cut it to a square first."
         )
     return pixels.astype(np.float32)
+
+
+def _among_bands(pixels: FloatArray, card: Card) -> FloatArray:
+    """Put three colours [H, W, 3] among the bands of a model that lets others be missing; 0 stands for those."""
+    colours = colours_of(card)
+    if not card.missing_bands or colours is None or pixels.shape[2] != len(colours):
+        return pixels
+    among = np.zeros((*pixels.shape[:2], len(card.bands)), np.float32)
+    among[..., list(colours)] = pixels
+    return among
+
+
+def colours_of(card: Card) -> tuple[int, int, int] | None:
+    """Return which of a model's bands, from 0, are red, green and blue; None where one is missing."""
+    return red_green_blue([StoredBand(band.name, band.wavelength) for band in card.bands])
 
 
 def draw_pictures(report: PictureReport, card: Card, path: Path, *, most: int = 60) -> Path:
@@ -214,7 +231,8 @@ def draw_pictures(report: PictureReport, card: Card, path: Path, *, most: int = 
     figure = Figure(figsize=(1.25 * columns + 0.3, 1.5 * rows + 0.3), layout="constrained", dpi=110)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     images = read_pictures(report.paths[:count], card)
-    shown = images[..., :3] if images.shape[-1] >= 3 else images[..., :1].repeat(3, axis=-1)
+    colours = colours_of(card) or (range(3) if images.shape[-1] >= 3 else (0, 0, 0))
+    shown = images[..., list(colours)]
     low, high = np.percentile(shown, 1), np.percentile(shown, 99)
     for axes in grid:
         axes.set_axis_off()

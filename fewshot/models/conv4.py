@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.models.normalization import make_normalization
@@ -30,7 +31,9 @@ def conv4(  # noqa: PLR0913  what the network is made of
         blocks: Number of blocks; each halves height and width.
         normalization: A kind of `fewshot.models.normalization`.
         downsample: `pool`, 2x2 max-pooling after the ReLU; or `stride`, convolutions of stride 2.
-        readout: `flatten`, every remaining pixel; or `average`, the mean over them.
+        readout: `flatten`, every remaining pixel; `average`, the mean over them; or `depths`, the means over the pixels
+            of every block and the bands' own means and deviations, joined and normalised: colours and textures beside
+            what is made of them.
         context: A layer after the last block but one, one of `fewshot.models.context`.
 
     Returns:
@@ -39,9 +42,9 @@ def conv4(  # noqa: PLR0913  what the network is made of
     Raises:
         RecipeError: if an option is unknown or the image is too small for the blocks.
     """
-    if downsample not in ("pool", "stride") or readout not in ("flatten", "average"):
+    if downsample not in ("pool", "stride") or readout not in ("flatten", "average", "depths"):
         raise RecipeError(
-            f"conv4 expects downsample 'pool' or 'stride' and readout 'flatten' or 'average'; "
+            f"conv4 expects downsample 'pool' or 'stride' and readout 'flatten', 'average' or 'depths'; "
             f"received {downsample!r} and {readout!r}."
         )
     if downsample == "pool" and min(input_shape[:2]) < 2**blocks:
@@ -50,6 +53,7 @@ def conv4(  # noqa: PLR0913  what the network is made of
             f"received {input_shape[0]}x{input_shape[1]}. Use fewer blocks or larger images."
         )
     x = inputs = keras.Input(tuple(input_shape), name="images")
+    means = [keras.layers.GlobalAveragePooling2D(name="mean0")(x), Deviation(name="deviation")(x)]
     for block in range(1, blocks + 1):
         strides, pool = (2, 1) if downsample == "stride" else (1, 2)
         x = keras.layers.Conv2D(
@@ -60,5 +64,18 @@ def conv4(  # noqa: PLR0913  what the network is made of
         x = keras.layers.ReLU(name=f"relu{block}")(x)
         if context is not None and block == max(blocks - 1, 1):
             x = context(x)
+        means.append(keras.layers.GlobalAveragePooling2D(name=f"mean{block}")(x))
+    if readout == "depths":
+        joined = keras.layers.Concatenate(name="features")(means)
+        return keras.Model(inputs, make_normalization(normalization, name="norm_features")(joined), name="conv4")
     readout_layer = keras.layers.Flatten if readout == "flatten" else keras.layers.GlobalAveragePooling2D
     return keras.Model(inputs, readout_layer(name="features")(x), name="conv4")
+
+
+class Deviation(keras.layers.Layer):
+    """The standard deviation over the pixels of images [n, H, W, channels], never quite 0, which has no derivative."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return deviations [n, channels]."""
+        mean = tf.reduce_mean(inputs, [1, 2], keepdims=True)
+        return tf.sqrt(tf.reduce_mean((inputs - mean) ** 2, [1, 2]) + 1e-6)

@@ -117,7 +117,8 @@ def _move(images: tf.Tensor, seeds: list[tf.Tensor], wanted: Augmentation) -> tf
 
 
 def _change_values(images: tf.Tensor, seeds: list[tf.Tensor], wanted: Augmentation) -> tf.Tensor:
-    """Apply in turn what changes the values of images [tasks, n, H, W, bands]."""
+    """Apply in turn what changes the values of images [tasks, n, H, W, bands]; a band that a task lacks stays 0."""
+    there = tf.cast(tf.reduce_any(tf.not_equal(images, 0), axis=[1, 2, 3], keepdims=True), images.dtype)
     if wanted.brightness or wanted.contrast or wanted.gain:
         images = _recolour(images, seeds[3], wanted)
     if wanted.noise:
@@ -127,7 +128,7 @@ def _change_values(images: tf.Tensor, seeds: list[tf.Tensor], wanted: Augmentati
         images = _erase(images, seeds[5], largest=wanted.erase)
     if wanted.band_dropout:
         images = _drop_bands(images, seeds[6], share=wanted.band_dropout)
-    return images
+    return images * there
 
 
 def _turn(images: tf.Tensor, seed: tf.Tensor, *, per: Per) -> tf.Tensor:

@@ -150,4 +150,6 @@ def _map(
         batch = change(TaskBatch(*parts), number)
         return (batch.support_x, batch.support_y, batch.query_x), batch.query_y
 
-    return numbers.map(element, num_parallel_calls=2, deterministic=True)
+    # No part of it branches on a tensor in Python, so there is nothing to convert, which would take seconds.
+    plain = tf.autograph.experimental.do_not_convert(element)
+    return numbers.map(plain, num_parallel_calls=2, deterministic=True)

@@ -53,7 +53,8 @@ class NetworkTable:
         filters: Of conv4; of the decoder that a pretrained model has where pixels are labelled.
         blocks: Of conv4.
         downsample: `pool` or `stride`, of conv4.
-        readout: `flatten` or `average`, of conv4. (resnet12 averages, or keeps its pixels where these are labelled.)
+        readout: `flatten`, `average` or `depths` (averages of the bands and of every block, normalised), of conv4.
+            (resnet12 averages, or keeps its pixels where these are labelled.)
         units: Of mlp's layers.
         widths: Filters of resnet12's blocks or unet's levels.
         context: Numbers that stand for a task inside the network; 0 for none. With learner.adapts = "context" they are
@@ -84,7 +85,7 @@ class NetworkTable:
     filters: int = 64
     blocks: int = 4
     downsample: Literal["pool", "stride"] = "pool"
-    readout: Literal["flatten", "average"] = "flatten"
+    readout: Literal["flatten", "average", "depths"] = "flatten"
     units: tuple[int, ...] = (256, 128, 64, 64)
     widths: tuple[int, ...] = (64, 128, 256, 512)
     context: int = 0

@@ -11,6 +11,7 @@ ENCODED_BANDS = (1, 3)
 
 ANSWER = ("probabilities", "class_index")
 ADAPTED = ("adapted", "classes", "support_loss", "steps")
+FEATURES = ("features",)
 WEIGHTED = "The same, each support picture counting by its weight."
 
 
@@ -39,6 +40,12 @@ def describe_signatures(card: Card, *, base: bool) -> dict[str, SignatureNote]:
         "adapt": note("Adapt once, to predict many times.", ("support_x", "support_y", "steps"), ADAPTED),
         "adapt_weighted": note(WEIGHTED, ("support_x", "support_y", "support_weight", "steps"), ADAPTED),
         "predict": note("Answer for the queries with what adapt returned.", ("adapted", "query_x"), ANSWER),
+        "features": note("The network's features of pictures, as it was adapted.", ("adapted", "query_x"), FEATURES),
+        "features_start": note(
+            "Its features before any adaptation; what it normalises with comes from the pictures of the request.",
+            ("query_x",),
+            FEATURES,
+        ),
     }
     if card.value_type == "uint8" and len(card.bands) in ENCODED_BANDS:
         purpose = "As adapt_and_predict, pictures as PNG or JPEG files."
@@ -96,5 +103,8 @@ def _describe_tensors(card: Card) -> dict[str, TensorNote]:
         "support_loss": TensorNote("float32", "[2]", "Mean loss of the support labels, before and after."),
         "adapted": TensorNote("float32", length, "Everything predict needs; good for this version of the model alone."),
         "classes": TensorNote("int32", "[]", "How many classes the adapted model tells apart."),
+        "features": TensorNote(
+            "float32", f"[m{each}, {card.adapted.per_class - 1}]", "What the last layer is applied to."
+        ),
         "json": TensorNote("string", "[]", "The card."),
     }

@@ -295,7 +295,7 @@ def find_accuracy(run: Run, path: Path | None) -> MeasuredAccuracy | None:
 
 
 def _accuracy(report: Mapping[str, Any]) -> MeasuredAccuracy:
-    figure = report["accuracy"]
+    figure, evaluated = report["accuracy"], report.get("evaluated", {})
     return MeasuredAccuracy(
         mean=float(figure["mean"]),
         ci95=float(figure["ci95"]),
@@ -304,6 +304,8 @@ def _accuracy(report: Mapping[str, Any]) -> MeasuredAccuracy:
         shots=report["shots"],
         steps=int(report["steps"]),
         data=str(report["data"]),
+        split=str(evaluated.get("split", "")),
+        seed=int(evaluated.get("seed", 0)),
     )
 
 

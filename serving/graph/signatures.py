@@ -80,6 +80,7 @@ class Adaptation:
         self.adapt = tf.function(self._adapt, autograph=False)
         self.choose = tf.function(self._choose, autograph=False)
         self.predict = tf.function(self._predict, autograph=False)
+        self.features = tf.function(self._features, autograph=False)
 
     def scaled(self, images: tf.Tensor) -> tf.Tensor:
         """Return pictures `[n, H, W, bands]` as the network reads them, from values as clients send them."""
@@ -118,8 +119,8 @@ class Adaptation:
         card = self.card
         return choose_steps(self.learner, support, classes, usual=card.steps, most=card.limits.steps)
 
-    def _predict(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
-        """Return the probabilities of queries under an adapted vector."""
+    def _unpacked(self, adapted: tf.Tensor, classes: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Return the parameters, the head's layer last, and the statistics in an adapted vector."""
         start, columns = self.learner.start(), _columns(self.learner, self.head)
         moving = _moving(start.body, start.rates)
         shapes = [value.shape for value in [*moving, *start.state]]
@@ -135,7 +136,33 @@ class Adaptation:
             value if rate is None else tf.cast(next(moved), value.dtype)
             for value, rate in zip(start.body, start.rates, strict=False)
         ]
-        return self._answer([*body, *layer], state, query_x)
+        return [*body, *layer], state
+
+    def _predict(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
+        """Return the probabilities of queries under an adapted vector."""
+        return self._answer(*self._unpacked(adapted, classes), query_x)
+
+    def _features(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
+        """Return the features of queries under an adapted vector."""
+        parameters, state = self._unpacked(adapted, classes)
+        body = parameters[: len(self.learner.body.trainable_variables)]
+        return self._described(body, state, query_x, training=False)
+
+    def features_start(self, query_x: tf.Tensor) -> Tensors:
+        """Return the features of queries before any adaptation, by statistics of their own."""
+        start = self.learner.start()
+        return self._described(start.body, start.state, query_x, training=True)
+
+    def _described(
+        self, body: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor, *, training: bool
+    ) -> Tensors:
+        """Return features `[m, ..., F]` of scaled queries, the mean over their views."""
+        learner, views = self.learner, self.learner.views
+        features, _ = learner.body.stateless_call(body, state, learner.seen(query_x, views), training=training)
+        features = tf.cast(features, tf.float32)
+        if views.count > 1:
+            features = tf.reduce_mean(tf.reshape(features, [-1, views.count, features.shape[-1]]), axis=1)
+        return {"features": features}
 
     def predict_base(self, query_x: tf.Tensor, state: Sequence[tf.Tensor]) -> Tensors:
         """Return the probabilities of queries before any adaptation, of a head with outputs of its own."""
@@ -206,12 +233,18 @@ class Requests:
 
     def predict(self, adapted: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries with an adapted vector."""
-        checks = RequestChecks(self.card)
-        vector, classes = checks.adapted(adapted)
-        queries = checks.images("query_x", query_x, self.card.limits.queries)
-        scaled = self.adaptation.scaled(checks.after(queries))
-        answer: Tensors = self.adaptation.predict(checks.after(vector), classes, scaled)
+        answer: Tensors = self.adaptation.predict(*self._adapted_queries(adapted, query_x))
         return answer
+
+    def features(self, adapted: tf.Tensor, query_x: tf.Tensor) -> Tensors:
+        """Return the features of the queries with an adapted vector."""
+        answer: Tensors = self.adaptation.features(*self._adapted_queries(adapted, query_x))
+        return answer
+
+    def features_start(self, query_x: tf.Tensor) -> Tensors:
+        """Return the features of the queries without adapting."""
+        queries = RequestChecks(self.card).images("query_x", query_x, self.card.limits.queries)
+        return self.adaptation.features_start(self.adaptation.scaled(queries))
 
     def predict_base(self, query_x: tf.Tensor) -> Tensors:
         """Answer for the queries without adapting."""
@@ -232,6 +265,13 @@ class Requests:
             lambda: asked,
         )
         return {"json": checks.after(tf.constant(self.card.to_json()))}
+
+    def _adapted_queries(self, adapted: tf.Tensor, query_x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Check an adapted vector and queries; return the vector, its number of classes, and the scaled queries."""
+        checks = RequestChecks(self.card)
+        vector, classes = checks.adapted(adapted)
+        queries = checks.images("query_x", query_x, self.card.limits.queries)
+        return checks.after(vector), classes, self.adaptation.scaled(checks.after(queries))
 
     def _fit(
         self,

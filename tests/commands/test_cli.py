@@ -74,7 +74,10 @@ def test_train_then_evaluate(tmp_path: Path) -> None:
     assert "20 updates" in trained.output
     evaluated = CliRunner().invoke(
         cli.main,
-        ["evaluate", str(run), "--tasks", "8", "--json", str(figures), "--report", str(tmp_path / "report")],
+        [
+            *("evaluate", str(run), "--tasks", "8", "--steps", "0,1", "--json", str(figures)),
+            *("--report", str(tmp_path / "report")),
+        ],
         catch_exceptions=False,
     )
     assert evaluated.exit_code == 0

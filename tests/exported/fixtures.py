@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +17,17 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prototypes and learned rates on pictures of four bands, trained for a moment."""
-    from tests.exported.models import train_rasters
+    from tests.exported.models import made_once, train_rasters
 
-    return train_rasters(tmp_path_factory.mktemp("four_bands"), tmp_path_factory.mktemp("runs") / "trained")
+    pictures = tmp_path_factory.mktemp("four_bands")
+    return made_once(tmp_path_factory, "trained_run", lambda out: train_rasters(pictures, out))
 
 
 @pytest.fixture(scope="session")
 def trained(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    from tests.exported.models import exported
+    from tests.exported.models import exported_once
 
-    return exported(trained_run, tmp_path_factory.mktemp("models"))
+    return exported_once(tmp_path_factory, "trained", lambda: trained_run)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,14 @@ def local(trained: Exported) -> LocalPredictor:
     from fewshot.exported.predictor import LocalPredictor
 
     return LocalPredictor(trained.folder)
+
+
+@pytest.fixture(scope="session")
+def box_model() -> Callable[[str], LocalPredictor]:
+    """Loads a model in the box by its name; each once."""
+    from fewshot.exported import LocalPredictor, find_model
+
+    return lru_cache(lambda name: LocalPredictor(find_model(name)))
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +67,10 @@ def make_pictures_run(pictures_folder: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def pictures(make_pictures_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A fixed head over global classes, of a network for any size, on pictures of red, green and blue."""
-    from tests.exported.models import exported
+    from tests.exported.models import exported_once
 
     changed = ('tasks.labels="global"', 'learner.head="fixed"', "learner.restrict=true", 'network.readout="average"')
-    return exported(make_pictures_run(*changed), tmp_path_factory.mktemp("models"))
+    return exported_once(tmp_path_factory, "pictures", lambda: make_pictures_run(*changed))
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +85,8 @@ def transductive(make_pictures_run: Callable[..., Path], tmp_path_factory: pytes
     """Batch normalisation, exported with leave; five steps by default, limits below that."""
     from fewshot.exported.card import Limits
     from serving.graph.export import ExportOptions
-    from tests.exported.models import exported
+    from tests.exported.models import exported_once
 
-    run = make_pictures_run('network.normalization="batch"', "learner.evaluation_steps=5")
+    changed = ('network.normalization="batch"', "learner.evaluation_steps=5")
     options = ExportOptions(transductive=True, limits=Limits(steps=3, examples=9))
-    return exported(run, tmp_path_factory.mktemp("models"), options)
+    return exported_once(tmp_path_factory, "transductive", lambda: make_pictures_run(*changed), options)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from rasterio import Affine
 
@@ -71,8 +74,41 @@ class Exported:
         return np.array([band.offset for band in self.card.bands], np.float32)
 
 
+def made_once(temporary: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first of all test processes to ask for it makes; the others wait for it, or find it."""
+    root = temporary.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, done = root / name, root / f"{name}.made"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
+def exported_once(
+    temporary: pytest.TempPathFactory, name: str, run: Callable[[], Path], options: ExportOptions | None = None
+) -> Exported:
+    """A run and its export, made by the first of all test processes to ask for them."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        made = run()
+        (folder / "run").symlink_to(made)
+        export(made, folder / "models", options)
+
+    folder = made_once(temporary, name, make)
+    version = next((folder / "models").rglob("saved_model.pb")).parent
+    return described((folder / "run").resolve(), version)
+
+
 def exported(run: Path, to: Path, options: ExportOptions | None = None) -> Exported:
-    folder = export(run, to, options)
+    return described(run, export(run, to, options))
+
+
+def described(run: Path, folder: Path) -> Exported:
+    """A run and an export of it."""
     opened = Run.open(run)
     regions = opened.parts()["train"]
     return Exported(run, folder, opened.learner(regions), regions, read_card(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,22 @@ def test_refusals_are_our_errors(
     with pytest.raises(ArtifactError, match=r"^adapted has .* numbers"):
         local.predict(foreign, query_x)
     assert other.predict_base(pictures.task()[2]).probabilities.shape == (5, 3)
+
+
+def test_features_come_in_as_many_calls_as_are_needed(trained: Any, local: LocalPredictor) -> None:
+    support_x, labels, query_x = trained.task(queries=7)
+    adapted = local.adapt(support_x, labels)
+    whole = local.features(query_x, adapted)
+    assert whole.shape == (7, local.card().adapted.per_class - 1)
+    few = LocalPredictor(trained.folder)
+    few.picture_bytes = 4 * query_x[0].size * 3
+    np.testing.assert_allclose(few.features(query_x, adapted), whole, atol=1e-5)
+    np.testing.assert_allclose(few.features(query_x[:3]), local.features(query_x[:3]), atol=1e-5)
+    with pytest.raises(ShapeError, match="takes 3 of these; received 7. Adapt it first"):
+        few.features(query_x)
+    few._card = replace(few.card(), signatures={})
+    with pytest.raises(ArtifactError, match="exported without features"):
+        few.features(query_x, adapted)
 
 
 def test_messages_of_other_runtimes_are_read_too() -> None:

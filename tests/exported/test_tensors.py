@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 from fewshot.exported.status import StatusError
-from fewshot.exported.tensors import FEW, MOST_AXES, decode, encode, write_content
+from fewshot.exported.tensors import FEW, MOST_AXES, decode, encode, shortened, write_content
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, np.bool_, np.float16, np.complex64])
@@ -20,6 +20,25 @@ def test_tensors_survive_the_typed_fields(dtype: Any) -> None:
     assert proto.tensor_content == b""
     np.testing.assert_array_equal(tf.make_ndarray(proto), values)
     np.testing.assert_array_equal(decode(proto, "x"), values)
+
+
+@pytest.mark.parametrize(
+    ("values", "given"),
+    [
+        (np.array([[[1, 2], [3, 0]], [[0, 0], [0, 0]]], np.float32), 4),
+        (np.zeros((3, 2000), np.int32), 1),
+        (np.arange(5, dtype=np.int64), 5),
+        (np.int32(7), 1),
+        (np.array([b"first", b"other", b"other"], object), 2),
+    ],
+)
+def test_the_last_value_given_stands_for_all_that_follow(values: Any, given: int) -> None:
+    proto = shortened(np.asarray(values))
+    assert sum(len(getattr(proto, field)) for field in ("float_val", "int_val", "int64_val", "string_val")) == given
+    np.testing.assert_array_equal(tf.make_ndarray(proto), values)
+    np.testing.assert_array_equal(decode(proto, "x"), values)
+    if given > 1 and values.dtype != object:
+        np.testing.assert_array_equal(tf.io.parse_tensor(proto.SerializeToString(), proto.dtype), values)
 
 
 @pytest.mark.parametrize("size", [1, FEW, FEW + 1])

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas
+import pyogrio
 import pytest
 import shapely
 
@@ -227,6 +229,15 @@ def test_what_is_no_vector_layer_says_so(tmp_path: Path, scene: RasterInfo) -> N
     geopandas.read_file(path).to_file(path, layer="more")
     with pytest.raises(DamagedDataError, match="y.gpkg has the layers y, more; expected one"):
         open_labels(RasterReader(), LabelFiles(path), scene, TABLE)
+
+
+def test_tables_beside_the_layer_do_not_matter(scene: RasterInfo, tmp_path: Path) -> None:
+    """QGIS keeps the styles of a GeoPackage's layers in a table of it, `layer_styles`."""
+    path = write_vectors(tmp_path / "x.gpkg", SHAPES, scene.grid)
+    styles = pandas.DataFrame({"f_table_name": ["x"], "styleQML": ["<qgis/>"]})
+    pyogrio.write_dataframe(styles, path, layer="layer_styles", driver="GPKG", append=True)
+    assert read_features(path, scene.grid, scene="the scene").total == len(SHAPES)
+    assert read_values(path)
 
 
 def test_a_zipped_shapefile_is_read(tmp_path: Path, scene: RasterInfo) -> None:

@@ -50,6 +50,16 @@ def test_pictures_are_classified_by_the_names_of_folders(folders: Path) -> None:
     assert Image.open(drawn).width > 300
 
 
+def test_colours_go_where_a_model_has_them_and_other_bands_are_missing(folders: Path) -> None:
+    bands = tuple(replace(band(f"B{nm}"), wavelength=float(nm)) for nm in (443, 490, 560, 665, 865))
+    path = folders / "query" / "lake" / "4.png"
+    found = read_pictures([path], replace(RGB, bands=bands, missing_bands=True))
+    np.testing.assert_array_equal(found[..., [3, 2, 1]], read_pictures([path], RGB))
+    assert not found[..., [0, 4]].any()
+    with pytest.raises(DamagedDataError, match="3 bands; the model reads 5"):
+        read_pictures([path], replace(RGB, bands=bands))
+
+
 def test_pictures_are_averaged_to_the_size_of_the_model(folders: Path) -> None:
     path = folders / "query" / "lake" / "4.png"
     found = read_pictures([path], RGB)

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import keras
+import numpy as np
 import pytest
 
 from fewshot.errors import RecipeError
 from fewshot.models import conv4, make_head, mlp, resnet12
+from fewshot.training.build import reads_any_size
 
 
 @pytest.mark.parametrize(
     ("options", "features"),
-    [({}, 64), ({"downsample": "stride"}, 256), ({"readout": "average", "blocks": 2}, 64), ({"blocks": 2}, 3136)],
+    [
+        ({}, 64),
+        ({"downsample": "stride"}, 256),
+        ({"readout": "average", "blocks": 2}, 64),
+        ({"readout": "depths", "blocks": 3}, 194),
+        ({"blocks": 2}, 3136),
+    ],
 )
 def test_conv4_features(options: dict, features: int) -> None:
     assert conv4((28, 28, 1), **options).output_shape == (None, features)
+
+
+def test_depths_end_in_the_average_of_the_last_block() -> None:
+    network = conv4((16, 16, 2), filters=4, blocks=2, readout="depths", normalization="none")
+    last = keras.Model(network.inputs, network.get_layer("relu2").output)
+    pictures = np.random.default_rng(0).random((3, 16, 16, 2)).astype(np.float32)
+    features = np.asarray(network(pictures))
+    np.testing.assert_allclose(features[:, :2], pictures.mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(features[:, 2:4], pictures.std(axis=(1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(features[:, 8:], np.asarray(last(pictures)).mean(axis=(1, 2)), rtol=1e-5)
+    assert reads_any_size(network)
 
 
 def test_conv4_has_the_papers_parameters() -> None:

@@ -249,6 +249,14 @@ def test_dropped_bands_are_zero_in_all_images_of_a_task(batch: TaskBatch) -> Non
     np.testing.assert_array_equal(changed.support_x, np.where(kept, batch.support_x, 0))
 
 
+def test_a_band_that_a_task_lacks_stays_zero_whatever_changes(batch: TaskBatch) -> None:
+    lacking = tf.constant([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])[:, None, None, None]
+    bare = batch._replace(support_x=batch.support_x * lacking, query_x=batch.query_x * lacking)
+    changed = apply(bare, noise=0.1, brightness=0.2, contrast=0.3, gain=0.2)
+    for images in (changed.support_x, changed.query_x):
+        np.testing.assert_array_equal(tf.reduce_max(images, axis=[1, 2, 3]).numpy() > 0, lacking[:, 0, 0, 0] > 0)
+
+
 def test_labels_of_pixels_bend_with_their_images() -> None:
     augment = make_augment(Augmentation(elastic=0.05))
     assert augment is not None

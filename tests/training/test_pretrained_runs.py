@@ -1,4 +1,4 @@
-"""A pretrained Keras model through every job: trained, opened without its file, evaluated, exported, asked."""
+"""A pretrained Keras model through every job: trained, opened without its file, evaluated, exported, served, mapped."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import rasterio
 import tensorflow as tf
 
 from fewshot.data.bands import StoredBand, red_green_blue
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import LocalPredictor
+from fewshot.mapping import LabelPlan, MapRequest, map_region
+from fewshot.mapping.predict.pipeline import run_here
 from fewshot.tasks.augment import Augmentation
 from fewshot.tasks.task import TaskBatch
 from fewshot.training.build import build_body, build_parts
@@ -27,7 +30,10 @@ from fewshot.training.recipe import read_recipe
 from fewshot.training.recipe_tables import NetworkTable
 from fewshot.training.run import Run
 from fewshot.training.train import train
+from serving.graph.export import export
+from serving.server.loading import LoadOptions, load_version
 from tests.exported.models import exported, settings_of
+from tests.mapping.fakes import CLASSES, draw_points, draw_truth, grid_of, write_points, write_scene
 from tests.models.test_pretrained import small_model
 
 
@@ -158,7 +164,9 @@ def test_a_network_without_a_model_or_of_what_is_no_picture_is_refused() -> None
         build_body(NetworkTable("keras", standardise=True), Problem((9,), 2))
 
 
-def test_pixels_train_too(model_file: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pixel_run(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "pixels"
     own = ('network.kind="keras"', f'network.file="{model_file}"', 'network.layers=["deep"]', "network.filters=3")
     few = (
         "training.updates=2",
@@ -166,6 +174,31 @@ def test_pixels_train_too(model_file: Path, tmp_path: Path) -> None:
         "training.meta_batch_size=1",
         "training.validation_tasks=2",
     )
-    settings = [*own, *few, "network.rgb=[3, 2, 1]", "learner.steps=1"]
-    state = train(read_recipe("synthetic-segmentation", settings=settings), [], tmp_path, verbose=0)
-    assert state.updates == 2
+    settings = [*own, *few, 'data.bands=["B4", "B3", "B2"]', "learner.steps=1"]
+    train(read_recipe("synthetic-segmentation", learner="proto-maml", settings=settings), [], out, verbose=0)
+    return out
+
+
+def test_pixels_train_too(pixel_run: Path) -> None:
+    assert Run.open(pixel_run).folder.state().updates == 2
+
+
+@pytest.mark.parametrize("kind", ["run", pytest.param("pixel_run", marks=pytest.mark.slow)])
+def test_an_exported_model_is_served_and_maps(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = export(request.getfixturevalue(kind), tmp_path / "models")
+    load_version(kind, 1, folder, LoadOptions()).retire()  # a server plays a request of each signature first
+    model = LocalPredictor(folder)
+    card, truth = model.card(), draw_truth(48, 48)
+    spectra = np.array([[20, 60, 90], [200, 30, 20], [100, 200, 120]]) * (1 if card.value_type == "uint8" else 20)
+    pixels = (spectra[truth] + np.random.default_rng(0).integers(-9, 9, (48, 48, 3))).astype(
+        "uint8" if card.value_type == "uint8" else "uint16"
+    )
+    grid = grid_of(48, 48)
+    scene = write_scene(tmp_path / "scene.tif", pixels, grid, names=card.band_names)
+    labels = write_points(tmp_path / "points.gpkg", grid, draw_points(truth, 5))
+    asked = MapRequest((str(scene),), tmp_path / "map.tif", LabelPlan(labels))
+    report = map_region(model, run_here(model), asked)
+    with rasterio.open(tmp_path / "map.tif") as raster:
+        found = raster.read(1)
+    names = np.array(report.table.names)
+    assert np.mean(names[found - 1] == np.array(CLASSES)[truth]) > 0.6

@@ -6,7 +6,6 @@ A 256-pixel patch is cut to windows that do not overlap. Only an index of the wi
 (`fewshot.data.sources.sen12ms_index`); pixels are read when they are asked for, from the GeoTIFFs or from records.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from fewshot.data.source import Source
 from fewshot.data.sources.prepared import PREPARED, Prepared, Records, RegionIndex, record_type
 from fewshot.data.sources.sen12ms_index import IMAGE, PARTS, THREADS, find_regions, index_region, is_simulated, prepare
 from fewshot.errors import RecipeError
+from fewshot.files import cache_folder
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.windows import Window
 from fewshot.progress import progress_bar
@@ -87,8 +87,7 @@ def simulated_earth(regions: int, *, window: int) -> Path:
 
     It is kept in `$FEWSHOT_CACHE`, or in `~/.cache/fewshot`.
     """
-    cache = Path(os.environ.get("FEWSHOT_CACHE") or Path.home() / ".cache" / "fewshot")
-    tree = cache / f"simulated-earth-{regions}x{SIMULATED_PATCHES}"
+    tree = cache_folder() / f"simulated-earth-{regions}x{SIMULATED_PATCHES}"
     made = tree / PREPARED.format(window=window)
     if not Prepared.is_one(made):
         with progress_bar(f"Simulating {regions} regions in {tree}", "files") as show:

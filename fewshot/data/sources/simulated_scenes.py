@@ -1,13 +1,15 @@
-"""The SIMULATED Earth as several satellites see it: scenes cut to windows whose pixels are labelled, made in memory.
+"""The SIMULATED Earth as several satellites see it: scenes cut to windows, of labelled pixels or of one class each.
 
-Each place is seen by one of `SENSORS`, at that sensor's ground resolution and in its bands; bands that it lacks are 0,
-as they are sent to a model that lets bands be missing. Half of the scenes are labelled with the classes of IGBP, half
-with what covers most of a pixel, since people's own classes are sometimes land cover and sometimes materials.
+Each place is seen by one sensor, at that sensor's ground resolution and in its bands; bands that it lacks are 0, as
+they are sent to a model that lets bands be missing. Half of the scenes are labelled with the classes of IGBP, half
+with what covers most of a pixel, since people's own classes are sometimes land cover and sometimes materials. What a
+sensor sees of a place is simulated once and kept in the program's cache.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -20,6 +22,8 @@ from fewshot.data.earth.region import simulate_region
 from fewshot.data.region import ArrayStore, Region, RegionSet
 from fewshot.data.source import Source
 from fewshot.errors import RecipeError
+from fewshot.files import cache_folder, write_whole
+from fewshot.tables import nearest
 
 SIZE = 768
 """Rows and columns of a simulated place, in pixels of 10 m."""
@@ -63,6 +67,17 @@ SENSORS = (
     SimulatedSensor("Landsat 8, without B1", 3, _LANDSAT),
     SimulatedSensor("SPOT", 2, ("B3", "B4", "B8A", "B11")),
 )
+"""Those that take turns where nothing else is asked for."""
+
+_COLOURS = ("B2", "B3", "B4")
+PICTURES = (
+    SimulatedSensor("RGB, 10 m", 1, _COLOURS, 255),
+    SimulatedSensor("RGB, 20 m", 2, _COLOURS, 255),
+    SimulatedSensor("RGB, 30 m", 3, _COLOURS, 255),
+)
+"""Pictures as people have them: three colours in 8 bits."""
+
+_KNOWN = {sensor.name: sensor for sensor in (*SENSORS, *PICTURES)}
 
 
 @dataclass(frozen=True)
@@ -70,9 +85,12 @@ class SimulatedScenes(Source):
     """Simulated scenes of several sensors.
 
     Attributes:
-        places: How many places of the simulated Earth.
+        places: How many scenes; every fourth one is the place of another in another season.
         window: Rows and columns of a window, in the sensor's pixels.
         earth_seed: Which simulated Earth.
+        sensors: Names, of `SENSORS` and `PICTURES`, that take turns; all of `SENSORS` if empty.
+        purity: For tasks of images: the share of a window that its class covers at least, windows of less being left
+            out; 0 keeps all windows, for tasks of pixels.
     """
 
     name: ClassVar[str] = "simulated_scenes"
@@ -83,27 +101,39 @@ class SimulatedScenes(Source):
     places: int = 48
     window: int = 32
     earth_seed: int = 0
+    sensors: tuple[str, ...] = ()
+    purity: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        """Check names and numbers.
 
         Raises:
-            RecipeError: if there is no place, or too few windows fit one.
+            RecipeError: if there is no place, too few windows fit one, or a sensor is not known.
         """
-        most = SIZE // max(sensor.pixel for sensor in SENSORS) // (2 * BLOCK)
-        if self.places < 1 or not 1 <= self.window <= most or self.earth_seed < 0:
+        most = SIZE // max(sensor.pixel for sensor in _KNOWN.values()) // (2 * BLOCK)
+        if self.places < 1 or not 1 <= self.window <= most or self.earth_seed < 0 or not 0 <= self.purity <= 1:
             raise RecipeError(
-                f"data.places is 1 or more, data.window 1 to {most} and data.earth_seed 0 or more; received "
-                f"{self.places}, {self.window} and {self.earth_seed}."
+                f"data.places is 1 or more, data.window 1 to {most}, data.earth_seed 0 or more and data.purity 0 to 1; "
+                f"received {self.places}, {self.window}, {self.earth_seed} and {self.purity}."
             )
+        for name in self.sensors:
+            if name not in _KNOWN:
+                raise RecipeError(
+                    f"data.sensors: there is no simulated sensor {name!r}.{nearest(name, list(_KNOWN))} Known are: "
+                    f"{'; '.join(_KNOWN)}."
+                )
 
     def read(self, paths: Sequence[Path]) -> RegionSet:
         """Simulate the scenes; paths mean nothing."""
-        return simulate_scenes(self.places, self.window, self.earth_seed)
+        return simulate_scenes(self)
 
     def describe_bands(self, regions: RegionSet) -> tuple[StoredBand, ...]:
         """Return the bands by wavelength."""
         return tuple(regions.store.bands)
+
+    def taking_turns(self) -> tuple[SimulatedSensor, ...]:
+        """Return the sensors, in turn."""
+        return tuple(_KNOWN[name] for name in self.sensors) or SENSORS
 
 
 class SimulatedWindows(ArrayStore):
@@ -135,40 +165,72 @@ class SimulatedWindows(ArrayStore):
 
 
 @lru_cache(maxsize=1)
-def simulate_scenes(places: int, window: int, seed: int) -> RegionSet:
+def simulate_scenes(asked: SimulatedScenes) -> RegionSet:
     """Simulate scenes and cut them to windows; place i is seen by sensor i, the sensors taken in turn.
-
-    Args:
-        places: How many.
-        window: Side of a window, in the sensor's pixels.
-        seed: Of the simulated Earth.
 
     Returns:
         Windows [window, window, 10 bands], reflectance 0-1. The last set made is kept, so asking again costs nothing.
     """
     classes = (*(f"IGBP {number}" for number in range(1, 18)), *MATERIALS)
+    sensors = asked.taking_turns()
     names: list[str] = []
     pixels, labels, regions = [], [], []
-    for number in range(places):
-        sensor = SENSORS[number % len(SENSORS)]
+    for number in range(asked.places):
         # By place, not by sensor: every sensor meets both kinds of labels.
-        materials = bool((number // len(SENSORS)) % 2)
-        image, truth, place = _see(number, sensor, seed=seed, materials=materials)
-        own_pixels, own_labels, blocks = _cut(image, truth, window)
+        materials = bool((number // len(sensors)) % 2)
+        image, truth, place = _see(number, sensors[number % len(sensors)], seed=asked.earth_seed, materials=materials)
+        own_pixels, own_labels, blocks = _cut(image, truth, asked.window)
+        main = np.full(len(own_labels), -1)
         shown = np.unique(own_labels[own_labels >= 0])
+        if asked.purity:
+            main = main_classes(own_labels, len(classes), asked.purity)
+            kept = main >= 0
+            own_pixels, own_labels, blocks = own_pixels[kept], own_labels[kept], blocks[kept]
+            shown, main = np.unique(main[kept], return_inverse=True)
         first, count = len(names), len(own_pixels)
         name = f"simulated_{number:03d}"
         names += [f"{name}/{index:04d}" for index in range(count)]
         pixels.append(own_pixels)
         labels.append(own_labels)
-        none = np.full(count, -1, np.int64)
         region_classes = tuple(classes[index] for index in shown)
-        regions.append(Region(name, region_classes, np.arange(first, first + count), none, blocks, place))
+        regions.append(Region(name, region_classes, np.arange(first, first + count), main, blocks, place))
     store = SimulatedWindows(names, np.concatenate(pixels), np.concatenate(labels), tuple(WAVELENGTHS))
     return RegionSet("SIMULATED Earth, several sensors", store, tuple(regions), classes)
 
 
+def main_classes(labels: npt.NDArray[np.int16], classes: int, purity: float) -> npt.NDArray[np.int64]:
+    """Return the class that covers most of each window [n], -1 where it covers too little.
+
+    Args:
+        labels: [n, H, W] index of a class, -1 where there is none.
+        classes: How many there are.
+        purity: Least share of a window's pixels.
+    """
+    shares = np.stack([(labels == index).mean(axis=(1, 2), dtype=np.float32) for index in range(classes)])
+    return np.where(shares.max(axis=0) >= purity, shares.argmax(axis=0), -1)
+
+
 def _see(
+    number: int, sensor: SimulatedSensor, *, seed: int, materials: bool
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int16], str]:
+    """Return what a sensor sees of a place, as `_simulate` makes it, from the cache where it is there."""
+    asked = hashlib.sha256(repr((_simulator(), number, sensor, seed, materials)).encode()).hexdigest()
+    file = cache_folder() / "simulated-scenes" / f"{asked[:20]}.npz"
+    if not file.exists():
+        image, truth, place = _simulate(number, sensor, seed=seed, materials=materials)
+        write_whole(file, lambda path: np.savez_compressed(path, image=image, truth=truth, place=np.array(place)))
+    with np.load(file) as kept:
+        return kept["image"], kept["truth"], str(kept["place"])
+
+
+@cache
+def _simulator() -> str:
+    """Return what tells this version of the simulator from others: a digest of its code."""
+    code = [Path(__file__), *sorted((Path(__file__).parents[1] / "earth").glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
+
+
+def _simulate(
     number: int, sensor: SimulatedSensor, *, seed: int, materials: bool
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int16], str]:
     """Return what a sensor sees of a place [H, W, 10], the classes of its pixels [H, W], and the place."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePic
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.compare.table import Comparison, choose, measure
 from fewshot.mapping.plain.combined import CombinedPredictor, combines
+from fewshot.mapping.plain.on_features import FeaturesPredictor, has_features
 from fewshot.mapping.plain.predictor import SQUARES, TITLES, PlainPredictor
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.request import MapRequest
@@ -29,6 +31,12 @@ _LABELS = 2000
 """Labels that are compared on at most: more tell the same and take long."""
 _SQUARE = 16
 """Least pixels of a block's side, and how far labels that are kept back lie from the others, without a model."""
+
+_ON_MODELS: dict[str, Callable[[Predictor], Predictor]] = {
+    "combined": CombinedPredictor,
+    "features+logistic": FeaturesPredictor,
+}
+"""Methods of a model and a plain classifier."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +74,8 @@ def choose_method(predictor: Predictor | None, request: MapRequest) -> Choice:
     if not _is_plain(method, predictor):
         if predictor is None:
             raise RecipeError(f"--method {method} needs a model: name one, or choose one of {', '.join(TITLES)}")
-        steps = 0 if method == "prototypes" else request.steps
-        maps = CombinedPredictor(predictor) if method == "combined" else predictor
+        steps = 0 if method in ("prototypes", "features+logistic") else request.steps
+        maps = _ON_MODELS[method](predictor) if method in _ON_MODELS else predictor
         return Choice(maps, replace(request, method=method, steps=steps), comparison)
     plain, numbers = _plain(method, predictor, request)
     # Pixels do not see their neighbours, or those of a square; and a label is its own pixel's alone.
@@ -181,14 +189,16 @@ def _of_model(
     support, examples = read_support(scene, card, _some(used.examples, request), plan)
     fixed = card.label_space == "global"
 
-    def each(steps: Steps) -> Contender:
+    def each(steps: Steps, one: Predictor = predictor) -> Contender:
         if card.output == "pixel":
-            return ManyInAPicture(predictor, support, steps, fixed, plan.radius)
-        return OnePictureEach(predictor, support, steps, fixed)
+            return ManyInAPicture(one, support, steps, fixed, plan.radius)
+        return OnePictureEach(one, support, steps, fixed)
 
     found = {"adapted": each(request.steps)}
     if combines(card):
-        found["combined"] = ManyInAPicture(CombinedPredictor(predictor), support, request.steps, fixed, plan.radius)
+        found["combined"] = each(request.steps, CombinedPredictor(predictor))
+    if has_features(card):
+        found["features+logistic"] = each(0, FeaturesPredictor(predictor))
     if card.head == "prototype" and (card.steps if request.steps is None else request.steps):
         found["prototypes"] = each(0)
     return found, examples, table

@@ -17,7 +17,8 @@ from fewshot.exported.card import AdaptedLayout, Card
 from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
 from fewshot.mapping.plain.predictor import PlainPredictor
 
-_HEAD = 2  # fingerprint and length of the model's vector stand before the two vectors
+HEAD = 2
+"""Numbers before the two vectors of a pair of predictors: a fingerprint, and the length of the first."""
 
 
 class CombinedPredictor(Predictor):
@@ -45,7 +46,7 @@ class CombinedPredictor(Predictor):
         """Return the model's card, with what the two are together."""
         card = self.model.card()
         title = f"{card.title}, with logistic regression on the bands and their means around a pixel"
-        return replace(card, title=title, adapted=AdaptedLayout(_HEAD, 0, card.adapted.fingerprint ^ 1))
+        return replace(card, title=title, adapted=AdaptedLayout(HEAD, 0, card.adapted.fingerprint ^ 1))
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Answer as an exported model's signatures `adapt` and `predict` do.
@@ -56,25 +57,45 @@ class CombinedPredictor(Predictor):
         """
         if signature == "adapt":
             first, second = self.model.call("adapt", inputs), self.plain.call("adapt", inputs)
-            vectors = [np.asarray(found["adapted"], np.float32) for found in (first, second)]
-            head = np.array([self.card().adapted.fingerprint, len(vectors[0])], np.float32)
-            return {**first, "adapted": np.concatenate([head, *vectors])}
+            return {**first, "adapted": join_vectors(self.card(), first["adapted"], second["adapted"])}
         if signature == "predict":
             return self._predict_both(inputs["adapted"], inputs["query_x"])
         raise ArtifactError(f"{self.card().title} knows adapt and predict, not {signature}.")
 
     def _predict_both(self, vector: Array, query_x: Array) -> dict[str, Array]:
         """Return the normalised product of the probabilities of the two."""
-        fingerprint, length = vector[:_HEAD].astype(np.int64).tolist()
-        if fingerprint != self.card().adapted.fingerprint:
-            raise ArtifactError(f"adapted was not made by {self.card().title}; adapt it again")
-        first, second = np.split(vector[_HEAD:], [length])
+        first, second = split_vectors(self.card(), vector)
         plain = self.plain.call("predict", {"adapted": second, "query_x": query_x})["probabilities"]
         adapted = AdaptedVector(first, plain.shape[-1], SupportLoss(0.0, 0.0))
         # Neither may rule a class out alone.
         both = np.maximum(self.model.predict(adapted, query_x).probabilities, LEAST) * np.maximum(plain, LEAST)
         both /= both.sum(axis=-1, keepdims=True)
         return {"probabilities": both, "class_index": both.argmax(axis=-1).astype(np.int32)}
+
+
+def join_vectors(card: Card, first: Array, second: Array) -> Array:
+    """Return two adapted vectors as one.
+
+    Args:
+        card: Of the pair of predictors.
+        first: Of the one.
+        second: Of the other.
+    """
+    head = np.array([card.adapted.fingerprint, len(first)])
+    return np.concatenate([head, first, second]).astype(np.float32)
+
+
+def split_vectors(card: Card, vector: Array) -> tuple[Array, Array]:
+    """Return the two vectors that `join_vectors` made one.
+
+    Raises:
+        ArtifactError: if they are of another pair of predictors.
+    """
+    fingerprint, length = vector[:HEAD].astype(np.int64).tolist()
+    if fingerprint != card.adapted.fingerprint:
+        raise ArtifactError(f"adapted was not made by {card.title}; adapt it again")
+    first, second = np.split(vector[HEAD:], [length])
+    return first, second
 
 
 def combines(card: Card) -> bool:

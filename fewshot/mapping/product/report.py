@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from fewshot.assessment.accuracy import MapAccuracy
 from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene import Scene
 from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.groups import MapPlan
-from fewshot.mapping.product.accuracy import MapAccuracy
 from fewshot.mapping.product.outputs import Summary
 from fewshot.mapping.scene import Reading
 from fewshot.mapping.support.examples import UsedLabels

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from fewshot.assessment.accuracy import MapAccuracy, assess_counts
 from fewshot.geo.labels import LabelFiles, LabelLayer, RasterLabels, open_labels
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import Examples
@@ -14,7 +15,6 @@ from fewshot.geo.sampling import find_examples
 from fewshot.geo.windows import IntArray, Window
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import Block
-from fewshot.mapping.product.accuracy import MapAccuracy, assess
 from fewshot.mapping.support.examples import LabelPlan, UsedLabels
 
 
@@ -76,7 +76,7 @@ class MapValidation:
         notes = (near,) if self.near else ()
         if not self.confusion.sum():
             return None, (*notes, "No validation label is left, so the accuracy is not known.")
-        accuracy = assess(self.confusion, areas, names)
+        accuracy = assess_counts(self.confusion, areas, names)
         return accuracy, (*notes, *accuracy.notes)
 
 

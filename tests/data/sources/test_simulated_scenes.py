@@ -1,5 +1,7 @@
 """The simulated Earth as several satellites see it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,15 +9,25 @@ from fewshot.data.earth.ground import MATERIALS
 from fewshot.data.earth.region import simulate_region
 from fewshot.data.region import RegionSet
 from fewshot.data.source import make_source
-from fewshot.data.sources.simulated_scenes import SENSORS, SIZE, WAVELENGTHS, _see, simulate_scenes
+from fewshot.data.sources import simulated_scenes
+from fewshot.data.sources.simulated_scenes import (
+    PICTURES,
+    SENSORS,
+    SIZE,
+    WAVELENGTHS,
+    SimulatedScenes,
+    _see,
+    main_classes,
+    simulate_scenes,
+)
 from fewshot.errors import RecipeError
 from fewshot.tasks.sampler import sample_task
-from fewshot.tasks.task import PixelTaskSpec, gather
+from fewshot.tasks.task import PixelTaskSpec, TaskSpec, gather
 
 
 @pytest.fixture(scope="module")
 def scenes() -> RegionSet:
-    return simulate_scenes(2, 32, 0)
+    return simulate_scenes(SimulatedScenes(places=2, window=32))
 
 
 def test_a_landsat_sees_means_of_nine_pixels_in_its_own_bands(scenes: RegionSet) -> None:
@@ -65,6 +77,46 @@ def test_few_points_and_many_are_drawn(scenes: RegionSet) -> None:
     assert most <= (tasks[0].pixels.points if tasks[0].pixels else 0)
 
 
-def test_windows_that_do_not_fit_are_refused() -> None:
+def test_windows_of_one_class_are_images_of_it() -> None:
+    asked = SimulatedScenes(places=2, sensors=(PICTURES[1].name, "Landsat 8"), purity=0.6)
+    scenes = simulate_scenes(asked)
+    colours = np.isin(tuple(WAVELENGTHS), PICTURES[1].bands)
+    for region, bands in zip(scenes.regions, (3, 7), strict=True):
+        some = region.images[::7]
+        assert np.count_nonzero(scenes.store.read(some).any(axis=(0, 1, 2))) == bands
+        own = [scenes.classes.index(region.class_names[label]) for label in region.labels[::7]]
+        shares = [np.mean(labels == kind) for labels, kind in zip(scenes.store.read_labels(some), own, strict=True)]
+        assert min(shares) >= 0.6
+    assert not scenes.store.read(scenes.regions[0].images[:1])[..., ~colours].any()
+    spec = TaskSpec(ways=2, shots=1, queries=1, disjoint_sources=True)
+    assert len(set(sample_task(scenes, spec, np.random.default_rng(0)).classes)) == 2
+
+
+def test_the_main_class_covers_its_share_of_the_pixels() -> None:
+    labels = np.array([[[0, 1], [1, 1]], [[0, 0], [1, 1]], [[2, -1], [-1, -1]]], np.int16)
+    np.testing.assert_array_equal(main_classes(labels, 3, 0.5), [1, 0, -1])
+    np.testing.assert_array_equal(main_classes(labels, 3, 0.7), [1, -1, -1])
+
+
+def test_a_scene_is_simulated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path))
+    asked = SimulatedScenes(places=1, sensors=("Landsat 8",))
+    simulate_scenes.cache_clear()
+    first = simulate_scenes(asked)
+    monkeypatch.setattr(simulated_scenes, "simulate_region", lambda *args, **kwargs: pytest.fail("simulated again"))
+    simulate_scenes.cache_clear()
+    again = simulate_scenes(asked)
+    assert [path.suffix for path in (tmp_path / "simulated-scenes").iterdir()] == [".npz"]
+    np.testing.assert_array_equal(again.store.read([0, 40]), first.store.read([0, 40]))
+    assert [region.place for region in again.regions] == [region.place for region in first.regions]
+    monkeypatch.setattr(simulated_scenes, "_simulator", lambda: "another version")
+    simulate_scenes.cache_clear()
+    with pytest.raises(pytest.fail.Exception, match="simulated again"):
+        simulate_scenes(asked)
+
+
+def test_what_cannot_be_simulated_is_refused() -> None:
     with pytest.raises(RecipeError, match="data.window 1 to 64"):
         make_source("simulated_scenes", {"window": 65}, "r.toml", besides=())
+    with pytest.raises(RecipeError, match="Did you mean 'Landsat 8'"):
+        make_source("simulated_scenes", {"sensors": ["Landsat 9"]}, "r.toml", besides=())

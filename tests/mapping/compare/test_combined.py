@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
-from fewshot.errors import ArtifactError, DataNotFoundError
-from fewshot.exported import LocalPredictor, find_model, model_names, models_table, open_predictor
+from fewshot.errors import ArtifactError
+from fewshot.exported import LocalPredictor
 from fewshot.mapping.plain.combined import CombinedPredictor
 from fewshot.mapping.plain.methods import with_surroundings
 from fewshot.mapping.plain.predictor import PlainPredictor
 
 
-@pytest.fixture(scope="module")
-def box() -> LocalPredictor:
-    return LocalPredictor(find_model("earth-points"))
+@pytest.fixture
+def box(box_model: Callable[[str], LocalPredictor]) -> LocalPredictor:
+    return box_model("earth-points")
 
 
 def task(bands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,12 +68,3 @@ def test_models_of_patches_are_not_combined(box: LocalPredictor, monkeypatch: py
     monkeypatch.setattr(box, "_card", replace(box.card(), output="patch"))
     with pytest.raises(ArtifactError, match="Use --method adapted"):
         CombinedPredictor(box)
-
-
-def test_models_in_the_box_are_listed_and_found() -> None:
-    heads, rows = models_table()
-    assert [row[0] for row in rows] == model_names() == ["earth-points"]
-    assert len(rows[0]) == len(heads)
-    assert "SIMULATED" in rows[0][3]
-    with pytest.raises(DataNotFoundError, match="Did you mean 'earth-points'"):
-        open_predictor("earth-point")

@@ -25,7 +25,7 @@ def samples(each: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_every_plain_method_can_be_asked_for() -> None:
-    assert set(METHODS) == {"adapted", "combined", *TITLES}
+    assert set(METHODS) == {"adapted", "combined", "features+logistic", *TITLES}
 
 
 @METHOD

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.exported.models import VIEWS, Exported, exported
+from tests.exported.models import VIEWS, Exported, exported_once
 
 
 @pytest.fixture(scope="session")
 def seeing(make_pictures_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """A learner that sees each example in eight views."""
-    return exported(make_pictures_run(*VIEWS), tmp_path_factory.mktemp("models"))
+    return exported_once(tmp_path_factory, "seeing", lambda: make_pictures_run(*VIEWS))

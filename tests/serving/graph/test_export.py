@@ -76,6 +76,7 @@ def test_warm_up_records_are_requests_that_every_signature_answers(trained: Any,
         assert all(np.all(np.isfinite(value)) for key, value in outputs.items() if key != "json")
         assert request.model_spec.name == "trained"
         names.append(request.model_spec.signature_name)
+    assert path.stat().st_size < 100_000, "pictures are written out value by value"
     assert sorted(names) == sorted([*trained.card.signatures, "serving_default"])
 
 

@@ -175,6 +175,31 @@ def test_the_unadapted_model_is_the_start_with_statistics_of_training(
     np.testing.assert_allclose(alone[0], answer[2], atol=1e-6)
 
 
+def test_features_are_what_the_last_layer_is_applied_to(trained: Any, signatures: Signatures) -> None:
+    support_x, labels, query_x = trained.task((1, 2, 3))
+    adapted = run(signatures["adapt"], support_x=support_x, support_y=labels, steps=np.int32(2))["adapted"]
+    features = run(signatures["features"], adapted=adapted, query_x=query_x)["features"]
+    layout = trained.card.adapted
+    assert features.shape == (5, layout.per_class - 1)
+    kernel, bias = np.split(adapted[layout.fixed :], [-3])
+    answer = run(signatures["predict"], adapted=adapted, query_x=query_x)
+    expected = tf.nn.softmax(features @ kernel.reshape(-1, 3) + bias)
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="adapted was made by another model"):
+        run(signatures["features"], adapted=adapted + 1, query_x=query_x)
+
+
+def test_features_of_the_start_are_by_statistics_of_the_pictures_sent(trained: Any, signatures: Signatures) -> None:
+    query_x = trained.task()[2]
+    start, body = trained.learner.start(), trained.learner.body
+    expected, _ = body.stateless_call(start.body, start.state, query_x * trained.scale, training=True)
+    found = run(signatures["features_start"], query_x=query_x)["features"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    unadapted = run(signatures["adapt"], support_x=query_x, support_y=np.array([0, 1, 0, 1, 0], np.int32), steps=0)
+    same = run(signatures["features"], adapted=unadapted["adapted"], query_x=query_x)["features"]
+    np.testing.assert_allclose(same, found, atol=1e-4)
+
+
 def test_the_card_comes_over_the_graph(trained: Any, signatures: Signatures) -> None:
     text = run(signatures["card"], document=b"card.json")["json"].decode()
     assert text == (trained.folder / "assets.extra" / "card.json").read_text(encoding="utf-8").rstrip("\n")

@@ -28,6 +28,8 @@ def test_views_of_examples_are_the_learners(seeing: Any) -> None:
     once = run(signatures["adapt"], support_x=task[0], support_y=task[1], steps=np.int32(2))
     later = run(signatures["predict"], adapted=once["adapted"], query_x=task[2])
     np.testing.assert_allclose(later["probabilities"], answer["probabilities"], atol=1e-6)
+    features = run(signatures["features"], adapted=once["adapted"], query_x=task[2])["features"]
+    assert features.shape == (len(task[2]), seeing.card.adapted.per_class - 1)  # the mean over views
     scaled = (task[0] * seeing.scale + seeing.offset, task[1], task[2] * seeing.scale + seeing.offset)
     alone = seeing.learner.predict_after([part[None] for part in scaled], [2], views=Views())[0, 0]
     assert np.abs(tf.nn.softmax(alone) - answer["probabilities"]).max() > 1e-3

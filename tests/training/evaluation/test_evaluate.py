@@ -27,6 +27,8 @@ SMALL = [
     "network.filters=8",
     "network.blocks=2",
 ]
+RUNS_OWN = (1,)
+"""Beside the run's own number of steps, so that no long curve is traced where none is looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +72,15 @@ def test_report_holds_what_it_promises(demo_run: Path, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_takes_views_and_steps_but_nothing_else(demo_run: Path) -> None:
-    request = Request(tasks=4, settings=("views.count=8", "views.turns=true", "views.flips=true"))
+    request = Request(steps=RUNS_OWN, tasks=4, settings=("views.count=8", "views.turns=true", "views.flips=true"))
     report = evaluate(demo_run, [], request).plain()
     assert (report["views"], report["steps"]) == (8, 2)
     plain = evaluate(demo_run, [], Request(tasks=4, settings=("learner.evaluation_steps=1",))).plain()
     assert (plain["views"], plain["steps"]) == (1, 1)
     with pytest.raises(RecipeError, match=r"only views\.\* and learner\.evaluation_steps can be changed"):
-        evaluate(demo_run, [], Request(tasks=4, settings=("network.filters=9",)))
+        evaluate(demo_run, [], Request(steps=RUNS_OWN, tasks=4, settings=("network.filters=9",)))
     with pytest.raises(RecipeError, match="counts"):
-        evaluate(demo_run, [], Request(tasks=4, settings=("views.counts=8",)))
+        evaluate(demo_run, [], Request(steps=RUNS_OWN, tasks=4, settings=("views.counts=8",)))
 
 
 def test_the_last_evaluation_on_the_recipes_own_tasks_is_kept(demo_run: Path, tmp_path: Path) -> None:
@@ -91,11 +93,11 @@ def test_the_last_evaluation_on_the_recipes_own_tasks_is_kept(demo_run: Path, tm
         return evaluated if found == json.loads(json.dumps(report)) else {}
 
     kept.unlink(missing_ok=True)
-    evaluate(demo_run, [], Request(tasks=3, split="train"))
+    evaluate(demo_run, [], Request(steps=RUNS_OWN, tasks=3, split="train"))
     assert not kept.exists()
     own = {"split": "validation", "data": [], "seed": 0, "settings": []}
-    assert evaluate_and_read(Request(tasks=3, split="validation")) == own
-    assert evaluate_and_read(Request(tasks=3, seed=2)) == own | {"split": "test", "seed": 2}
+    assert evaluate_and_read(Request(steps=RUNS_OWN, tasks=3, split="validation")) == own
+    assert evaluate_and_read(Request(steps=RUNS_OWN, tasks=3, seed=2)) == own | {"split": "test", "seed": 2}
     several = Request(
         tasks=4, shots=(2, 1), settings=("learner.evaluation_steps=1",), save_tasks=tmp_path / "list.json"
     )
@@ -103,38 +105,39 @@ def test_the_last_evaluation_on_the_recipes_own_tasks_is_kept(demo_run: Path, tm
     assert evaluate_and_read(several) == last
     for other in (
         *(Request(tasks=3, split="validation"), Request(tasks=3, ways=3), Request(tasks=3, shots=(1, 2))),
-        *(Request(task_list=tmp_path / "list.json"), Request(tasks=3, split="train")),
+        *(Request(steps=RUNS_OWN, task_list=tmp_path / "list.json"), Request(steps=RUNS_OWN, tasks=3, split="train")),
     ):
         assert evaluate_and_read(other) == {}
         assert json.loads(kept.read_text())["evaluated"] == last
 
 
 def test_same_seed_same_figures_other_seed_others(demo_run: Path) -> None:
-    first, again, other = (evaluate(demo_run, [], Request(tasks=12, seed=seed)).per_task for seed in (0, 0, 1))
+    requests = [Request(steps=RUNS_OWN, tasks=12, seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (evaluate(demo_run, [], request).per_task for request in requests)
     assert first == again
     assert first != other
 
 
 def test_a_frozen_list_gives_the_same_tasks(demo_run: Path, tmp_path: Path) -> None:
-    drawn = evaluate(demo_run, [], Request(tasks=6, seed=3, save_tasks=tmp_path / "tasks.json"))
-    again = evaluate(demo_run, [], Request(task_list=tmp_path / "tasks.json"))
+    drawn = evaluate(demo_run, [], Request(steps=RUNS_OWN, tasks=6, seed=3, save_tasks=tmp_path / "tasks.json"))
+    again = evaluate(demo_run, [], Request(steps=RUNS_OWN, task_list=tmp_path / "tasks.json"))
     assert again.per_task == drawn.per_task
 
 
 def test_a_run_meets_other_numbers_of_classes_and_shots(demo_run: Path) -> None:
     ways = 3
-    report = evaluate(demo_run, [], Request(tasks=8, ways=ways, shots=(1, 5))).plain()
+    report = evaluate(demo_run, [], Request(steps=RUNS_OWN, tasks=8, ways=ways, shots=(1, 5))).plain()
     assert (report["ways"], report["shots"], set(report["by_shots"])) == (ways, 1, {"1", "5"})
 
 
 def test_fixed_archives_are_evaluated_exactly_and_only_where_unseen(sen12ms_run: Path, sen12ms_root: Path) -> None:
     report = evaluate(
-        sen12ms_run, [sen12ms_root / "spring_145.zip", sen12ms_root / "summer_101.zip"], Request()
+        sen12ms_run, [sen12ms_root / "spring_145.zip", sen12ms_root / "summer_101.zip"], Request(steps=RUNS_OWN)
     ).plain()
     assert report["fixed_tasks"]
     assert set(report["by_region"]) == {"spring_145"}
     assert report["tasks"] == report["by_region"]["spring_145"]["tasks"] >= 40
-    fewer = evaluate(sen12ms_run, [sen12ms_root / "spring_145.zip"], Request(shots=(1,))).plain()
+    fewer = evaluate(sen12ms_run, [sen12ms_root / "spring_145.zip"], Request(shots=(1,), steps=RUNS_OWN)).plain()
     assert (fewer["shots"], fewer["tasks"]) == (1, report["tasks"])
 
 
@@ -143,7 +146,7 @@ def test_seen_regions_are_refused(sen12ms_run: Path, sen12ms_root: Path) -> None
         evaluate(sen12ms_run, [sen12ms_root / "winter_103.zip"], Request())
     with pytest.raises(RecipeError, match="no test regions"):
         evaluate(sen12ms_run, [], Request())
-    report = evaluate(sen12ms_run, [], Request(split="validation")).plain()
+    report = evaluate(sen12ms_run, [], Request(split="validation", steps=RUNS_OWN)).plain()
     assert report["by_region"].keys() == {"summer_101"}
 
 
@@ -151,7 +154,7 @@ def test_a_fixed_head_refuses_other_ways(tmp_path: Path) -> None:
     settings = [*SMALL, "learner.head=fixed"]
     train(read_recipe("demo", settings=settings), [], tmp_path / "run", verbose=0)
     with pytest.raises(RecipeError, match="head knows 4 classes"):
-        evaluate(tmp_path / "run", [], Request(tasks=4, ways=3))
+        evaluate(tmp_path / "run", [], Request(steps=RUNS_OWN, tasks=4, ways=3))
 
 
 def test_sine_waves(tmp_path: Path) -> None:
@@ -208,7 +211,7 @@ def test_the_official_runs_are_evaluated_exactly(all_runs: Path, omniglot_root: 
     settings = [*SMALL[1:], "training.updates=3", "training.validation_tasks=4", "learner.steps=1", "views.count=2"]
     paths = [omniglot_root / f"images_background_small{i}.zip" for i in (1, 2)]
     train(read_recipe("omniglot-challenge-minimal", settings=settings), paths, tmp_path / "run", verbose=0)
-    found = evaluate(tmp_path / "run", [all_runs], Request())
+    found = evaluate(tmp_path / "run", [all_runs], Request(steps=RUNS_OWN))
     report = found.plain()
     assert (report["fixed_tasks"], report["tasks"], report["ways"], report["shots"]) == (True, 2, 20, 1)
     assert report["views"] == 2

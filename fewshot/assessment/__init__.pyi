@@ -1,0 +1,11 @@
+from fewshot.assessment.accuracy import MapAccuracy as MapAccuracy
+from fewshot.assessment.accuracy import assess_counts as assess_counts
+from fewshot.assessment.assess import AssessReport as AssessReport
+from fewshot.assessment.assess import Places as Places
+from fewshot.assessment.assess import assess_maps as assess_maps
+from fewshot.assessment.change import ChangeRequest as ChangeRequest
+from fewshot.assessment.change import map_changes as map_changes
+from fewshot.assessment.design import Design as Design
+from fewshot.assessment.drawing import draw_assessment as draw_assessment
+from fewshot.assessment.drawing import draw_changes as draw_changes
+from fewshot.assessment.sample import sample_map as sample_map
