@@ -11,7 +11,8 @@
 #   docker build --target serving --build-context model=models -t land-serving .
 
 ARG PYTHON=3.11.13-slim-bookworm
-# The release of tensorflow-serving-api in requirements.lock.
+# The release of tensorflow-serving-api in requirements.lock; --build-arg TF_SERVING=2.19.1 takes an older server, which
+# reads the same models, where the registry has no image of this one.
 ARG TF_SERVING=2.21.0
 
 # Builds the environment; nothing of its tools reaches the images.

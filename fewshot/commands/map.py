@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fewshot.commands.options import FILE, MapOptions, given, one_target, option, options_as, save_adapted_option
+from fewshot.commands.options import FILE, MapOptions, given, model_targets, option, options_as, save_adapted_option
 
 if TYPE_CHECKING:
     from fewshot.exported import Predictor
@@ -41,8 +41,8 @@ def command(*, region: RegionOptions, options: MapOptions) -> None:
     from fewshot.terminal import print_table
 
     request = map_request(region, options)
-    with opened_model(options) as (model, engine_of):
-        choice = choose_method(model, request)
+    with opened_models(options) as (models, engine_of):
+        choice = choose_method(models, request)
         if choice.comparison is not None:
             print_table(*choice.comparison.table())
         with progress_bar("Mapping", "blocks") as show:
@@ -106,14 +106,13 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
 
 
 @contextmanager
-def opened_model(options: MapOptions) -> Iterator[tuple[Predictor | None, EngineOf]]:
-    """Open the model that a map is asked of, where one is named or needed, and where it is predicted."""
+def opened_models(options: MapOptions) -> Iterator[tuple[Mapping[str, Predictor], EngineOf]]:
+    """Open the models that a map is asked of, by name, where any is named or needed, and where it is predicted."""
     from fewshot.exported import open_predictor
     from fewshot.mapping import open_engines
 
-    named = options.method == "adapted" or options.model is not None or options.server is not None
-    with (
-        open_predictor(one_target(options.model, options.server)) if named else nullcontext() as predictor,
-        open_engines(workers=options.workers, scheduler=options.scheduler) as engine_of,
-    ):
-        yield predictor, engine_of
+    needed = options.method in (None, "adapted") or options.models or options.server
+    targets = model_targets(options.models, options.server) if needed else {}
+    with ExitStack() as opened:
+        models = {name: opened.enter_context(open_predictor(target)) for name, target in targets.items()}
+        yield models, opened.enter_context(open_engines(workers=options.workers, scheduler=options.scheduler))

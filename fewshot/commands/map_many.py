@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fewshot.commands.map import RegionOptions, map_request, opened_model
+from fewshot.commands.map import RegionOptions, map_request, opened_models
 from fewshot.commands.options import FILE, MapOptions, options_as
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def command(*, regions: Path, to: Path, options: MapOptions) -> None:
     # What the regions share; each has a scene, labels and a map of its own.
     shared = RegionOptions((), regions, Path("map.tif"), validation=None, save_adapted=None, adapted=None)
     listed, results = read_regions(regions, to, map_request(shared, options)), []
-    with opened_model(options) as (model, engine_of), progress_bar("Mapping", "regions") as show:
+    with opened_models(options) as (models, engine_of), progress_bar("Mapping", "regions") as show:
 
         def run(request: MapRequest) -> MapReport:
-            choice = choose_method(model, request)
+            choice = choose_method(models, request)
             engine = engine_of(choice.predictor)
             return map_region(choice.predictor, engine, choice.request, comparison=choice.comparison)
 

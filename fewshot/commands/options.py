@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -99,8 +99,13 @@ def options_as(kind: type[Any], name: str = "options") -> Callable[[Command], Co
 class MapOptions:
     """What `map` and `map-many` share: the model, the labels' meaning, the windows, where it is predicted."""
 
-    model: Path | None = option(
-        "--model", type=FILE, help="A model of `fewshot models`, or a folder of an exported one: DIR/NAME, DIR/NAME/N."
+    models: tuple[Path, ...] = option(
+        "--model",
+        "models",
+        type=FILE,
+        multiple=True,
+        help="A model of `fewshot models`, or a folder of an exported one: DIR/NAME, DIR/NAME/N. Of several the first "
+        "maps, --compare shows all, and --method auto maps with the best.",
     )
     server: str | None = given(server_option)
     label_field: str | None = option(
@@ -130,7 +135,9 @@ class MapOptions:
     offset: float | None = option(
         "--offset", type=float, help="Added after --scale, such as -0.1 for Sentinel-2 since January 2022."
     )
-    radius: int = option("--radius", default=1, help="Segmentation: pixels that a point labels too.")
+    radius: int = option(
+        "--radius", default=1, help="Segmentation, --method adapted: pixels on each side of a point that it labels too."
+    )
     holdout: float = option(
         "--holdout", default=0.0, show_default=False, help="Share of the labels to keep back and report accuracy on."
     )
@@ -138,14 +145,18 @@ class MapOptions:
         "--apart", type=int, help="Least pixels between support and validation; a picture if not given."
     )
     seed: int = option("--seed", default=0, help="Decides which labels are kept back.")
-    method: str = option(
+    method: str | None = option(
         "--method",
         type=click.Choice((AUTO, *METHODS)),
-        default="adapted",
-        help="What maps; auto: what is best on the labels, held out in turn. Plain classifiers need no model.",
+        help="What maps; auto: what is best on the labels, held out in turn. If not given, combined, or adapted where "
+        "a model has classes of its own or labels pictures. Plain classifiers need no model.",
     )
     compare: bool = option("--compare", is_flag=True, help="Compare all methods on the labels, held out in turn.")
-    steps: int | Literal["auto"] | None = given(steps_option)
+    steps: int | Literal["auto"] | None = option(
+        "--steps",
+        type=NumberOrAuto(click.IntRange(0)),
+        help="Inner steps; what the labels themselves ask for, by cross-validation, if not given.",
+    )
     stride: int | None = option(
         "--stride", type=click.IntRange(1), help="Patch models: pixels between patches; a quarter if not given."
     )
@@ -160,6 +171,17 @@ class MapOptions:
     resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
     workers: int = option("--workers", default=1, help="Processes that predict on this machine.")
     scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
+
+
+def model_targets(models: Sequence[Path], server: str | None) -> dict[str, str]:
+    """Return where models are, by name; "" is that of one alone.
+
+    Raises:
+        click.UsageError: if none is named, or a server beside models.
+    """
+    if len(models) > 1 and server is None:
+        return {str(model): one_target(model, None) for model in models}
+    return {"": one_target(models[0] if models else None, server)}
 
 
 def one_target(model: Path | None, server: str | None) -> str:

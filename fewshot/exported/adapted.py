@@ -67,6 +67,8 @@ class AdaptedModel:
         about = {"fewshot_adapted": 1, "fingerprint": self.fingerprint, "table": self.table.name, "classes": classes}
         if self.temperature != 1:
             about["temperature"] = self.temperature
+        if self.adapted.steps is not None:
+            about["steps"] = self.adapted.steps
 
         def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:
@@ -98,7 +100,7 @@ class AdaptedModel:
                 )
                 vector = np.asarray(parts["vector"], np.float32)
                 model = cls(
-                    AdaptedVector(vector, len(entries), SupportLoss(before, after)),
+                    AdaptedVector(vector, len(entries), SupportLoss(before, after), about.get("steps")),
                     ClassTable(about["table"], entries),
                     tuple(entry["value"] for entry in about["classes"]),
                     about["fingerprint"],

@@ -75,6 +75,8 @@ class InputSize:
         smallest: Least rows and columns, where free.
         largest: Most rows and columns, where free.
         multiple_of: What rows and columns must be a multiple of, where free.
+        around: Pixels around a pixel that its answer needs at least, so that windows of maps overlap by more where they
+            are small.
     """
 
     rows: int
@@ -83,6 +85,7 @@ class InputSize:
     smallest: int = 1
     largest: int = 1
     multiple_of: int = 1
+    around: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,29 @@ class Limits:
         examples: Support pictures.
         queries: Query pictures.
         classes: Classes of a task; the classes of the label space where that is fixed.
+        gflop: Floating-point operations, in thousands of millions, as the card's cost counts them.
+        megabytes: Memory for what the network computes, as the card's cost counts it.
     """
 
     steps: int = 50
     examples: int = 512
     queries: int = 4096
     classes: int = 100
+    gflop: float = 20_000.0
+    megabytes: float = 4096.0
+
+
+@dataclass(frozen=True)
+class PixelCost:
+    """What the network takes for each pixel of a picture that it looks at once, in all its views.
+
+    Attributes:
+        flop: Floating-point operations.
+        numbers: Numbers that it computes, which a step of adaptation keeps until it is done.
+    """
+
+    flop: float
+    numbers: float
 
 
 @dataclass(frozen=True)
@@ -238,6 +258,7 @@ class Card:
         signatures: What can be called.
         unit_free: Whether any unit does, with any scale and offset of each band, the same in support and queries.
         missing_bands: Whether bands may be missing, 0 being sent for them throughout support and queries.
+        cost: What the network takes for a pixel; None where it was exported before that was counted.
     """
 
     title: str
@@ -261,6 +282,7 @@ class Card:
     signatures: dict[str, SignatureNote] = field(default_factory=dict)
     unit_free: bool = False
     missing_bands: bool = False
+    cost: PixelCost | None = None
 
     @property
     def band_names(self) -> tuple[str, ...]:

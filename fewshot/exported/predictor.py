@@ -231,12 +231,17 @@ class Predictor(ABC):
         each = 4 * max(int(np.prod(queries.shape[1:])), 1)
         return max(min(self.card().limits.queries, self.picture_bytes // each), 1)
 
+    def chooses_steps(self) -> bool:
+        """Whether the model can let a support set decide how many inner steps are taken."""
+        adapt = self.card().signatures.get("adapt")
+        return adapt is not None and "steps" in adapt.outputs
+
     def _number(self, steps: Steps) -> int:
         """Return the number of inner steps to ask for."""
         card = self.card()
         if steps != "auto":
             return card.steps if steps is None else steps
-        if "steps" not in card.signatures["adapt"].outputs:
+        if not self.chooses_steps():
             raise ArtifactError(
                 f"{card.title!r} was exported by a version whose models cannot choose the number of inner steps. "
                 f"Give a number, such as its own {card.steps}, or export the run again."

@@ -38,10 +38,19 @@ CODES = {
 }
 TOO_LARGE = 413
 """HTTP's own status for the RESOURCE_EXHAUSTED of one request that is too large."""
+TOO_SLOW = 408
+"""HTTP's own status for the DEADLINE_EXCEEDED of a request that came too slowly."""
+
+PUSHBACK = "grpc-retry-pushback-ms"
+"""gRPC's own word, in the metadata after an answer, for when to come again; `Retry-After` in HTTP, in seconds."""
 
 BY_NUMBER = {code.number: name for name, code in CODES.items()}
 # Of several names with one HTTP status, the first of the table.
-BY_HTTP = {TOO_LARGE: "RESOURCE_EXHAUSTED", **{code.http: name for name, code in reversed(CODES.items())}}
+BY_HTTP = {
+    TOO_LARGE: "RESOURCE_EXHAUSTED",
+    TOO_SLOW: "DEADLINE_EXCEEDED",
+    **{code.http: name for name, code in reversed(CODES.items())},
+}
 
 # The most derived class that an exception belongs to decides.
 EXCEPTIONS: dict[type[BaseException], str] = {
@@ -68,17 +77,19 @@ EXCEPTIONS: dict[type[BaseException], str] = {
 class StatusError(errors.FewshotError, RuntimeError):
     """A request that is answered with a code and a sentence."""
 
-    def __init__(self, code: str, message: str, *, http: int | None = None) -> None:
+    def __init__(self, code: str, message: str, *, http: int | None = None, retry_after: float | None = None) -> None:
         """Keep the code beside the sentence.
 
         Args:
             code: A name of `CODES`.
             message: The sentence.
             http: The HTTP status, where it is not the code's own.
+            retry_after: Seconds after which the same request may be answered; None where nobody knows.
         """
         super().__init__(message)
         self.code = code
         self.http = http or CODES[code].http
+        self.retry_after = retry_after
 
 
 def code_of(error: BaseException) -> str:

@@ -18,7 +18,9 @@ from fewshot.exported.status import TOO_LARGE, StatusError, invalid
 MOST_AXES = 32
 """Of a tensor that is read. TensorFlow claims to take 254 and NumPy takes 64, but from 40 on a string tensor between
 the two ends the process."""
-LARGEST_TENSOR = 1 << 30  # bytes; a short message can claim any shape, and the last value would fill it
+LARGEST_TENSOR = 1 << 30  # bytes, as an array
+MOST_FILLED = 16 << 20  # bytes that are not sent: a short message can claim any shape, and its last value fills it
+STRING_BYTES = 64  # of an array's string beside its content
 
 # A tensor's type: the typed field that holds it.
 FIELDS = {
@@ -36,6 +38,7 @@ FIELDS = {
     tf.complex128: "dcomplex_val",
 }
 RAW = (tf.float32, tf.float64, tf.bool, tf.complex64, tf.complex128)  # memory equals the packed wire format
+BY_NUMBER = {dtype.as_datatype_enum: dtype for dtype in FIELDS}
 PLAIN = (tf.float32, tf.float64, tf.int32, tf.int64)  # a value of the typed field is one of the tensor
 FEW = 1000  # values that are read one by one faster than by TensorFlow
 
@@ -55,22 +58,13 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
         StatusError: INVALID_ARGUMENT if the tensor is malformed, RESOURCE_EXHAUSTED if it claims too many values.
     """
     unreadable = invalid(f"tensor parsing error: {alias}")
-    try:
-        dtype = tf.as_dtype(proto.dtype)
-    except TypeError:
-        raise unreadable from None
+    dtype = BY_NUMBER.get(proto.dtype)
     if len(proto.tensor_shape.dim) > MOST_AXES:
         raise invalid(f"Tensor {alias} has {len(proto.tensor_shape.dim)} axes; the most is {MOST_AXES}.")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if dtype not in FIELDS or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    if dtype is None or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise unreadable
-    nbytes = math.prod(shape) * (16 if dtype == tf.string else dtype.size)
-    if nbytes > LARGEST_TENSOR:
-        raise StatusError(
-            "RESOURCE_EXHAUSTED",
-            f"Tensor {alias} of shape {list(shape)} takes {nbytes} bytes; the most is {LARGEST_TENSOR}. Send less.",
-            http=TOO_LARGE,
-        )
+    nbytes = _require_size(proto, alias, dtype, shape)
     if proto.tensor_content and dtype != tf.string:
         if len(proto.tensor_content) != nbytes:
             raise unreadable
@@ -83,6 +77,31 @@ def decode(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
     except tf.errors.OpError:
         raise unreadable from None
     return np.asarray(parsed, dtype.as_numpy_dtype)
+
+
+def _require_size(proto: tensor_pb2.TensorProto, alias: str, dtype: tf.DType, shape: tuple[int, ...]) -> int:
+    """Return the bytes that a tensor takes as an array, before it is made."""
+    each = STRING_BYTES if dtype == tf.string else dtype.size
+    # An axis of none does not make the others small: their product has to fit a machine's whole number.
+    most = math.prod(max(size, 1) for size in shape) * each
+    if most > LARGEST_TENSOR:
+        raise StatusError(
+            "RESOURCE_EXHAUSTED",
+            f"Tensor {alias} of shape {list(shape)} takes {most} bytes; the most is {LARGEST_TENSOR}. Send less.",
+            http=TOO_LARGE,
+        )
+    count = math.prod(shape)
+    if not proto.tensor_content or dtype == tf.string:
+        values = getattr(proto, FIELDS[dtype])
+        sent = len(values) // (2 if dtype.is_complex else 1)
+        last = len(values[-1]) if dtype == tf.string and values else 0
+        filled = (count - sent) * (each + last)
+        if filled > MOST_FILLED:
+            raise invalid(
+                f"Tensor {alias} of shape {list(shape)} holds {sent} values, and {filled} bytes would be filled with "
+                f"the last of them; the most is {MOST_FILLED}. Send every value."
+            )
+    return count * each
 
 
 def write_content(proto: tensor_pb2.TensorProto, array: np.ndarray) -> None:

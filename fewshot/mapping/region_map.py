@@ -111,7 +111,8 @@ def map_region(
         seconds = time.monotonic() - began
         labels = describe_labels(used, model.table.names) if used else {"adapted_before": str(request.adapted)}
         said = describe_map(plan, card, labels, summary)
-        said |= {"method": request.method, "compare": asdict(comparison) if comparison else None}
+        said |= {"method": request.method or "adapted", "compare": asdict(comparison) if comparison else None}
+        said |= {"steps": {"asked": request.steps, "taken": model.adapted.steps}}
         said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
         if comparison is not None and comparison.labels >= DRAWN:
             draw_reliability(made.reliability, comparison.calibration)
@@ -126,8 +127,8 @@ def map_region(
         raise checkpoint.cannot_write(error) from error
     checkpoint.remove()
     shares = dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True))
-    loss = model.adapted.support_loss
-    return MapReport(tuple(files), model.table, shares, loss, accuracy, notes, seconds, comparison)
+    loss, steps = model.adapted.support_loss, model.adapted.steps
+    return MapReport(tuple(files), model.table, shares, loss, accuracy, notes, seconds, comparison, steps)
 
 
 def _adapt(

@@ -32,12 +32,13 @@ class MapRequest:
         sensor: What recorded the scene, where it does not say.
         offset: Added after scaling.
         windows: Which windows are asked for.
-        steps: Inner steps; the model's own number if None; "auto" lets the support decide.
+        steps: Inner steps; "auto" lets the labels decide, as None does where the model can.
         probabilities: Whether to write the probabilities of all classes too.
         save_adapted: File to keep the adapted model in.
         resume: Whether to go on with an interrupted map.
         title: Of the quick-look.
-        method: What maps: "adapted", a plain method, or "auto", the best of all; see `compare.choose_method`.
+        method: What maps, one of `METHODS`, or "auto", the best of all; what suits the model if None. See
+            `compare.choose_method`.
         compare: Whether to compare all methods on the labels first.
     """
 
@@ -57,7 +58,7 @@ class MapRequest:
     save_adapted: Path | None = None
     resume: bool = False
     title: str = ""
-    method: str = "adapted"
+    method: str | None = None
     compare: bool = False
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ class MapRequest:
             raise RecipeError(f"--offset is added to the scene's values after --scale; received {self.offset}")
         if self.compares and self.labels is None:
             raise RecipeError("--compare and --method auto hold labels out to test on: give some with --labels")
-        if self.method not in (AUTO, *METHODS):
+        if self.method not in (None, AUTO, *METHODS):
             raise RecipeError(f"--method is {AUTO} or one of {', '.join(METHODS)}; received {self.method}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")

@@ -14,6 +14,11 @@ from fewshot.exported.card import AUTO_STEPS, Card
 
 Claim = Callable[[], tf.Tensor]
 
+PNG_HEAD = 24
+"""Bytes of a PNG file up to the end of its columns and rows."""
+MOST_DECODED = 64 << 20
+"""Values of the pictures in one input's files; as float32 they are 256 MB, as much as a server takes of one request."""
+
 
 class Checks:
     """Claims in order: each is looked at when those before it hold, and `after` waits for all of them."""
@@ -207,25 +212,46 @@ class RequestChecks(Checks):
         self.require(lambda: tf.size(self.after(encoded)) > 0, f"{name} holds no picture; expected at least 1.")
         self._count(name, lambda: tf.size(encoded), most)
         files = self.settled(encoded, [None])
+        sizes = self._sizes(name, files)
+        shape = tf.stack([tf.size(files), sizes[0, 0], sizes[0, 1], bands])
+        self._size(name, shape)
+        self.require(
+            lambda: tf.reduce_prod(tf.cast(shape, tf.float64)) <= MOST_DECODED,
+            f"{name} holds {{}} pictures of {{}}x{{}} pixels, more than {MOST_DECODED} values together; send fewer.",
+            *(lambda axis=axis: shape[axis] for axis in range(3)),
+        )
 
         def decode(file: tf.Tensor) -> tf.Tensor:
             return tf.io.decode_image(file, channels=bands, expand_animations=False)
 
-        first = tf.shape(decode(files[0]))
-
-        def one(file: tf.Tensor) -> tf.Tensor:
-            picture = decode(file)
-            same = Checks()
-            same.require(
-                lambda: tf.reduce_all(tf.equal(tf.shape(picture), first)),
-                f"{name} holds pictures of {{}} and of {{}} rows, columns and bands; they must be of one size.",
-                lambda: first,
-                lambda: tf.shape(picture),
-            )
-            return same.settled(picture, [None, None, bands])
-
         pixels = tf.TensorSpec([None, None, bands], tf.uint8)
-        return tf.cast(tf.map_fn(one, files, fn_output_signature=pixels), tf.float32)
+        return tf.cast(tf.map_fn(decode, self.settled(files, [None]), fn_output_signature=pixels), tf.float32)
+
+    def _sizes(self, name: str, files: tf.Tensor) -> tf.Tensor:
+        """Return rows and columns `[n, 2]` of files by their heads alone, once all are of one size.
+
+        A file of some kilobytes can hold a picture of gigabytes.
+        """
+        heads = tf.cast(tf.io.decode_raw(files, tf.uint8, fixed_length=PNG_HEAD), tf.int32)
+        png = tf.reduce_all(tf.equal(heads[:, :8], list(b"\x89PNG\r\n\x1a\n")), axis=1)
+        jpeg = tf.reduce_all(tf.equal(heads[:, :3], list(b"\xff\xd8\xff")), axis=1)
+        self.require(lambda: tf.reduce_all(png | jpeg), f"{name} holds a file that is neither PNG nor JPEG.")
+        # Columns, then rows, four bytes each, the highest first and below 128.
+        numbers = tf.reshape(heads[:, 16:], [-1, 2, 4]) * [2**24, 2**16, 2**8, 1]
+        in_png = tf.reverse(tf.reduce_sum(numbers, axis=2), [1])
+
+        def size(file: tf.Tensor, is_jpeg: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+            return tf.cond(is_jpeg, lambda: tf.image.extract_jpeg_shape(file)[:2], lambda: size)
+
+        each = (self.settled(files, [None]), jpeg, in_png)
+        sizes = tf.map_fn(lambda one: size(*one), each, fn_output_signature=tf.TensorSpec([2], tf.int32))
+        self.require(
+            lambda: tf.reduce_all(tf.equal(sizes, sizes[:1])),
+            f"{name} holds pictures of {{}} and of {{}} rows and columns; they must be of one size.",
+            lambda: sizes[0],
+            lambda: sizes[tf.argmax(tf.reduce_any(tf.not_equal(sizes, sizes[:1]), axis=1))],
+        )
+        return sizes
 
     def _count(self, name: str, count: Claim, most: int) -> None:
         self.require(

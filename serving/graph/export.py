@@ -47,6 +47,7 @@ from fewshot.training.build import reads_any_size
 from fewshot.training.recipe import Recipe
 from fewshot.training.run import Run
 from serving.graph.contract import describe_signatures
+from serving.graph.cost import pixel_cost
 from serving.graph.signatures import adapted_layout, make_module
 from serving.graph.warmup_records import warm_up_requests, write_warm_up
 
@@ -206,6 +207,7 @@ def _make_card(
         accuracy=accuracy,
         unit_free=recipe.network.standardise,
         missing_bands=recipe.network.standardise and recipe.augment.band_dropout > 0,
+        cost=pixel_cost(learner),
         versions={"python": platform.python_version(), **{name: installed(name) for name in packages}},
     )
 

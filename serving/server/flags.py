@@ -1,11 +1,12 @@
 """The options of `fewshot serve`: TF Serving's flags by their own names, and a few of ours.
 
 A script that starts `tensorflow_model_server` can start `fewshot serve` unchanged: flags that have no meaning here are
-accepted with one line of warning, and those that would weaken what was asked for (encryption) are refused.
+accepted with one line of warning, and one that would weaken what was asked for (encryption) is refused.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -47,6 +48,12 @@ class ServeOptions:
     port: Annotated[int, "gRPC port; 0 for no gRPC."] = 8500
     rest_api_port: Annotated[int, "REST port; 0 for no REST."] = 8501
     host: Annotated[str, "Address to listen on; 0.0.0.0 lets other machines in."] = "127.0.0.1"
+    allow_anyone: Annotated[bool, "Let other machines in without --api_key_file."] = False
+    api_key_file: Annotated[str, "SHA-256 of each key that clients may show, one a line; read again when changed."] = ""
+    ssl_config_file: Annotated[str, "Text SSLConfig: key and certificates of gRPC and REST, as PEM texts."] = ""
+    allowed_hosts: Annotated[
+        str, "Names that REST may be called by, separated by commas; this machine's own on 127.0.0.1, else any."
+    ] = ""
     model_config_file: Annotated[str, "Text ModelServerConfig: several models, version policies, labels."] = ""
     model_config_file_poll_wait_seconds: Annotated[
         float, "Read that file again every so many seconds; 0 for never."
@@ -70,6 +77,17 @@ class ServeOptions:
     tensorflow_inter_op_parallelism: Annotated[int, "Operations at a time; 0 for TensorFlow's choice."] = 0
     max_concurrent: Annotated[int, "Requests computed at a time; 0 for two a processor."] = 0
     max_queue: Annotated[int, "Requests that may wait; more are refused (RESOURCE_EXHAUSTED, 429)."] = 64
+    max_request_gflop: Annotated[
+        float, "Most that one request may take to compute, in thousands of millions of operations; 0: by the card."
+    ] = 0
+    max_request_megabytes: Annotated[float, "Most memory that one request may take to compute; 0: by the card."] = 0
+    max_pending_gflop: Annotated[float, "Most that all requests at a time may take to compute."] = 40_000
+    max_pending_megabytes: Annotated[
+        float, "Most memory that all requests at a time may take to compute; 0: half of the machine's."
+    ] = 0
+    slow_client_seconds: Annotated[
+        float, "Time of a REST client for a request's head, and for a body or an answer slower than 1 KB a second."
+    ] = 10.0
     max_request_bytes: Annotated[int, "Largest request; 0 for no limit."] = 256 << 20
     drain_seconds: Annotated[float, "After SIGTERM, let running requests finish for so long."] = 30.0
 
@@ -83,11 +101,8 @@ ONE_MODEL = (
     Flag("model_name", "", "Name of the model; the folder's own if not given."),
     Flag("model_base_path", "", "Folder of one model's version folders; FOLDER does the same."),
 )
-NO_ENCRYPTION = "encryption is not offered; put a proxy in front, or use TF Serving"
-REFUSED = (
-    Flag("ssl_config_file", "", refused=NO_ENCRYPTION),
-    Flag("use_alts_credentials", default=False, refused=NO_ENCRYPTION),
-)
+NO_ALTS = "it works within Google's cloud alone; --ssl_config_file encrypts"
+REFUSED = (Flag("use_alts_credentials", default=False, refused=NO_ALTS),)
 IGNORED = (
     Flag("enable_batching", default=False),
     Flag("batching_parameters_file", ""),
@@ -138,11 +153,33 @@ def read_flags(folder: Path | None, given: Mapping[str, Any]) -> ServeOptions:
     useless = [f"--{flag.name}" for flag in IGNORED if flag.name in chosen]
     if useless:
         logger.warning("%s: accepted for TF Serving's sake, without effect here.", ", ".join(useless))
+    _require_keys(chosen)
     channel_arguments(chosen.get("grpc_channel_arguments", ""))
     options = ServeOptions({}, **{flag.name: chosen[flag.name] for flag in USED if flag.name in chosen})
     if options.port == options.rest_api_port != 0:
         raise RecipeError("--rest_api_port cannot be same as --port. Please use a different port for HTTP/REST API.")
     return options if options.model_config_file else replace(options, models=_models(folder, chosen))
+
+
+def _require_keys(chosen: Mapping[str, Any]) -> None:
+    """Refuse to let other machines in by mistake."""
+    host = chosen.get("host", ServeOptions.host)
+    if is_loopback(host) or chosen.get("api_key_file") or chosen.get("allow_anyone"):
+        return
+    raise RecipeError(
+        f"--host={host} would let anyone who reaches this machine compute on it. Name a file of keys with "
+        "--api_key_file, or say --allow_anyone where something else keeps strangers out."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is this machine's own, which no other reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def channel_arguments(text: str) -> dict[str, int | str]:

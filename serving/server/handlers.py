@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tensorflow_serving.apis import (
@@ -22,13 +22,13 @@ from tensorflow_serving.apis import (
 from fewshot.exported.status import CODES, StatusError, invalid
 from serving.server import inference
 from serving.server.config import ServerConfig
+from serving.server.cost import work_of
 from serving.server.limits import Admission
-from serving.server.metrics import Metrics
+from serving.server.metrics import OTHER, Metrics
 from serving.server.servables import Servable
-from serving.server.status import as_status
+from serving.server.status import as_status, refusal
+from serving.server.stopping import Stop
 from serving.server.versions import Versions
-
-logger = logging.getLogger("serving")
 
 METADATA = "signature_def"
 T = TypeVar("T")
@@ -41,12 +41,12 @@ class Call:
     Attributes:
         api: As TF Serving's metrics name it: `Predict` in gRPC, `predict` in REST.
         entry: `GRPC` or `REST`.
-        deadline: On the monotonic clock, in seconds; None for no limit.
+        stop: Ends it before it is answered.
     """
 
     api: str
     entry: str
-    deadline: float | None = None
+    stop: Stop = field(default_factory=Stop)
 
 
 class Handlers:
@@ -73,19 +73,23 @@ class Handlers:
     async def predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
         """Answer Predict."""
         _require_spec(request)
-        return await self._compute(request.model_spec, call, lambda s: inference.run_predict(s, request, call.deadline))
+        spec = request.model_spec
+        with self.counted(spec, call), self.spending(self.versions.find(spec), spec.signature_name, request.inputs):
+            return await self._compute(spec, call, lambda s: inference.run_predict(s, request, call.stop))
 
     async def examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
         """Answer Classify or Regress."""
         _require_spec(request)
-        return await self.admit(request.model_spec.name, call, lambda: self.run_examples(request, call))
+        with self.counted(request.model_spec, call):
+            return await self.admission.run(lambda: self.run_examples(request, call), call.stop)
 
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, call: Call
     ) -> inference_pb2.MultiInferenceResponse:
         """Answer MultiInference; the first task says which model."""
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
-        return await self._compute(spec, call, lambda s: inference.run_multi_inference(s, request, call.deadline))
+        with self.counted(spec, call):
+            return await self._compute(spec, call, lambda s: inference.run_multi_inference(s, request, call.stop))
 
     async def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -98,9 +102,9 @@ class Handlers:
         _require_spec(request)
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
-        for field in request.metadata_field:
-            if field != METADATA:
-                raise invalid(f"Metadata field {field} is not supported")
+        for asked in request.metadata_field:
+            if asked != METADATA:
+                raise invalid(f"Metadata field {asked} is not supported")
         servable = self.versions.find(request.model_spec)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = servable.name
@@ -149,26 +153,50 @@ class Handlers:
         self.admission.close()
         self._changes.shutdown(wait=False, cancel_futures=True)
 
-    async def admit(self, model: str, call: Call, run: Callable[[], T]) -> T:
-        """Run blocking work in the pool, and count it.
+    @contextmanager
+    def counted(self, spec: model_pb2.ModelSpec, call: Call) -> Iterator[None]:
+        """Count a request to a model and time it, refused or answered; one to no model is refused at once.
 
         Args:
-            model: The model's name.
+            spec: Names the model, and its version if not the newest.
             call: What is known of the request.
-            run: The work.
 
         Raises:
-            StatusError: as `Admission.run` does, and what the work raises.
+            StatusError: as `Versions.find` does.
         """
         begun = time.monotonic()
+        # What is counted is named by us: clients could invent names without end.
+        name = spec.name if self.versions.knows(spec.name) else OTHER
         try:
-            result = await self.admission.run(run, deadline=call.deadline)
+            self.versions.find(spec)
+            yield
         except BaseException as error:
-            self.metrics.requests.add(model, as_status(error).code)
+            self.metrics.requests.add(name, as_status(error).code)
             raise
-        self.metrics.requests.add(model, "OK")
-        self.metrics.latency.add(model, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
-        return result
+        self.metrics.requests.add(name, "OK")
+        self.metrics.latency.add(name, call.api, call.entry, sample=(time.monotonic() - begun) * 1e6)
+
+    @contextmanager
+    def spending(self, servable: Servable, signature: str, inputs: inference.Inputs) -> Iterator[None]:
+        """Count what a prediction takes while it is asked for; one that takes too much is refused.
+
+        Args:
+            servable: The version that is asked.
+            signature: Its name; the default one if empty.
+            inputs: As they came; their shapes and the number of steps are looked at, no more.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT if it takes more than one request may, RESOURCE_EXHAUSTED if it takes more
+                than is left by others.
+        """
+        card = servable.card
+        if card is None or card.cost is None:
+            yield
+            return
+        work = work_of(card, signature or inference.DEFAULT_SIGNATURE, inputs)
+        self.admission.check_work(work, card.limits)
+        with self.admission.spending(work):
+            yield
 
     def run_on(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
         """Run work on the version that a request names, in this thread, and note how long it takes.
@@ -191,18 +219,18 @@ class Handlers:
     def run_examples(self, request: inference.ExamplesRequest, call: Call) -> inference.ExamplesResponse:
         """Classify or regress in this thread, and count the examples."""
         spec = request.model_spec
-        response = self.run_on(spec, call, lambda s: inference.run_examples(s, request, call.deadline))
+        response = self.run_on(spec, call, lambda s: inference.run_examples(s, request, call.stop))
         ((_, results),) = response.result.ListFields()  # either message has one list
         self.metrics.examples.add(spec.name, sample=len(results))
         self.metrics.examples_total.add(spec.name, count=len(results))
         return response
 
     async def _compute(self, spec: model_pb2.ModelSpec, call: Call, work: Callable[[Servable], T]) -> T:
-        return await self.admit(spec.name, call, lambda: self.run_on(spec, call, work))
+        return await self.admission.run(lambda: self.run_on(spec, call, work), call.stop)
 
 
 async def answered(work: Awaitable[T]) -> T:
-    """Await a handler, and turn whatever goes wrong into a `StatusError`; what nobody foresaw is logged.
+    """Await a handler, and turn whatever goes wrong into a `StatusError`.
 
     Raises:
         StatusError: for every error but a cancellation.
@@ -210,10 +238,7 @@ async def answered(work: Awaitable[T]) -> T:
     try:
         return await work
     except Exception as error:
-        status = as_status(error)
-        if status.code == "INTERNAL":
-            logger.exception("A request failed in a way that nobody foresaw.")
-        raise status from None
+        raise refusal(error).error() from None
 
 
 def _require_spec(request: Any) -> None:

@@ -20,8 +20,10 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2
 from fewshot.exported import tensors
 from fewshot.exported.status import StatusError, invalid
 from serving.server.servables import Servable
+from serving.server.stopping import Stop
 
 DEFAULT_SIGNATURE = "serving_default"
+MOST_LISTED = 20  # names in a message
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 
@@ -37,7 +39,7 @@ def predict(
     spec: model_pb2.ModelSpec,
     inputs: Inputs,
     output_filter: Sequence[str] = (),
-    deadline: float | None = None,
+    stop: Stop | None = None,
 ) -> Outputs:
     """Run a signature on named tensors.
 
@@ -46,7 +48,7 @@ def predict(
         spec: Names the signature.
         inputs: Tensor by alias, as an array or as it came in a message.
         output_filter: Aliases of the outputs to compute; all if there is none.
-        deadline: On the monotonic clock, in seconds.
+        stop: Ends the run before it is done; nothing does if None.
 
     Returns:
         The outputs by alias, in order of the filter or else of their names.
@@ -61,37 +63,37 @@ def predict(
         raise StatusError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
     feeds = _feeds(signature, inputs)
     aliases = _wanted(signature, output_filter)
-    arrays = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], deadline=deadline)
+    arrays = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], stop=stop)
     return dict(zip(aliases, arrays, strict=True))
 
 
 def run_predict(
-    servable: Servable, request: predict_pb2.PredictRequest, deadline: float | None = None
+    servable: Servable, request: predict_pb2.PredictRequest, stop: Stop | None = None
 ) -> predict_pb2.PredictResponse:
     """Answer a Predict request; see `predict`.
 
     Args:
         servable: The version to run.
         request: Names the signature, and holds its inputs by name.
-        deadline: On the monotonic clock, in seconds; None for no limit.
+        stop: Ends the run before it is done; nothing does if None.
 
     Raises:
         StatusError: as `predict` does.
     """
-    outputs = predict(servable, request.model_spec, request.inputs, request.output_filter, deadline)
+    outputs = predict(servable, request.model_spec, request.inputs, request.output_filter, stop)
     response = predict_pb2.PredictResponse(model_spec=_model_spec(servable, request.model_spec))
     for alias, array in outputs.items():
         response.outputs[alias].CopyFrom(tensors.encode(array))
     return response
 
 
-def run_examples(servable: Servable, request: ExamplesRequest, deadline: float | None = None) -> ExamplesResponse:
+def run_examples(servable: Servable, request: ExamplesRequest, stop: Stop | None = None) -> ExamplesResponse:
     """Classify or regress the request's examples.
 
     Args:
         servable: The version to run.
         request: Names the signature, and holds the examples.
-        deadline: On the monotonic clock, in seconds; None for no limit.
+        stop: Ends the run before it is done; nothing does if None.
 
     Raises:
         StatusError: INVALID_ARGUMENT for an unknown or unfit signature, an empty input, or unfit outputs;
@@ -104,20 +106,20 @@ def run_examples(servable: Servable, request: ExamplesRequest, deadline: float |
     method = METHODS[CLASSIFY if isinstance(request, classification_pb2.ClassificationRequest) else REGRESS]
     feed, fetches = method.tensors(signature)
     examples = _serialized_examples(request.input)
-    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, deadline=deadline), strict=True))
+    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, stop=stop), strict=True))
     result = method.result(signature, arrays, len(examples))
     return method.response(model_spec=_model_spec(servable, request.model_spec), result=result)
 
 
 def run_multi_inference(
-    servable: Servable, request: inference_pb2.MultiInferenceRequest, deadline: float | None = None
+    servable: Servable, request: inference_pb2.MultiInferenceRequest, stop: Stop | None = None
 ) -> inference_pb2.MultiInferenceResponse:
     """Classify and regress the same examples by several signatures in one run.
 
     Args:
         servable: The version to run.
         request: Names the signatures in its tasks, and holds the examples.
-        deadline: On the monotonic clock, in seconds; None for no limit.
+        stop: Ends the run before it is done; nothing does if None.
 
     Raises:
         StatusError: INVALID_ARGUMENT for tasks of several models, of one signature twice, or of several inputs;
@@ -125,7 +127,7 @@ def run_multi_inference(
     """
     feed, fetches = _check_tasks(servable, request.tasks)
     examples = _serialized_examples(request.input)
-    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, deadline=deadline), strict=True))
+    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, stop=stop), strict=True))
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
         signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]
@@ -160,27 +162,43 @@ def _feeds(signature: Signature, inputs: Inputs) -> dict[str, np.ndarray]:
     if len(sent) > len(wanted) or (len(sent) < len(wanted) and not signature.defaults):
         extra, missing = sorted(set(sent) - set(wanted)), sorted(set(wanted) - set(sent))
         raise invalid(
-            f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{','.join(sent)}}}) != "
-            f"len({{{','.join(wanted)}}}). Sent extra: {{{','.join(extra)}}}. Missing but required: "
-            f"{{{','.join(missing)}}}."
+            f"input size does not match signature: {len(sent)}!={len(wanted)} len({{{_listed(sent)}}}) != "
+            f"len({{{_listed(wanted)}}}). Sent extra: {{{_listed(extra)}}}. Missing but required: "
+            f"{{{_listed(missing)}}}."
         )
-    feeds = {}
     for alias in wanted:
         if alias not in inputs and alias not in signature.defaults:
             raise invalid(
                 f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in request and "
-                f"no default value provided. Inputs expected to be in the request {{{','.join(sent)}}}, or default "
-                f"input alias set: {','.join(sorted(signature.defaults))}"
+                f"no default value provided. Inputs expected to be in the request {{{_listed(sent)}}}, or default "
+                f"input alias set: {_listed(sorted(signature.defaults))}"
             )
-        value = inputs[alias] if alias in inputs else signature.defaults[alias]
-        array = value if isinstance(value, np.ndarray) else tensors.decode(value, alias)
-        feeds[signature.inputs[alias].name] = array
     used = sorted(set(sent) & set(wanted))
     if used != sent:
         raise invalid(
-            f"Inputs contains invalid name. Used request inputs: {','.join(used)}, request input: {','.join(sent)}"
+            f"Inputs contains invalid name. Used request inputs: {_listed(used)}, request input: {_listed(sent)}"
         )
-    return feeds
+    # The types of all before the values of any: what does not fit takes no memory.
+    values = {alias: inputs[alias] if alias in inputs else signature.defaults[alias] for alias in wanted}
+    for number, (alias, value) in enumerate(values.items()):
+        _require_type(number, value, signature.inputs[alias])
+    return {
+        signature.inputs[alias].name: value if isinstance(value, np.ndarray) else tensors.decode(value, alias)
+        for alias, value in values.items()
+    }
+
+
+def _require_type(number: int, value: np.ndarray | tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo) -> None:
+    sent = tf.as_dtype(value.dtype).as_datatype_enum if isinstance(value, np.ndarray) else value.dtype
+    if sent == info.dtype or sent not in tensors.BY_NUMBER:
+        return  # of another type that is none, the decoder says so
+    wanted, found = (tensors.type_name(tf.as_dtype(dtype)) for dtype in (info.dtype, sent))
+    raise invalid(f"Expects arg[{number}] to be {wanted} but {found} is provided")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names for a message, the first of them if there are many."""
+    return ",".join(names[:MOST_LISTED]) + (",..." if len(names) > MOST_LISTED else "")
 
 
 def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from fewshot.exported.card import EXTRA
+from fewshot.errors import ArtifactError
+from fewshot.exported.card import CARD_NAME, EXTRA, Card, read_card
 from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.versions import WARM_UP
+from serving.server.graphs import Graph
 from serving.server.inference import run_examples, run_multi_inference, run_predict
 from serving.server.metrics import Sampler
 from serving.server.servables import Servable
@@ -44,14 +44,10 @@ class LoadOptions:
 
     Attributes:
         tags: Of the graph in the SavedModel.
-        intra_op: Threads for one operation; 0 lets TensorFlow choose.
-        inter_op: Operations at a time; 0 lets TensorFlow choose.
         warm_up_iterations: How often to replay each of the model's warm-up records; 0 not to.
     """
 
     tags: tuple[str, ...] = ("serve",)
-    intra_op: int = 0
-    inter_op: int = 0
     warm_up_iterations: int = 1
 
 
@@ -95,35 +91,32 @@ def _load(name: str, version: int, path: Path, options: LoadOptions) -> Servable
         raise StatusError(
             "NOT_FOUND", f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
         )
-    graph = tf.Graph()
-    config = tf.compat.v1.ConfigProto(
-        intra_op_parallelism_threads=options.intra_op, inter_op_parallelism_threads=options.inter_op
-    )
-    session = tf.compat.v1.Session(graph=graph, config=config)
-    with ExitStack() as failed:
-        failed.callback(session.close)
-        try:
-            with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(session, list(options.tags), str(path))
-        except RuntimeError as error:
-            if "MetaGraphDef" not in str(error):
-                raise
-            raise StatusError(
-                "NOT_FOUND",
-                f"Could not find meta graph def matching supplied tags: {{ {' '.join(options.tags)} }}. To inspect "
-                "available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
-            ) from None
-        except ValueError as error:  # the folder of variables is not there, or not whole
-            raise StatusError("NOT_FOUND", f"The SavedModel at {path} lacks its variables: {error}") from None
-        except OSError as error:
-            raise StatusError("DATA_LOSS", f"Can't parse the SavedModel at {path}: {error}") from None
-        failed.pop_all()
-    # The graph's own description is often the largest part of a small model, and nobody asks for it again.
-    signatures = {
-        key: meta_graph_pb2.SignatureDef.FromString(value.SerializeToString())
-        for key, value in meta_graph.signature_def.items()
-    }
-    return Servable(name, version, signatures, session)
+    try:
+        graph = Graph(path, options.tags)
+    except RuntimeError as error:
+        if "MetaGraphDef" not in str(error):
+            raise
+        raise StatusError(
+            "NOT_FOUND",
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(options.tags)} }}. To inspect "
+            "available tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+        ) from None
+    except (tf.errors.NotFoundError, ValueError) as error:  # the folder of variables is not there, or not whole
+        raise StatusError("NOT_FOUND", f"The SavedModel at {path} lacks its variables: {error}") from None
+    except OSError as error:
+        raise StatusError("DATA_LOSS", f"Can't parse the SavedModel at {path}: {error}") from None
+    return Servable(name, version, graph, _card(path))
+
+
+def _card(path: Path) -> Card | None:
+    """Return the card of a model of ours; None of any other."""
+    if not (path / EXTRA / CARD_NAME).exists():
+        return None
+    try:
+        return read_card(path)
+    except ArtifactError as error:
+        logger.warning("%s It is served without a limit to what a request may cost.", error)
+        return None
 
 
 def _warm_up(servable: Servable, records: Path, iterations: int) -> int:

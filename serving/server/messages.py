@@ -1,4 +1,4 @@
-"""Small messages that no installed package holds: TF Serving's monitoring configuration, and gRPC's health check.
+"""Small messages that no installed package holds: two of TF Serving's configurations.
 
 They are declared here as their `.proto` files declare them, in a pool of their own, so that a package that brings the
 same messages does no harm.
@@ -24,28 +24,19 @@ message_type {
 }
 """
 
-HEALTH = """
-name: "grpc/health/v1/health.proto" package: "grpc.health.v1" syntax: "proto3"
+SSL = """
+name: "tensorflow_serving/config/ssl_config.proto" package: "tensorflow.serving" syntax: "proto3"
 message_type {
-  name: "HealthCheckRequest"
-  field { name: "service" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
-}
-message_type {
-  name: "HealthCheckResponse"
-  field { name: "status" number: 1 label: LABEL_OPTIONAL type: TYPE_ENUM
-          type_name: ".grpc.health.v1.HealthCheckResponse.ServingStatus" }
-  enum_type {
-    name: "ServingStatus"
-    value { name: "UNKNOWN" number: 0 }
-    value { name: "SERVING" number: 1 }
-    value { name: "NOT_SERVING" number: 2 }
-    value { name: "SERVICE_UNKNOWN" number: 3 }
-  }
+  name: "SSLConfig"
+  field { name: "server_key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "server_cert" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "custom_ca" number: 3 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "client_verify" number: 4 label: LABEL_OPTIONAL type: TYPE_BOOL }
 }
 """
 
 _POOL = descriptor_pool.DescriptorPool()
-for _text in (MONITORING, HEALTH):
+for _text in (MONITORING, SSL):
     _POOL.Add(text_format.Parse(_text, descriptor_pb2.FileDescriptorProto()))
 
 
@@ -54,5 +45,4 @@ def _message(name: str) -> Any:
 
 
 MonitoringConfig = _message("tensorflow.serving.MonitoringConfig")
-HealthCheckRequest = _message("grpc.health.v1.HealthCheckRequest")
-HealthCheckResponse = _message("grpc.health.v1.HealthCheckResponse")
+SslConfig = _message("tensorflow.serving.SSLConfig")

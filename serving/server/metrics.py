@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 BUCKETS = [10 * 1.8**power for power in range(33)]  # microseconds; the last is about 20 minutes
 COUNTS = [2.0**power for power in range(15)]
-MOST_LABELS = 1000  # a client could invent model names without end
-OTHER = "_other"
+MOST_LABELS = 1000  # folders of versions that came and went are labels too
+OTHER = "_other"  # stands for whatever is not a model that is served
 
 
 class _Metric:

@@ -11,29 +11,31 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-import uvicorn
 
 from fewshot.errors import ArtifactError
 from fewshot.exported.status import StatusError
 from serving.server.config import ServerConfig, read_text_proto, single_model_config
+from serving.server.cost import MEGABYTE, Work
 from serving.server.flags import ServeOptions, channel_arguments
-from serving.server.grpc_api import build_server
+from serving.server.grpc_api import Health, build_server
 from serving.server.handlers import Handlers
+from serving.server.keys import ApiKeys
 from serving.server.limits import Admission, ServerLimits
 from serving.server.loading import LoadOptions, load_version
 from serving.server.messages import MonitoringConfig
 from serving.server.metrics import Metrics
 from serving.server.rest.api import METRICS_PATH, RestApi
+from serving.server.rest.guard import Guard, host_names
+from serving.server.rest.listening import HttpServer, listen
 from serving.server.status import describe
+from serving.server.tls import read_tls
 from serving.server.versions import Versions
 
 logger = logging.getLogger("serving")
@@ -48,7 +50,12 @@ class ModelServer:
     """
 
     def __init__(self, options: ServeOptions) -> None:
-        """Nothing is loaded or listened to yet."""
+        """Read keys and certificates; nothing is loaded or listened to yet.
+
+        Raises:
+            RecipeError: if keys or certificates cannot be used.
+            StatusError: if the file of certificates is none.
+        """
         self.options = options
         self.metrics = Metrics()
         load = partial(load_version, options=_load_options(options), warm_up_latency=self.metrics.warm_up)
@@ -61,8 +68,11 @@ class ModelServer:
         )
         self._admission = Admission(_limits(options))
         self._handlers = Handlers(self.versions, self._admission, self.metrics)
+        self._keys = ApiKeys(Path(options.api_key_file)) if options.api_key_file else None
+        self._tls = read_tls(Path(options.ssl_config_file)) if options.ssl_config_file else None
         self._grpc: Any = None
-        self._rest: _Rest | None = None
+        self._health: asyncio.Task[None] | None = None
+        self._rest: HttpServer | None = None
         self._rest_task: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
 
@@ -94,6 +104,8 @@ class ModelServer:
             await self._grpc.stop(self.options.drain_seconds)
         if self._rest_task is not None:
             await self._rest_task
+        if self._health is not None:
+            self._health.cancel()
         self._handlers.close()
         await asyncio.to_thread(self.versions.stop)
         if self.options.grpc_socket_path:
@@ -122,17 +134,22 @@ class ModelServer:
 
     async def _start_grpc(self) -> None:
         arguments = channel_arguments(self.options.grpc_channel_arguments)
-        self._grpc = build_server(self._handlers, arguments)
+        told = Health(self._handlers)
+        self._grpc = build_server(self._handlers, arguments, told, self._keys)
         address = f"{self.options.host}:{self.options.port}"
         try:
             if self.options.port:
-                self._grpc.add_insecure_port(address)
+                if self._tls is None:
+                    self._grpc.add_insecure_port(address)
+                else:
+                    self._grpc.add_secure_port(address, self._tls.grpc_credentials())
             if self.options.grpc_socket_path:
                 self._grpc.add_insecure_port(f"unix:{self.options.grpc_socket_path}")
         except RuntimeError:
             raise ArtifactError(
                 f"Failed to start the gRPC server at {address}: the port is taken, or not ours."
             ) from None
+        self._health = asyncio.create_task(told.follow())
         await self._grpc.start()
         if self.options.port:
             logger.info("Running gRPC ModelServer at %s ...", address)
@@ -141,37 +158,23 @@ class ModelServer:
 
     async def _start_rest(self, metrics_path: str | None) -> None:
         options = self.options
-        app = RestApi(
+        api = RestApi(
             self._handlers,
             timeout=options.rest_api_timeout_in_ms / 1000,
+            patience=options.slow_client_seconds,
             cors=options.rest_api_enable_cors_support,
             metrics_path=metrics_path,
         )
-        listener = _listen(options.host, options.rest_api_port)
-        self._rest = _Rest(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                timeout_graceful_shutdown=max(int(options.drain_seconds), 1),
-            )
+        listener = listen(options.host, options.rest_api_port)
+        guarded = Guard(api, hosts=host_names(options.host, options.allowed_hosts), keys=self._keys)
+        self._rest = HttpServer(
+            guarded, tls=self._tls, patience=options.slow_client_seconds, drain=options.drain_seconds
         )
         self._rest_task = asyncio.create_task(self._rest.serve(sockets=[listener]))
         while not self._rest.started and not self._rest_task.done():
             await asyncio.sleep(0.01)
         name = "localhost" if options.host in ("127.0.0.1", "0.0.0.0") else options.host
         logger.info("Exporting HTTP/REST API at:%s:%d ...", name, options.rest_api_port)
-
-
-class _Rest(uvicorn.Server):
-    """uvicorn, which leaves signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def serve(options: ServeOptions) -> None:
@@ -181,6 +184,7 @@ def serve(options: ServeOptions) -> None:
         FewshotError: if the server cannot start.
     """
     _log_as_tf_serving()
+    _set_threads(options)
     try:
         asyncio.run(_serve(options))
     except StatusError as error:
@@ -229,17 +233,34 @@ def _limits(options: ServeOptions) -> ServerLimits:
         queue=options.max_queue,
         request_bytes=largest,
         pending_bytes=max(4 * largest, 1 << 30),
+        client_bytes=max(2 * largest, 1 << 29),
+        work=Work(options.max_request_gflop, options.max_request_megabytes),
+        pending_work=Work(options.max_pending_gflop, options.max_pending_megabytes or _memory() / 2),
     )
+
+
+def _memory() -> float:
+    """Return the megabytes that this process may have: the machine's, or its container's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):
+        machine = min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return machine / MEGABYTE
 
 
 def _load_options(options: ServeOptions) -> LoadOptions:
-    both = options.tensorflow_session_parallelism
     return LoadOptions(
         tags=tuple(options.saved_model_tags.split(",")),
-        intra_op=options.tensorflow_intra_op_parallelism or both,
-        inter_op=options.tensorflow_inter_op_parallelism or both,
         warm_up_iterations=max(options.num_request_iterations_for_warmup, 1) if options.enable_model_warmup else 0,
     )
+
+
+def _set_threads(options: ServeOptions) -> None:
+    """Give TensorFlow its threads, which all models share; 0 lets it choose."""
+    both = options.tensorflow_session_parallelism
+    if within := options.tensorflow_intra_op_parallelism or both:
+        tf.config.threading.set_intra_op_parallelism_threads(within)
+    if between := options.tensorflow_inter_op_parallelism or both:
+        tf.config.threading.set_inter_op_parallelism_threads(between)
 
 
 def _metrics_path(file: str) -> str | None:
@@ -247,19 +268,6 @@ def _metrics_path(file: str) -> str | None:
         return METRICS_PATH
     prometheus = read_text_proto(Path(file), MonitoringConfig()).prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off, which would cost 40 ms a request, only where the protocol is named.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ArtifactError(f"Failed to start HTTP Server at {host}:{port}: {error.strerror}.") from None
-    return listener
 
 
 class _Line(logging.Formatter):

@@ -25,6 +25,7 @@ from serving.server.status import as_status, describe
 
 logger = logging.getLogger("serving")
 
+LONGEST_NAME = 256  # of a model, a signature or a label, as in a file system
 Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
 
 
@@ -87,8 +88,10 @@ class Versions:
         """Return the version that a request names by number, by label, or not at all: then the newest.
 
         Raises:
-            StatusError: NOT_FOUND if it is not served, INVALID_ARGUMENT for no name or an unknown label.
+            StatusError: NOT_FOUND if it is not served, INVALID_ARGUMENT for no name, one that is too long, or an
+                unknown label.
         """
+        _require_names(spec)
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
@@ -110,8 +113,9 @@ class Versions:
         """Return the state of one version, or of all that there ever were, newest first; labels are not looked at.
 
         Raises:
-            StatusError: NOT_FOUND if there is none.
+            StatusError: NOT_FOUND if there is none, INVALID_ARGUMENT for a name that is too long.
         """
+        _require_names(spec)
         with self._lock:
             known = dict(self._states.get(spec.name, {}))
         if spec.WhichOneof("version_choice") == "version":
@@ -122,6 +126,11 @@ class Versions:
         if not known:
             raise StatusError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
         return {version: known[version] for version in sorted(known, reverse=True)}
+
+    def knows(self, name: str) -> bool:
+        """Return whether a model is configured."""
+        with self._lock:
+            return name in self._models
 
     def ready(self) -> bool:
         """Return whether every configured model has a version that serves."""
@@ -301,6 +310,13 @@ class Versions:
                 failed.append(f"{{{{name: {name} version: {version}}} due to error: {state.code}: {state.message}}}, ")
         if failed:
             raise StatusError("UNKNOWN", f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}")
+
+
+def _require_names(spec: model_pb2.ModelSpec) -> None:
+    """Refuse names that no model has before they get into a message, a metric or a queue."""
+    for what, name in (("model", spec.name), ("signature", spec.signature_name), ("label", spec.version_label)):
+        if len(name) > LONGEST_NAME:
+            raise invalid(f"The {what}'s name has {len(name)} characters; the most is {LONGEST_NAME}.")
 
 
 def _fingerprint(folder: Path) -> Fingerprint:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from fewshot.commands import COMMANDS
-from fewshot.commands.options import option, options_as
+from fewshot.commands.options import model_targets, option, options_as
 
 TYPES: dict[str, Any] = {"choice": str, "integer": int, "float": float, "text": str, "boolean": bool, "path": Path}
 TYPES |= {"float or auto": float | Literal["auto"], "integer or auto": int | Literal["auto"]}
@@ -76,9 +76,25 @@ def test_each_field_is_of_the_type_that_its_option_reads(table: type) -> None:
 
         (given,) = table.__dataclass_fields__[name].metadata["option"](probe).__click_params__  # type: ignore[attr-defined]
         read = TYPES[given.type.name.removesuffix(" range")]
+        if isinstance(given.type, click.Choice) and typing.get_origin(kind) is Literal:
+            read = Literal[tuple(given.type.choices)]
         if given.multiple:
             assert kind == tuple[read, ...], f"{table.__name__}.{name}"  # type: ignore[valid-type]
         else:
             values = {} if given.required else click.Command("x", params=[given]).make_context("x", []).params
             empty = not given.required and values[name] is None
             assert kind == (read | None if empty else read), f"{table.__name__}.{name}"
+
+
+def test_several_models_are_told_apart_by_name(tmp_path: Path) -> None:
+    (tmp_path / "land").mkdir()
+    assert model_targets([Path("earth-points")], None) == {"": "earth-points"}
+    assert model_targets([], "localhost:8500/land") == {"": "localhost:8500/land"}
+    folder = tmp_path / "land"
+    assert model_targets([Path("earth-points"), folder], None) == {
+        "earth-points": "earth-points",
+        str(folder): str(folder),
+    }
+    for models, server in (([], None), ([folder], "localhost:8500/land"), ([folder, folder], "localhost:8500/land")):
+        with pytest.raises(click.UsageError, match="give one of --model and --server"):
+            model_targets(models, server)

@@ -19,6 +19,7 @@ from fewshot.exported.card import (
     InputSize,
     Limits,
     MeasuredAccuracy,
+    PixelCost,
     Rates,
     SignatureNote,
     TensorNote,
@@ -45,6 +46,7 @@ CARD = Card(
     adapted=AdaptedLayout(10, 3, 12345),
     accuracy=MeasuredAccuracy(0.65, 0.02, 600, 4, [2, 2, 1, 2], 3, "held-out regions"),
     versions={"fewshot": "0.1.0"},
+    cost=PixelCost(28_000.0, 310.5),
     signatures={
         "card": SignatureNote(
             "x", {"document": TensorNote("string", "[]", "y")}, {"json": TensorNote("string", "[]", "z")}

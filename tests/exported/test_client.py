@@ -22,8 +22,9 @@ from hypothesis.extra import numpy as arrays
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError, ServerError, ShapeError
-from fewshot.exported.client import FewshotClient, json_text, open_predictor, parse_target
+from fewshot.exported.client import FewshotClient, open_predictor
 from fewshot.exported.predictor import LocalPredictor
+from fewshot.exported.transports import json_text, parse_target
 
 Answer = dict[str, np.ndarray]
 
@@ -286,6 +287,7 @@ def test_pictures_travel_over_rest_as_files(
         ("http://localhost:8501", ("http://localhost:8501", "default", None)),
         ("http://localhost:8501/", ("http://localhost:8501", "default", None)),
         ("https://maps.example/land", ("https://maps.example", "land", None)),
+        ("grpcs://maps.example:8500/land", ("grpcs://maps.example:8500", "land", None)),
         ("http://localhost:8501/v1/models/land/versions/3", ("http://localhost:8501", "land", 3)),
         ("unix:/run/model.sock", ("unix:/run/model.sock", "default", None)),
     ],
@@ -296,7 +298,9 @@ def test_targets_are_read(target: str, expected: tuple[str, str, int | None]) ->
     assert address.rest == target.startswith("http")
 
 
-@pytest.mark.parametrize("target", ["", "localhost", "models/land", "ftp://localhost:21/land", "localhost:x"])
+@pytest.mark.parametrize(
+    "target", ["", "localhost", "models/land", "ftp://localhost:21/land", "localhost:x", "grpcs://localhost"]
+)
 def test_what_is_no_address_is_refused(target: str) -> None:
     with pytest.raises(RecipeError, match="host:port/model"):
         parse_target(target)

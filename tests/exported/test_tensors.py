@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 from fewshot.exported.status import StatusError
-from fewshot.exported.tensors import FEW, MOST_AXES, decode, encode, shortened, write_content
+from fewshot.exported.tensors import FEW, FIELDS, MOST_AXES, MOST_FILLED, decode, encode, shortened, write_content
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, np.bool_, np.float16, np.complex64])
@@ -85,3 +85,40 @@ def test_as_many_axes_as_are_taken_are_read() -> None:
     proto = tensor_pb2.TensorProto()
     write_content(proto, values)
     assert decode(proto, "x").shape == values.shape
+
+
+def claiming(dtype: Any, shape: list[int], *values: Any) -> tensor_pb2.TensorProto:
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    getattr(proto, FIELDS[dtype]).extend(values)
+    return proto
+
+
+@pytest.mark.parametrize("dtype", list(FIELDS), ids=lambda dtype: dtype.name)
+def test_a_shape_that_is_only_claimed_is_not_filled(dtype: Any) -> None:
+    """One value for thirty-two million: gigabytes that a message of some bytes took."""
+    one = [b"a"] if dtype == tf.string else [1, 1] if dtype.is_complex else [1]
+    for values in ([], one):
+        with pytest.raises(StatusError, match="bytes would be filled|Send less") as refused:
+            decode(claiming(dtype, [32 << 20], *values), "x")
+        assert refused.value.code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED")
+
+
+def test_a_long_string_is_not_filled_in_a_thousand_times() -> None:
+    with pytest.raises(StatusError, match="holds 1 values"):
+        decode(claiming(tf.string, [1000], b"a" * (MOST_FILLED // 999)), "x")
+
+
+def test_what_may_be_filled_is_filled_with_the_last_value() -> None:
+    found = decode(claiming(tf.float32, [MOST_FILLED // 4 + 2], 1.0, 2.0), "x")
+    assert (found[0], found[1], found[-1]) == (1.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("content", [b"", b"1234"])
+def test_an_axis_of_none_does_not_hide_axes_that_are_too_long(content: bytes) -> None:
+    proto = claiming(tf.float32, [0, 1 << 62, 1 << 62])
+    proto.tensor_content = content
+    with pytest.raises(StatusError) as refused:
+        decode(proto, "x")
+    assert refused.value.code == "RESOURCE_EXHAUSTED"

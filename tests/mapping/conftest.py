@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from fewshot.exported.predictor import Predictor
 from fewshot.geo.grid import Grid
 from fewshot.mapping.predict import layout
 from fewshot.mapping.predict.pipeline import run_here
@@ -71,7 +72,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "_GROUP_BYTES", 4 * 5 * 30 * 30)
 
 
-def run(request: MapRequest, model: fakes.FakePredictor | None = None, **options: Any) -> MapReport:
+def run(request: MapRequest, model: Predictor | None = None, **options: Any) -> MapReport:
     model = model or fakes.FakePredictor()
     return map_region(model, options.pop("engine", None) or run_here(model), request, **options)
 

@@ -103,12 +103,20 @@ def calibrate(probabilities: FloatArray, labels: Labels, fold: IntArray) -> Cali
     )
 
 
-def fit_temperature(probabilities: FloatArray, labels: Labels) -> float:
-    """Return the temperature of the least log-loss of answers [n, classes] for labels [n]."""
+def fit_temperature(probabilities: FloatArray, labels: Labels, *, doubt: float = 0.0) -> float:
+    """Return the temperature of the least log-loss of answers for labels.
+
+    Args:
+        probabilities: [n, classes] answers.
+        labels: [n] class.
+        doubt: How much the square of the temperature's logarithm weighs beside the summed log-losses of the labels.
+    """
     from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
-        lambda power: _log_loss(with_temperature(probabilities, float(np.exp(power))), labels),
+        lambda power: (
+            _log_loss(with_temperature(probabilities, float(np.exp(power))), labels) + doubt * power**2 / len(labels)
+        ),
         bounds=np.log(_LIMITS),
         method="bounded",
     )

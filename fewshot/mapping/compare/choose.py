@@ -1,34 +1,30 @@
-"""Which method maps a region: the one asked for, or the one that its own labels speak for."""
+"""Which method maps a region: the one asked for, the one that suits the model, or the one that its labels speak for."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fewshot.errors import ArtifactError, DivergedError, RecipeError
-from fewshot.exported.card import Card
-from fewshot.exported.predictor import Predictor, Steps
-from fewshot.geo.landcover import ClassTable
-from fewshot.geo.mosaic import describe_mosaic
-from fewshot.geo.points import Examples
+from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.predictor import Predictor
 from fewshot.mapping.compare.calibration import calibrate
-from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
+from fewshot.mapping.compare.contenders import OnePictureEach
+from fewshot.mapping.compare.entries import find_entries, labels_of, plain_classifier, steps_of
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.compare.table import Comparison, choose, measure
+from fewshot.mapping.methods import Entry
 from fewshot.mapping.plain.combined import CombinedPredictor, combines
-from fewshot.mapping.plain.on_features import FeaturesPredictor, has_features
-from fewshot.mapping.plain.predictor import SQUARES, TITLES, PlainPredictor
+from fewshot.mapping.plain.on_features import FeaturesPredictor
+from fewshot.mapping.plain.predictor import TITLES
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Reading, open_scene
-from fewshot.mapping.support.adaptation import read_labels, require_inductive, usual_spacing
-from fewshot.mapping.support.examples import LabelPlan, read_support
+from fewshot.mapping.support.adaptation import usual_spacing
+from fewshot.mapping.support.examples import LabelPlan
 from fewshot.tables import make_table
 
-_LABELS = 2000
-"""Labels that are compared on at most: more tell the same and take long."""
 _SQUARE = 16
 """Least pixels of a block's side, and how far labels that are kept back lie from the others, without a model."""
 
@@ -37,6 +33,9 @@ _ON_MODELS: dict[str, Callable[[Predictor], Predictor]] = {
     "features+logistic": FeaturesPredictor,
 }
 """Methods of a model and a plain classifier."""
+_STEPLESS = ("prototypes", "features+logistic")
+
+Models = Mapping[str, Predictor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,36 +53,68 @@ class Choice:
     comparison: Comparison | None = None
 
 
-def choose_method(predictor: Predictor | None, request: MapRequest) -> Choice:
+def choose_method(models: Predictor | Models | None, request: MapRequest) -> Choice:
     """Choose what maps a region, and compare methods before where that is asked for.
 
     Args:
-        predictor: A model; None where plain classifiers are enough.
+        models: A model, or several by name, of which the first maps unless the method is `AUTO`; None where plain
+            classifiers are enough.
         request: What to map, and by which method.
 
     Raises:
         RecipeError: if the method needs a model and there is none.
         RasterError: if the scene or the labels cannot be used, or the labels lie too close to each other.
-        FewshotError: what the model raises.
+        FewshotError: what a model raises.
     """
-    request = replace(request, labels=_settled(predictor, request.labels))
-    comparison = None
-    if request.compares:
-        comparison = _kept(request) or _compare(predictor, request)
-    method = comparison.chosen if comparison else request.method
-    if not _is_plain(method, predictor):
-        if predictor is None:
-            raise RecipeError(f"--method {method} needs a model: name one, or choose one of {', '.join(TITLES)}")
-        steps = 0 if method in ("prototypes", "features+logistic") else request.steps
-        maps = _ON_MODELS[method](predictor) if method in _ON_MODELS else predictor
-        return Choice(maps, replace(request, method=method, steps=steps), comparison)
-    plain, numbers = _plain(method, predictor, request)
-    # Pixels do not see their neighbours, or those of a square; and a label is its own pixel's alone.
-    overlap = 2 * (max(SQUARES) - 1) if method == "surroundings" else 0
-    windows = replace(request.windows, overlap=request.windows.overlap or overlap)
-    labels = request.labels and replace(request.labels, radius=0)
-    bare = replace(request, labels=labels, bands=numbers, sensor="", scale=None, offset=None)
-    return Choice(plain, replace(bare, method=method, steps=None, windows=windows), comparison)
+    named = models if isinstance(models, Mapping) else {} if models is None else {"": models}
+    first = next(iter(named.values()), None)
+    method = request.method or usual_method(first, request)
+    asked, request = Entry(method, next(iter(named), "")), replace(request, labels=_settled(first, request.labels))
+    if not request.compares:
+        return _prepared(asked, named, request)
+    comparison = _kept(request) or _compare(named, asked, request)
+    choice = _prepared(Entry(comparison.chosen, comparison.model), named, request)
+    return replace(choice, comparison=comparison)
+
+
+def usual_method(predictor: Predictor | None, request: MapRequest) -> str:
+    """Return the method that suits a model: its product with a plain classifier, where it answers as these do.
+
+    Of a model that was adapted before, the file says with which it was.
+
+    Args:
+        predictor: The model; None where there is none.
+        request: What to map.
+    """
+    if predictor is None or not combines(predictor.card()):
+        return "adapted"
+    if request.adapted is not None:
+        try:
+            AdaptedModel.load(request.adapted, CombinedPredictor(predictor).card())
+        except ArtifactError:
+            return "adapted"
+    return "combined"
+
+
+def _prepared(entry: Entry, models: Models, request: MapRequest) -> Choice:
+    """Return what maps, with the request as it is for that."""
+    if entry.model and entry.model not in models:
+        raise RecipeError(f"the map was begun with {entry}; name that model with --model to go on with it")
+    predictor = models.get(entry.model)
+    request = replace(request, method=entry.method)
+    # Where a plain classifier has a part, a label is its own pixel's alone.
+    alone = replace(request, labels=request.labels and replace(request.labels, radius=0))
+    if _is_plain(entry.method, predictor):
+        plain, numbers = plain_classifier(entry.method, request, of_model=bool(models))
+        return Choice(plain, replace(alone, bands=numbers, sensor="", scale=None, offset=None, steps=None))
+    if predictor is None:
+        raise RecipeError(f"--method {entry.method} needs a model: name one, or choose one of {', '.join(TITLES)}")
+    steps = None
+    if request.labels is not None:
+        steps = 0 if entry.method in _STEPLESS else steps_of(predictor, request.steps)
+    if entry.method in _ON_MODELS:
+        return Choice(_ON_MODELS[entry.method](predictor), replace(alone, steps=steps))
+    return Choice(predictor, replace(request, steps=steps))
 
 
 def _settled(predictor: Predictor | None, plan: LabelPlan | None) -> LabelPlan | None:
@@ -101,18 +132,6 @@ def _is_plain(method: str, predictor: Predictor | None) -> bool:
     return method in TITLES and not (method == "prototypes" and own)
 
 
-def _plain(method: str, predictor: Predictor | None, request: MapRequest) -> tuple[PlainPredictor, tuple[int, ...]]:
-    """Return a plain classifier of a scene's bands, and their numbers: all, or those chosen where there is no model."""
-    info, _ = describe_mosaic(request.scenes)
-    numbers = [number for number in request.bands if isinstance(number, int)] if predictor is None else []
-    numbers = numbers or list(range(1, info.bands + 1))
-    wrong = [number for number in numbers if not 1 <= number <= info.bands]
-    if wrong:
-        raise RecipeError(f"--bands {', '.join(map(str, wrong))}: {info.path} has bands 1 to {info.bands}")
-    names = tuple(info.names[number - 1] or f"band {number}" for number in numbers)
-    return PlainPredictor(method, names), tuple(numbers)
-
-
 def _kept(request: MapRequest) -> Comparison | None:
     """Return the comparison that an interrupted map was begun with, if there is one."""
     path = Checkpoint(request.to).compared
@@ -121,33 +140,37 @@ def _kept(request: MapRequest) -> Comparison | None:
     return make_table(Comparison, json.loads(path.read_text(encoding="utf-8")), str(path), error=ArtifactError)
 
 
-def _compare(predictor: Predictor | None, request: MapRequest) -> Comparison:
+def _compare(models: Models, asked: Entry, request: MapRequest) -> Comparison:
     """Compare all methods there are on the labels of a region; those kept back to validate with are no part of it."""
-    began = time.monotonic()
-    contenders, examples, table = _contenders(predictor, request)
+    began, first = time.monotonic(), next(iter(models.values()), None)
+    entries = find_entries(models, asked, request)
+    examples, table, contenders = entries.examples, entries.table, entries.contenders
+    if asked not in contenders:  # a plain classifier asks no model
+        asked = Entry(asked.method)
     has_data = np.all([one.has_data for one in contenders.values() if isinstance(one, OnePictureEach)], axis=0)
-    size = predictor.card().size.rows if predictor else _SQUARE
-    folds = deal(examples, size * -(-_SQUARE // size), seed=_seed(request))
+    size = first.card().size.rows if first else _SQUARE
+    folds = deal(examples, size * -(-_SQUARE // size), seed=labels_of(request).seed)
     folds = replace(folds, tested=folds.tested & has_data)
-    answers, notes = {}, []
-    for name, contender in contenders.items():
+    answers, notes = {}, list(entries.notes)
+    for entry, contender in contenders.items():
         try:
-            answers[name] = contender.held_out(examples, folds, len(table.names))
+            answers[entry] = contender.held_out(examples, folds, len(table.names))
         except DivergedError as error:
-            if name == request.method:
+            if entry == asked:
                 raise
-            notes.append(f"{name} is not compared: {error}")
+            notes.append(f"{entry} is not compared: {error}")
     untested = sorted(set(examples.labels.tolist()) - set(examples.labels[folds.tested].tolist()))
     if untested:
         names = ", ".join(table.names[label] for label in untested)
         notes.append(f"{names}: all labels lie in one square, so they cannot be tested.")
-    titles = {name: contender.predictor.card().title for name, contender in contenders.items()}
+    titles = {entry: contender.predictor.card().title for entry, contender in contenders.items()}
     methods = measure(answers, examples.labels, folds, titles)
-    chosen, reason = choose(methods, request.method)
+    chosen, reason = choose(methods, asked)
     own = answers[chosen][folds.tested], examples.labels[folds.tested], folds.fold[folds.tested]
     return Comparison(
         methods=methods,
-        chosen=chosen,
+        chosen=chosen.method,
+        model=chosen.model,
         reason=reason,
         labels=int(folds.tested.sum()),
         folds=folds.count,
@@ -157,64 +180,3 @@ def _compare(predictor: Predictor | None, request: MapRequest) -> Comparison:
         calibration=calibrate(*own),
         seconds=round(time.monotonic() - began, 2),
     )
-
-
-def _contenders(predictor: Predictor | None, request: MapRequest) -> tuple[dict[str, Contender], Examples, ClassTable]:
-    """Return the methods that can be compared, the labels that they are compared on, and the classes."""
-    plain, numbers = _plain("logistic", predictor, request)
-    bands = open_scene(request.scenes, plain.card(), Reading(numbers))
-    found: dict[str, Contender] = {}
-    if predictor is None:
-        _, table, used = read_labels(bands, plain.card(), _plan(request), request.classes)
-        examples = _some(used.examples, request)
-    else:
-        card = predictor.card()
-        require_inductive(card)
-        found, examples, table = _of_model(predictor, card, request)
-    pixels, examples = read_support(bands, plain.card(), examples, _plan(request))
-    around = PlainPredictor("surroundings", plain.bands)
-    tiles, _ = read_support(bands, around.card(), examples, replace(_plan(request), radius=0))
-    found["surroundings"] = ManyInAPicture(around, tiles)
-    others = [name for name in TITLES if name not in found]
-    return found | {name: OnePictureEach(PlainPredictor(name, plain.bands), pixels) for name in others}, examples, table
-
-
-def _of_model(
-    predictor: Predictor, card: Card, request: MapRequest
-) -> tuple[dict[str, Contender], Examples, ClassTable]:
-    """Return the model adapted and, where it has any, its prototypes; the labels; and the classes."""
-    plan = _plan(request)
-    scene = open_scene(request.scenes, card, request.reading)
-    _, table, used = read_labels(scene, card, plan, request.classes)
-    support, examples = read_support(scene, card, _some(used.examples, request), plan)
-    fixed = card.label_space == "global"
-
-    def each(steps: Steps, one: Predictor = predictor) -> Contender:
-        if card.output == "pixel":
-            return ManyInAPicture(one, support, steps, fixed, plan.radius)
-        return OnePictureEach(one, support, steps, fixed)
-
-    found = {"adapted": each(request.steps)}
-    if combines(card):
-        found["combined"] = each(request.steps, CombinedPredictor(predictor))
-    if has_features(card):
-        found["features+logistic"] = each(0, FeaturesPredictor(predictor))
-    if card.head == "prototype" and (card.steps if request.steps is None else request.steps):
-        found["prototypes"] = each(0)
-    return found, examples, table
-
-
-def _plan(request: MapRequest) -> LabelPlan:
-    """Return the labels to compare on."""
-    if request.labels is None:
-        raise RecipeError("methods are compared on labels: give some with --labels")
-    return request.labels
-
-
-def _some(examples: Examples, request: MapRequest) -> Examples:
-    """Return the labels that are compared on, those of large classes left out first where there are very many."""
-    return examples.at_most(_LABELS, np.random.default_rng(_seed(request)))
-
-
-def _seed(request: MapRequest) -> int:
-    return _plan(request).seed

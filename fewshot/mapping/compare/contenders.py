@@ -11,7 +11,7 @@ from fewshot.exported.predictor import AdaptedVector, Predictor, Steps
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import BoolArray, Examples
 from fewshot.mapping.compare.folds import Folds
-from fewshot.mapping.support.examples import SupportSet, label_windows
+from fewshot.mapping.support.examples import SupportSet, label_pixels
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -118,7 +118,7 @@ class ManyInAPicture(Contender):
 
     def label(self, examples: Examples, shown: BoolArray) -> Labels:
         """Label the pixels around the labels that are shown."""
-        return label_windows(examples.keep(shown), self.support.windows, self.support.valid, self.radius)
+        return label_pixels(self.support, examples.keep(shown), self.radius).y
 
     def answer(self, adapted: AdaptedVector, examples: Examples, wanted: BoolArray) -> FloatArray:
         """Answer at the pixels of labels.
@@ -128,7 +128,7 @@ class ManyInAPicture(Contender):
             examples: All labels.
             wanted: [n] which of them.
         """
-        size = self.support.windows[0].height
+        size, margin = self._side, self.support.margin
         rows, columns = examples.rows[wanted], examples.columns[wanted]
         picture = np.array([self._pictures[corner] for corner in zip(rows // size, columns // size, strict=True)])
         found = np.zeros((len(rows), adapted.classes), np.float32)
@@ -137,11 +137,17 @@ class ManyInAPicture(Contender):
             some = asked[first : first + _AT_ONCE]
             answers = self.predictor.predict(adapted, self.support.x[some]).probabilities
             here = np.isin(picture, some)
-            found[here] = answers[np.searchsorted(some, picture[here]), rows[here] % size, columns[here] % size]
+            at = rows[here] % size + margin, columns[here] % size + margin
+            found[here] = answers[np.searchsorted(some, picture[here]), *at]
         return found
+
+    @property
+    def _side(self) -> int:
+        """Pixels of the side of the squares that pictures show, without the margin around them."""
+        return self.support.windows[0].height - 2 * self.support.margin
 
     @cached_property
     def _pictures(self) -> dict[tuple[int, int], int]:
         """Number of each picture, by its place among the squares of the scene."""
-        size = self.support.windows[0].height
-        return {(one.row // size, one.column // size): number for number, one in enumerate(self.support.windows)}
+        corners = ((one.row + self.support.margin, one.column + self.support.margin) for one in self.support.windows)
+        return {(row // self._side, column // self._side): number for number, (row, column) in enumerate(corners)}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fewshot.geo.landcover import Labels
 from fewshot.mapping.compare.calibration import Calibration
 from fewshot.mapping.compare.folds import Folds
-from fewshot.mapping.methods import AUTO, METHODS
+from fewshot.mapping.methods import AUTO, METHODS, Entry
 
 _DRAWS = 2000
 _SEED = 0
@@ -47,6 +47,7 @@ class MethodFigures:
         accuracy: Share of the tested labels that is right.
         macro_f1: Mean F1 of the tested classes.
         behind: Macro F1 of the best method minus that of this one, label by label paired.
+        model: Name of the model that it asks, where there are several.
     """
 
     name: str
@@ -54,6 +55,12 @@ class MethodFigures:
     accuracy: Ranged
     macro_f1: Ranged
     behind: Ranged
+    model: str = ""
+
+    @property
+    def entry(self) -> Entry:
+        """What can map."""
+        return Entry(self.name, self.model)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Comparison:
         notes: What could not be tested.
         calibration: Of the method that maps.
         seconds: It took.
+        model: Name of the model that maps, where there are several.
     """
 
     methods: tuple[MethodFigures, ...]
@@ -83,6 +91,7 @@ class Comparison:
     notes: tuple[str, ...]
     calibration: Calibration
     seconds: float = field(default=0.0, compare=False)
+    model: str = ""
 
     def json(self) -> str:
         """Return it as JSON, as an interrupted map keeps it."""
@@ -97,14 +106,14 @@ class Comparison:
         squares = f"{self.folds} folds, {self.blocks} squares of {self.block_pixels} pixels"
         title = f"{self.labels} labels held out in turn ({squares}), in percent"
         rows = [
-            (one.name, one.accuracy.percent(), one.macro_f1.percent(), one.behind.percent() if number else "")
+            (str(one.entry), one.accuracy.percent(), one.macro_f1.percent(), one.behind.percent() if number else "")
             for number, one in enumerate(self.methods)
         ]
         return title, (("method", "accuracy", "macro F1", "behind the best"), rows)
 
 
 def measure(
-    answers: Mapping[str, npt.NDArray[np.float32]], labels: Labels, folds: Folds, titles: Mapping[str, str]
+    answers: Mapping[Entry, npt.NDArray[np.float32]], labels: Labels, folds: Folds, titles: Mapping[Entry, str]
 ) -> tuple[MethodFigures, ...]:
     """Measure methods on the labels that are tested, and rank them.
 
@@ -121,17 +130,18 @@ def measure(
     draws = np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), _DRAWS)
     weights = np.concatenate([np.ones((1, count)), draws])
     scores = {
-        name: _scores(weights, block, truth, found[folds.tested].argmax(axis=1), found.shape[1])
-        for name, found in answers.items()
+        entry: _scores(weights, block, truth, found[folds.tested].argmax(axis=1), found.shape[1])
+        for entry, found in answers.items()
     }
-    order = sorted(scores, key=lambda name: (-scores[name][1][0], METHODS.index(name)))
+    order = sorted(scores, key=lambda entry: (-scores[entry][1][0], METHODS.index(entry.method)))
     best = scores[order[0]][1]
-    return tuple(
-        MethodFigures(
-            name, titles[name], _ranged(scores[name][0]), _ranged(scores[name][1]), _ranged(best - scores[name][1])
-        )
-        for name in order
-    )
+
+    def figures(entry: Entry) -> MethodFigures:
+        accuracy, f1 = scores[entry]
+        ranged = _ranged(accuracy), _ranged(f1), _ranged(best - f1)
+        return MethodFigures(entry.method, titles[entry], *ranged, entry.model)
+
+    return tuple(map(figures, order))
 
 
 def _scores(
@@ -156,31 +166,31 @@ def _ranged(values: Figures) -> Ranged:
     return Ranged(float(values[0]), low, high)
 
 
-def choose(methods: Sequence[MethodFigures], asked: str) -> tuple[str, str]:
-    """Return the method that maps, and why.
+def choose(methods: Sequence[MethodFigures], asked: Entry) -> tuple[Entry, str]:
+    """Return what maps, and why.
 
     Args:
         methods: Ranked.
-        asked: A method that was asked for; or `AUTO`: the simplest one whose distance to the best is within its
+        asked: What was asked for; or with the method `AUTO` the simplest one whose distance to the best is within its
             interval.
     """
-    best, figures = methods[0], {one.name: one for one in methods}
-    if asked != AUTO:
-        own = figures[asked]
+    best = methods[0]
+    if asked.method != AUTO:
+        own = next(one for one in methods if one.entry == asked)
         if own is best:
-            return asked, f"{asked} maps, as was asked for; none was better in the comparison."
+            return asked, f"{asked} maps; none was better in the comparison."
         sure = "more than chance" if own.behind.low > 0 else "within the interval"
         return asked, (
-            f"{asked} maps, as was asked for; {best.name} was better by {own.behind.percent()} points of macro F1, "
-            f"which is {sure}."
+            f"{asked} maps; {best.entry} was better by {own.behind.percent()} points of macro F1, which is {sure}. "
+            f"--method {AUTO} maps with the best."
         )
-    equal = [name for name in METHODS if name in figures and figures[name].behind.low <= 0]
-    chosen = figures[equal[0]]
+    equal = sorted((one for one in methods if one.behind.low <= 0), key=lambda one: METHODS.index(one.name))
+    chosen = equal[0]
     if chosen is best:
-        tied = ", ".join(name for name in equal[1:])
+        tied = ", ".join(str(one.entry) for one in equal[1:])
         more = f" (the difference to {tied} is within the interval, and it is simpler)" if tied else ""
-        return best.name, f"{best.name} maps: the best in the comparison{more}."
-    return chosen.name, (
-        f"{chosen.name} maps: {best.name} was better by {chosen.behind.percent()} points of macro F1, which is within "
-        "the interval, and it is simpler."
+        return best.entry, f"{best.entry} maps: the best in the comparison{more}."
+    return chosen.entry, (
+        f"{chosen.entry} maps: {best.entry} was better by {chosen.behind.percent()} points of macro F1, which is "
+        "within the interval, and it is simpler."
     )

@@ -3,22 +3,30 @@
 The model knows from other regions what differs between land covers; logistic regression on the bands and their means
 around a pixel knows this region alone. Where one is unsure the other decides, so that together they are seldom worse
 than the better of them (docs/results.md, "Real scenes").
+
+That takes two that are as sure as they are right: else the one that is too sure decides alone. So each is calibrated
+first, by a temperature fitted to what it says of labelled pictures that it was not shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fewshot.errors import ArtifactError
-from fewshot.exported.adapted import LEAST
+from fewshot.exported.adapted import with_temperature
 from fewshot.exported.card import AdaptedLayout, Card
 from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
+from fewshot.mapping.compare.calibration import fit_temperature
 from fewshot.mapping.plain.predictor import PlainPredictor
 
 HEAD = 2
 """Numbers before the two vectors of a pair of predictors: a fingerprint, and the length of the first."""
+_FOLDS = 4
+_DOUBT = 1.0
+"""Weight of the expectation that a temperature is 1, in labels: few labels cannot tell much else."""
 
 
 class CombinedPredictor(Predictor):
@@ -46,7 +54,9 @@ class CombinedPredictor(Predictor):
         """Return the model's card, with what the two are together."""
         card = self.model.card()
         title = f"{card.title}, with logistic regression on the bands and their means around a pixel"
-        return replace(card, title=title, adapted=AdaptedLayout(HEAD, 0, card.adapted.fingerprint ^ 1))
+        size = replace(card.size, around=max(card.size.around, self.plain.card().size.around))
+        adapted = AdaptedLayout(HEAD + 2, 0, card.adapted.fingerprint ^ 2)  # two temperatures more
+        return replace(card, title=title, size=size, adapted=adapted)
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Answer as an exported model's signatures `adapt` and `predict` do.
@@ -57,18 +67,50 @@ class CombinedPredictor(Predictor):
         """
         if signature == "adapt":
             first, second = self.model.call("adapt", inputs), self.plain.call("adapt", inputs)
-            return {**first, "adapted": join_vectors(self.card(), first["adapted"], second["adapted"])}
+            temperatures = self._temperatures({**inputs, "steps": first.get("steps", inputs["steps"])})
+            fitted = np.concatenate([temperatures, second["adapted"]])
+            return {**first, "adapted": join_vectors(self.card(), first["adapted"], fitted)}
         if signature == "predict":
             return self._predict_both(inputs["adapted"], inputs["query_x"])
         raise ArtifactError(f"{self.card().title} knows adapt and predict, not {signature}.")
 
+    def _temperatures(self, inputs: Mapping[str, Any]) -> list[float]:
+        """Return what calibrates the model, and the plain classifier: 1 where no labelled picture can be held out."""
+        held = list(self._held_out(np.asarray(inputs["support_x"]), np.asarray(inputs["support_y"]), inputs["steps"]))
+        if not held:
+            return [1.0, 1.0]
+        *answers, labels = (np.concatenate(parts) for parts in zip(*held, strict=True))
+        return [fit_temperature(found, labels, doubt=_DOUBT) for found in answers]
+
+    def _held_out(self, x: Array, y: Array, steps: Array) -> Iterator[tuple[Array, Array, Array]]:
+        """Yield what the two say of labels that they were not shown [m, classes] each, and these labels [m]."""
+        fold, classes = _deal(y), int(y.max()) + 1
+        for number in range(_FOLDS):
+            held = fold == number
+            shown = np.setdiff1d(y[~held], [-1])
+            index = np.full(classes + 1, -1, np.int32)  # the last is that of label -1
+            index[shown] = np.arange(len(shown))
+            asked = index[y[held]] >= 0
+            if len(shown) < 2 or not asked.any():
+                continue
+            others = {"support_x": x[~held], "support_y": index[y[~held]], "steps": steps}
+            answers = []
+            for predictor in (self.model, self.plain):
+                adapted = AdaptedVector(predictor.call("adapt", others)["adapted"], len(shown), SupportLoss(0.0, 0.0))
+                found = np.zeros((int(asked.sum()), classes), np.float32)
+                found[:, shown] = predictor.predict(adapted, x[held]).probabilities[asked]
+                answers.append(found)
+            yield answers[0], answers[1], y[held][asked]
+
     def _predict_both(self, vector: Array, query_x: Array) -> dict[str, Array]:
-        """Return the normalised product of the probabilities of the two."""
+        """Return the normalised product of the calibrated probabilities of the two."""
         first, second = split_vectors(self.card(), vector)
+        temperatures, second = second[:2].tolist(), second[2:]
         plain = self.plain.call("predict", {"adapted": second, "query_x": query_x})["probabilities"]
         adapted = AdaptedVector(first, plain.shape[-1], SupportLoss(0.0, 0.0))
-        # Neither may rule a class out alone.
-        both = np.maximum(self.model.predict(adapted, query_x).probabilities, LEAST) * np.maximum(plain, LEAST)
+        answers = zip((self.model.predict(adapted, query_x).probabilities, plain), temperatures, strict=True)
+        first, second = (with_temperature(found, temperature) for found, temperature in answers)
+        both = first * second
         both /= both.sum(axis=-1, keepdims=True)
         return {"probabilities": both, "class_index": both.argmax(axis=-1).astype(np.int32)}
 
@@ -96,6 +138,16 @@ def split_vectors(card: Card, vector: Array) -> tuple[Array, Array]:
         raise ArtifactError(f"adapted was not made by {card.title}; adapt it again")
     first, second = np.split(vector[HEAD:], [length])
     return first, second
+
+
+def _deal(labels: Array) -> npt.NDArray[np.int64]:
+    """Deal pictures with labels [n, H, W] to folds [n]: neighbours together, each class to as many as it can be."""
+    main = np.array([np.bincount(picture[picture >= 0], minlength=1).argmax() for picture in labels])
+    fold = np.zeros(len(labels), np.int64)
+    for label in np.unique(main):
+        own = np.flatnonzero(main == label)
+        fold[own] = np.arange(len(own)) * _FOLDS // len(own)
+    return fold
 
 
 def combines(card: Card) -> bool:

@@ -40,7 +40,7 @@ class FeaturesPredictor(Predictor):
         """Return the model's card, with what stands on it."""
         card = self.model.card()
         title = f"logistic regression on the features of: {card.title}"
-        return replace(card, title=title, steps=0, adapted=AdaptedLayout(HEAD, 0, card.adapted.fingerprint ^ 2))
+        return replace(card, title=title, steps=0, adapted=AdaptedLayout(HEAD, 0, card.adapted.fingerprint ^ 3))
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Answer as an exported model's signatures `adapt` and `predict` do; steps are none, whatever is asked for.

@@ -50,12 +50,12 @@ class PlainPredictor(Predictor):
 
     def read_card(self) -> Card:
         """Return a card that asks for the bands as they are, pixel by pixel or with what is around."""
-        side = _TILE if self.method == "surroundings" else 1
+        side, around = (_TILE, max(SQUARES) // 2) if self.method == "surroundings" else (1, 0)
         return Card(
             title=TITLES[self.method],
             bands=tuple(CardBand(name) for name in self.bands),
             value_type="float32",
-            size=InputSize(side, side, free=True, smallest=1, largest=_WINDOW),
+            size=InputSize(side, side, free=True, smallest=1, largest=_WINDOW, around=around),
             output="pixel",
             label_space="task",
             classes=(),

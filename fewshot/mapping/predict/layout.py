@@ -180,7 +180,8 @@ def _pixel_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes:
     """Windows that overlap, with an answer for each of their pixels.
 
     A quarter of the overlap is read around each window and its answers are not used: at the edge of a picture the
-    network sees zeros where there is ground. At the edge of the scene that margin is mirrored.
+    network sees zeros where there is ground. At the edge of the scene that margin is mirrored. Windows overlap by an
+    eighth, or by as much more as that margin takes; those of a model of single pixels by nothing.
     """
     if plan.stride is not None:
         raise RecipeError("the model answers for every pixel, a stride is for patch models; leave --stride out")
@@ -188,8 +189,10 @@ def _pixel_layout(card: Card, scene: tuple[int, int], plan: WindowPlan, classes:
     size = plan.size or (min(card.size.largest, _WINDOW) // step * step if card.size.free else card.size.rows)
     _require_size(card, size)
     if plan.size is None and card.size.free:  # a small scene needs no larger picture than itself and a margin
-        size = min(size, max(-(-(max(scene) + size // 16) // step) * step, -(-card.size.smallest // step) * step))
-    overlap = size // 8 if plan.overlap is None else plan.overlap
+        whole = max(scene) + 2 * max(size // 32, card.size.around)
+        size = min(size, max(-(-whole // step) * step, -(-card.size.smallest // step) * step))
+    usual = max(size // 8 if card.size.rows > 1 else 0, 4 * card.size.around)
+    overlap = min(usual, size // 2) if plan.overlap is None else plan.overlap
     if not 0 <= overlap <= size // 2:
         raise RecipeError(f"windows of {size} pixels overlap by 0 to {size // 2} pixels; received {overlap}")
     margin = overlap // 4

@@ -35,6 +35,7 @@ class MapReport:
         notes: Remarks on the labels and the scene.
         seconds: It took.
         comparison: Of methods, where it was asked for.
+        steps: Inner steps taken, where the model says.
     """
 
     files: tuple[Path, ...]
@@ -45,6 +46,7 @@ class MapReport:
     notes: tuple[str, ...]
     seconds: float
     comparison: Comparison | None = None
+    steps: int | None = None
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
@@ -52,7 +54,8 @@ class MapReport:
         if self.comparison is not None:
             yield from self.comparison.lines()
         before, after = self.support_loss
-        yield f"Support loss {before:.3f} before adaptation, {after:.3f} after."
+        taken = f" {self.steps} inner steps" if self.steps is not None else ""
+        yield f"Support loss {before:.3f} before adaptation, {after:.3f} after{taken}."
         shares = sorted(self.shares.items(), key=lambda item: -item[1])
         yield "Shares of the map: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares)
         if self.accuracy is not None:

@@ -1,14 +1,13 @@
 """What a model is shown of a region: which labels are asked for, the pictures around them, what became of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RecipeError
-from fewshot.exported.card import Card
+from fewshot.exported.card import Card, InputSize
 from fewshot.geo.labels import LabelFiles, LabelSummary
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import Examples, Split
@@ -62,12 +61,14 @@ class SupportSet:
         y: [n] or [n, H, W] int32, index of the class, -1 where there is no label.
         windows: Of the scene, one a picture.
         valid: [n, H, W] where they have data.
+        margin: Pixels at each edge of a picture that are there to be seen and carry no label.
     """
 
     x: FloatArray
     y: Labels
     windows: tuple[Window, ...]
     valid: BoolArray
+    margin: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,36 +102,60 @@ def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) 
     Returns:
         The pictures with their labels, and the examples in them.
     """
-    size, most = card.size.rows, card.limits.examples
-    if card.output == "pixel" and size > 1:
-        examples, windows = _windows(examples, size, most, plan.seed)
-    else:
-        examples, half = examples.at_most(most, np.random.default_rng(plan.seed)), size // 2
-        places = zip(examples.rows.tolist(), examples.columns.tolist(), strict=True)
-        windows = [Window(row - half, column - half, size, size) for row, column in places]
+    examples, windows = choose_pictures(card, examples, plan)
+    margin = (windows[0].height - card.size.rows) // 2
     read = [scene.read(window) for window in windows]
     valid = np.stack([valid for _, valid in read])
-    labels = examples.labels if card.output == "patch" else label_windows(examples, windows, valid, plan.radius)
-    return SupportSet(np.stack([values for values, _ in read]), labels, tuple(windows), valid), examples
+    support = SupportSet(np.stack([values for values, _ in read]), examples.labels, tuple(windows), valid, margin)
+    return support if card.output == "patch" else label_pixels(support, examples, plan.radius), examples
 
 
-def label_windows(examples: Examples, windows: Sequence[Window], valid: BoolArray, radius: int) -> Labels:
-    """Label the pixels of windows around examples.
+def choose_pictures(card: Card, examples: Examples, plan: LabelPlan) -> tuple[Examples, list[Window]]:
+    """Return as many examples as the pictures that a model takes may show, and these pictures.
 
     Args:
+        card: Of the model.
         examples: Labelled pixels.
-        windows: All of one size.
-        valid: [n, H, W] where they have data.
-        radius: Pixels on each side of an example that it labels too.
-
-    Returns:
-        [n, H, W] int32, -1 where there is no label or no data.
+        plan: With the seed that draws, where there are too many.
     """
-    labels = np.stack([_around(examples, window, radius) for window in windows])
-    return np.where(valid, labels, -1).astype(np.int32)
+    size, most = card.size.rows, card.limits.examples
+    if card.output == "pixel" and size > 1:
+        margin = margin_around(card.size)
+        examples, squares = _squares(examples, size, most, plan.seed)
+        side = size + 2 * margin
+        return examples, [Window(square.row - margin, square.column - margin, side, side) for square in squares]
+    examples, half = examples.at_most(most, np.random.default_rng(plan.seed)), size // 2
+    places = zip(examples.rows.tolist(), examples.columns.tolist(), strict=True)
+    return examples, [Window(row - half, column - half, size, size) for row, column in places]
 
 
-def _windows(examples: Examples, size: int, most: int, seed: int) -> tuple[Examples, list[Window]]:
+def margin_around(size: InputSize) -> int:
+    """Return how many pixels are read around a labelled square, so that its edge is seen as a map sees it.
+
+    0 where the model does not read pictures so large.
+    """
+    least = max(size.rows // 8, size.around)
+    fits = (margin for margin in range(least, least + size.multiple_of) if not 2 * margin % size.multiple_of)
+    margin = next(fits, 0)
+    return margin if size.free and size.rows + 2 * margin <= size.largest else 0
+
+
+def label_pixels(support: SupportSet, examples: Examples, radius: int) -> SupportSet:
+    """Label the pixels of pictures around examples, -1 where there is no label or no data.
+
+    Args:
+        support: The pictures.
+        examples: Labelled pixels.
+        radius: Pixels on each side of an example that it labels too.
+    """
+    labels = np.stack([_around(examples, window, radius) for window in support.windows])
+    inside = np.zeros(labels.shape, np.bool_)
+    inner = slice(support.margin, labels.shape[1] - support.margin)
+    inside[:, inner, inner] = True
+    return replace(support, y=np.where(support.valid & inside, labels, -1).astype(np.int32))
+
+
+def _squares(examples: Examples, size: int, most: int, seed: int) -> tuple[Examples, list[Window]]:
     """Windows that share no pixel, and the examples in them: all, unless there are too many windows."""
     square = (examples.rows // size << 32) + examples.columns // size
     numbers = np.unique(square)

@@ -1,4 +1,4 @@
-"""TF Serving's REST API, its metrics page, and health checks, as an ASGI application.
+"""Both REST APIs, TF Serving's and the Open Inference Protocol, metrics, health and pages about them, as ASGI has it.
 
 What is computed is computed in the pool: documents are read and answers are written there too.
 """
@@ -6,14 +6,14 @@ What is computed is computed in the pool: documents are read and answers are wri
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
-import zlib
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import (
@@ -28,8 +28,12 @@ from fewshot.exported.status import StatusError, invalid
 from serving.server.handlers import METADATA, Call, Handlers, answered
 from serving.server.inference import DEFAULT_SIGNATURE, predict
 from serving.server.rest import requests, responses
+from serving.server.rest.bodies import read_body
 from serving.server.rest.documents import read_document
+from serving.server.rest.openapi import PAGES
 from serving.server.servables import Servable
+from serving.server.stopping import Stop
+from serving.server.v2 import rest as v2
 
 MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 COMPUTE = re.compile(MODEL + r":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
@@ -37,13 +41,14 @@ DESCRIBE = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?", re.IGNORECASE | re.ASCII
 )
 API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
-UNPACKED_AT_A_TIME = 4 << 20
+V2 = re.compile(r"/v2(/.*)?", re.DOTALL)
+T = TypeVar("T")
 METRICS_PATH = "/monitoring/prometheus/metrics"
 NOT_FOUND = "<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
-    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
 }
 EXAMPLES: dict[str, tuple[type[Any], Callable[[Any], bytes]]] = {
     "classify": (classification_pb2.ClassificationRequest, responses.from_classification),
@@ -55,17 +60,21 @@ EXAMPLES: dict[str, tuple[type[Any], Callable[[Any], bytes]]] = {
 class RestApi:
     """Answers HTTP requests, each path and query as they were sent: TF Serving's are case-insensitive patterns."""
 
-    def __init__(self, handlers: Handlers, *, timeout: float, cors: bool, metrics_path: str | None) -> None:
+    def __init__(
+        self, handlers: Handlers, *, timeout: float, patience: float, cors: bool, metrics_path: str | None
+    ) -> None:
         """Answer with these handlers.
 
         Args:
             handlers: What answers.
             timeout: Seconds for one request, reading it included; 0 for no limit.
+            patience: Seconds that a body may come more slowly than `LEAST_RATE`.
             cors: Whether browsers of other sites may call it.
             metrics_path: Where the metrics are; None for nowhere.
         """
         self._handlers = handlers
-        self._timeout, self._cors, self._metrics_path = timeout, cors, metrics_path
+        self._timeout, self._patience = timeout, patience
+        self._cors, self._metrics_path = cors, metrics_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI servers ask for it."""
@@ -84,25 +93,32 @@ class RestApi:
         if plain in ("/health", "/healthz"):
             serving = self._handlers.is_serving()
             return Response("ok\n" if serving else "not serving\n", 200 if serving else 503, media_type="text/plain")
-        if not API.fullmatch(path):
+        if plain in PAGES:
+            content, media_type = PAGES[plain]
+            return Response(content, media_type=media_type)
+        first, second = API.fullmatch(path), V2.fullmatch(plain)
+        if not first and not second:
             return Response(NOT_FOUND, 404, media_type="text/html")
         if self._cors and request.method == "OPTIONS":
             return Response(b"", 200, headers=CORS)
         try:
-            content, code = await answered(self._answer(request, path)), 200
+            if second:
+                response = await answered(self._answer_v2(request, plain))
+            else:
+                response = Response(await answered(self._answer(request, path)), media_type="application/json")
         except StatusError as status:
-            content, code = responses.from_error(status), status.http
-        return Response(content, code, headers=CORS if self._cors else None, media_type="application/json")
+            response = Response(responses.from_error(status), status.http, media_type="application/json")
+            if status.retry_after is not None:
+                response.headers["Retry-After"] = str(math.ceil(status.retry_after))
+        response.headers.update(CORS if self._cors else {})
+        return response
 
     async def _answer(self, request: Request, path: str) -> bytes:
-        deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
         if request.method == "POST" and (match := COMPUTE.fullmatch(path)):
             name, version, label, method = match.groups()
             if method == "predict" or method in EXAMPLES:
-                spec, call = _model_spec(name, version, label), Call(method, "REST", deadline)
-                with self._handlers.admission.holding() as hold:
-                    body = await _in_time(_read_body(request, hold), deadline)
-                    return await self._handlers.admit(spec.name, call, lambda: self._compute(spec, body, call))
+                spec, call = _model_spec(name, version, label), Call(method, "REST", Stop(self._deadline()))
+                return await self._in_pool(request, spec, call, lambda body: self._compute(spec, body, call))
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
             if not name:
@@ -115,27 +131,59 @@ class RestApi:
             return responses.from_status(await self._handlers.status(asked))
         raise invalid(f"Malformed request: {request.method} {path}")
 
-    def _compute(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> bytes:
+    async def _answer_v2(self, request: Request, path: str) -> Response:
+        if request.method == "GET" and (found := v2.describe(self._handlers, path)) is not None:
+            return found
+        match = v2.MODEL.fullmatch(path)
+        if request.method != "POST" or match is None or match[3] != "infer":
+            raise StatusError("NOT_FOUND", f"There is no {request.method} {path}.")
+        spec, call = v2.read_path(match), Call("infer", "REST", Stop(self._deadline()))
+        return await self._in_pool(
+            request, spec, call, lambda body: v2.infer(self._handlers, spec, call, request, body)
+        )
+
+    def _deadline(self) -> float | None:
+        return time.monotonic() + self._timeout if self._timeout > 0 else None
+
+    async def _in_pool(
+        self, request: Request, spec: model_pb2.ModelSpec, call: Call, work: Callable[[bytearray], T]
+    ) -> T:
+        """Read a body, and let a thread of the pool make the answer of it."""
+        admission, client = self._handlers.admission, request.client.host if request.client else ""
+        with self._handlers.counted(spec, call), admission.holding(client) as hold:
+            body = await read_body(
+                request, hold, admission.check_size, grace=self._patience, deadline=call.stop.deadline
+            )
+            watching = asyncio.create_task(_stop_when_gone(request.receive, call.stop))
+            try:
+                return await admission.run(lambda: work(body), call.stop)
+            finally:
+                watching.cancel()
+
+    def _compute(self, spec: model_pb2.ModelSpec, body: bytearray, call: Call) -> bytes:
         """Read a document, run it and write the answer; all of it in the pool."""
         document = read_document(body)
         spec.signature_name = requests.signature_name(document)
         if call.api == "predict":
-            return self._handlers.run_on(spec, call, lambda servable: _predict(servable, spec, document, call.deadline))
+            return self._handlers.run_on(
+                spec, call, lambda servable: self._predict(servable, spec, document, call.stop)
+            )
         request_type, write = EXAMPLES[call.api]
         request = request_type(model_spec=spec, input=requests.examples_input(document))
         return write(self._handlers.run_examples(request, call).result)
 
-
-def _predict(servable: Servable, spec: model_pb2.ModelSpec, document: dict[str, Any], deadline: float | None) -> bytes:
-    name = spec.signature_name or DEFAULT_SIGNATURE
-    if name not in servable.signatures:
-        raise invalid(f'Serving signature name: "{name}" not found in signature def')
-    infos = servable.signatures[name].inputs
-    if not infos:
-        raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
-    arrays, rows = requests.predict_inputs(document, infos)
-    document.clear()  # large, and read
-    return responses.from_tensors(predict(servable, spec, arrays, deadline=deadline), rows=rows)
+    def _predict(self, servable: Servable, spec: model_pb2.ModelSpec, document: dict[str, Any], stop: Stop) -> bytes:
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        if name not in servable.signatures:
+            raise invalid(f'Serving signature name: "{name}" not found in signature def')
+        infos = servable.signatures[name].inputs
+        if not infos:
+            raise invalid(f"Failed to get input map for signature: {spec.signature_name or 'DEFAULT'}")
+        arrays, rows = requests.predict_inputs(document, infos)
+        document.clear()  # large, and read
+        with self._handlers.spending(servable, name, arrays):
+            outputs = predict(servable, spec, arrays, stop=stop)
+        return responses.from_tensors(outputs, rows=rows)
 
 
 def _raw_path(scope: Scope) -> str:
@@ -155,42 +203,8 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
     return spec
 
 
-async def _in_time(reading: Awaitable[bytes], deadline: float | None) -> bytes:
-    left = None if deadline is None else max(deadline - time.monotonic(), 0)
-    try:
-        return await asyncio.wait_for(reading, left)
-    except TimeoutError:
-        raise StatusError("DEADLINE_EXCEEDED", "The deadline passed while the request was read.") from None
-    except ClientDisconnect:
-        raise StatusError("CANCELLED", "The client went away while the request was read.") from None
-
-
-async def _read_body(request: Request, hold: Callable[[int], None]) -> bytes:
-    """Read a body, counting its bytes as they come, unpacked where it is packed."""
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit():
-        hold(int(declared))
-    chunks = []
-    async for chunk in request.stream():
-        if not declared:
-            hold(len(chunk))
-        chunks.append(chunk)
-    body = b"".join(chunks)
-    if "gzip" not in request.headers.get("content-encoding", ""):
-        return body
-    return await _unpacked(body, hold)
-
-
-async def _unpacked(body: bytes, hold: Callable[[int], None]) -> bytes:
-    """Unpack gzip; a body that cannot be unpacked is taken for an empty one, as TF Serving takes it."""
-    unpacker = zlib.decompressobj(wbits=31)
-    parts, rest = [], body
-    try:
-        while rest and not unpacker.eof:
-            part = await asyncio.to_thread(unpacker.decompress, rest, UNPACKED_AT_A_TIME)
-            hold(len(part))
-            parts.append(part)
-            rest = unpacker.unconsumed_tail
-    except zlib.error:
-        return b""
-    return b"".join(parts) if unpacker.eof else b""
+async def _stop_when_gone(receive: Receive, stop: Stop) -> None:
+    """Stop a computation when its client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    stop.now()

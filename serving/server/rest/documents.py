@@ -34,7 +34,7 @@ LONGEST_QUOTE = 1000
 DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
 
 
-def read_document(body: bytes) -> dict[str, Any]:
+def read_document(body: bytes | bytearray) -> dict[str, Any]:
     """Read a request's body.
 
     Raises:

@@ -19,7 +19,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import input_pb2
 
 from fewshot.exported.status import StatusError, invalid
-from fewshot.exported.tensors import type_name
+from fewshot.exported.tensors import MOST_AXES, type_name
 from serving.server.rest.documents import quote
 from serving.server.status import describe
 
@@ -38,13 +38,17 @@ def signature_name(document: Mapping[str, Any]) -> str:
     """Return the signature that a document asks for; empty if none.
 
     Raises:
-        StatusError: INVALID_ARGUMENT if it is not a string.
+        StatusError: INVALID_ARGUMENT if it is not a string, or not of characters.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid(
             f"JSON Value: {quote(document)} not formatted correctly. 'signature_name' key must be a string value."
         )
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, or half of a pair
+        raise invalid("JSON Parse error: Invalid encoding in string.") from None
     return name
 
 
@@ -199,6 +203,8 @@ def _dense_shape(value: Any) -> tuple[int, ...]:
         if not value:
             break
         value = value[0]
+    if len(shape) > MOST_AXES:
+        raise invalid(f"A value is nested in {len(shape)} lists; the most is {MOST_AXES}.")
     return tuple(shape)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from rasterio import Affine
 
-from fewshot.errors import ArtifactError, DivergedError, RecipeError
-from fewshot.exported.card import ClassEntry
+from fewshot.errors import ArtifactError, DivergedError, RasterError, RecipeError
+from fewshot.exported.card import Card, ClassEntry, SignatureNote, TensorNote
 from fewshot.exported.predictor import Array, Predictor
 from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
-from fewshot.mapping.compare.choose import Choice, choose_method
+from fewshot.mapping.compare.choose import Choice, Models, choose_method
 from fewshot.mapping.plain.predictor import TITLES
 from fewshot.mapping.predict.engine import open_engines
 from fewshot.mapping.predict.layout import WindowPlan
@@ -31,9 +31,9 @@ from tests.mapping.fakes import CLASSES, PATCH, PIXEL, FakePredictor, write_poin
 from tests.mapping.predict.test_resume import Killed, stop_after
 
 
-def run(model: Predictor | None, request: MapRequest) -> tuple[Choice, MapReport]:
+def run(models: Predictor | Models | None, request: MapRequest) -> tuple[Choice, MapReport]:
     """Map as the command does."""
-    choice = choose_method(model, request)
+    choice = choose_method(models, request)
     report = map_region(choice.predictor, run_here(choice.predictor), choice.request, comparison=choice.comparison)
     return choice, report
 
@@ -83,9 +83,9 @@ def test_every_method_is_compared_and_the_figures_are_kept(make_case: Callable[.
     kept = said(tmp_path)["compare"]
     assert {row["name"] for row in kept["methods"]} == {"adapted", "combined", *TITLES}
     assert all(row["accuracy"]["value"] > 0.95 for row in kept["methods"])
-    assert kept["chosen"] == choice.request.method == "adapted"
+    assert kept["chosen"] == choice.request.method == "combined"
     assert kept["labels"] == 60 and kept["folds"] == 5 and kept["block_pixels"] >= 16
-    assert any("adapted maps, as was asked for" in line for line in report.lines())
+    assert any("combined maps" in line for line in report.lines())
     _, (head, rows) = report.comparison.table() if report.comparison else ("", ((), ()))
     assert len(rows) == 8 and all(len(row) == len(head) for row in rows)
 
@@ -150,8 +150,9 @@ def test_calibration_changes_confidence_and_no_class(make_case: Callable[..., Ca
     case = make_case(200, 160, each=20)
     windows = WindowPlan(size=16, overlap=8)
     bare, compared = (tmp_path / name / "map.tif" for name in ("bare", "compared"))
-    run(FakePredictor(edges=True), case.request(bare, windows=windows))
-    _, report = run(FakePredictor(edges=True), case.request(compared, windows=windows, compare=True))
+    run(FakePredictor(edges=True), case.request(bare, windows=windows, method="adapted"))
+    request = case.request(compared, windows=windows, method="adapted", compare=True)
+    _, report = run(FakePredictor(edges=True), request)
     assert report.comparison is not None
     temperature = report.comparison.calibration.temperature
     assert temperature != 1
@@ -221,6 +222,84 @@ def test_a_model_of_fixed_classes_is_compared(make_case: Callable[..., Case], tm
     assert choice.comparison is not None
     assert all(one.accuracy.value > 0.95 for one in choice.comparison.methods)
     assert report.table.names == ("snow", "water", "forest", "town")
+
+
+@pytest.mark.parametrize(
+    ("card", "method"),
+    [
+        (PIXEL, "combined"),
+        (PATCH, "adapted"),
+        (replace(PIXEL, label_space="global", classes=tuple(ClassEntry(name) for name in CLASSES)), "adapted"),
+    ],
+)
+def test_the_usual_method_suits_the_model(case: Case, tmp_path: Path, card: Card, method: str) -> None:
+    run(FakePredictor(card), case.request(output(tmp_path)))
+    assert said(tmp_path)["method"] == method
+
+
+def test_a_model_adapted_before_maps_with_the_method_it_was_adapted_by(case: Case, tmp_path: Path) -> None:
+    for method in ("adapted", "combined"):
+        kept = tmp_path / f"{method}.npz"
+        run(FakePredictor(), case.request(output(tmp_path), method=method, save_adapted=kept))
+        choice = choose_method(FakePredictor(), case.request(output(tmp_path), adapted=kept))
+        assert choice.request.method == method
+
+
+def test_where_a_plain_classifier_has_a_part_labels_are_their_own_pixels(case: Case, tmp_path: Path) -> None:
+    request = case.request(output(tmp_path), labels=LabelPlan(case.labels, radius=2))
+    for method, radius in (("adapted", 2), ("combined", 0), ("logistic", 0)):
+        chosen = choose_method(FakePredictor(), replace(request, method=method)).request
+        assert chosen.labels is not None and chosen.labels.radius == radius
+
+
+def test_the_labels_decide_on_steps_where_the_model_can(case: Case, tmp_path: Path) -> None:
+    class Stepwise(FakePredictor):
+        def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
+            taken = {"steps": np.array(5 if inputs["steps"] == -1 else inputs["steps"])} if "steps" in inputs else {}
+            return super().call(signature, inputs) | taken
+
+    adapt = SignatureNote("", {}, {"steps": TensorNote("int32", "[]", "")})
+    model = Stepwise(replace(PIXEL, signatures={"adapt": adapt}))
+    _, report = run(model, case.request(output(tmp_path)))
+    assert said(tmp_path)["steps"] == {"asked": "auto", "taken": 5}
+    assert "Support loss 2.000 before adaptation, 0.500 after 5 inner steps." in report.lines()
+    run(model, case.request(output(tmp_path), steps=3))
+    assert said(tmp_path)["steps"] == {"asked": 3, "taken": 3}
+    run(FakePredictor(), case.request(output(tmp_path)))
+    assert said(tmp_path)["steps"] == {"asked": None, "taken": None}
+
+
+def test_several_models_are_compared_and_the_best_maps(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(200, 160, each=20)
+    other = replace(PIXEL, bands=(replace(PIXEL.bands[0], name="B9"),))
+    models = {"blind": Blind(), "seeing": FakePredictor(), "of another band": FakePredictor(other)}
+    choice, _ = run(models, case.request(output(tmp_path), compare=True))
+    assert choice.comparison is not None
+    assert (choice.comparison.chosen, choice.comparison.model) == ("combined", "blind")  # the first one named
+    found = {(one.name, one.model): one.macro_f1.value for one in choice.comparison.methods}
+    assert {model for _, model in found} == {"", "blind", "seeing"}
+    assert found["adapted", "blind"] < 0.4 < found["adapted", "seeing"]
+    [note] = choice.comparison.notes
+    assert note.startswith("of another band is not compared: ") and "B9" in note
+    assert {row["model"] for row in said(tmp_path)["compare"]["methods"]} == {"", "blind", "seeing"}
+    choice = choose_method(models, case.request(output(tmp_path), method="auto"))
+    assert choice.comparison is not None and choice.comparison.model != "blind"
+    with pytest.raises(RasterError, match="B9"):
+        choose_method(dict(reversed(models.items())), case.request(output(tmp_path), compare=True))
+
+
+def test_a_map_of_several_models_goes_on_with_the_model_it_began_with(
+    make_case: Callable[..., Case], tmp_path: Path, small_groups: None
+) -> None:
+    case = make_case(200, 160, each=20)
+    models = {"blind": Blind(), "seeing": FakePredictor()}
+    request = case.request(output(tmp_path), compare=True, method="adapted", windows=WindowPlan(size=16))
+    choice = choose_method(dict(reversed(models.items())), request)
+    with pytest.raises(Killed):
+        map_region(choice.predictor, stop_after(3, choice.predictor), choice.request, comparison=choice.comparison)
+    assert choose_method(models, replace(request, resume=True)).predictor is models["seeing"]
+    with pytest.raises(RecipeError, match="begun with adapted of seeing"):
+        choose_method({"blind": models["blind"], "third": Blind()}, replace(request, resume=True))
 
 
 def test_what_does_not_go_together_is_refused(case: Case, tmp_path: Path) -> None:

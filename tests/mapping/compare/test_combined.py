@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,15 @@ from scipy.ndimage import uniform_filter
 
 from fewshot.errors import ArtifactError
 from fewshot.exported import LocalPredictor
+from fewshot.exported.adapted import with_temperature
+from fewshot.exported.predictor import Array
 from fewshot.mapping.plain.combined import CombinedPredictor
 from fewshot.mapping.plain.methods import with_surroundings
 from fewshot.mapping.plain.predictor import PlainPredictor
+from fewshot.mapping.predict.layout import WindowPlan
+from fewshot.mapping.support.examples import LabelPlan
+from tests.mapping.conftest import Case, read, run
+from tests.mapping.fakes import PIXEL, FakePredictor
 
 
 @pytest.fixture
@@ -46,15 +53,55 @@ def test_the_two_are_multiplied(box: LocalPredictor) -> None:
     both = CombinedPredictor(box)
     plain = PlainPredictor("surroundings", box.card().band_names)
     parts = [one.predict(one.adapt(x, y), queries).probabilities for one in (box, plain)]
-    expected = np.maximum(parts[0], 1e-4) * np.maximum(parts[1], 1e-4)
-    expected /= expected.sum(axis=-1, keepdims=True)
     adapted = both.adapt(x, y)
+    temperatures = adapted.vector[1:3].tolist()
+    assert temperatures[0] != 1 != temperatures[1]
+    calibrated = [with_temperature(part, own) for part, own in zip(parts, temperatures, strict=True)]
+    expected = calibrated[0] * calibrated[1] / (calibrated[0] * calibrated[1]).sum(axis=-1, keepdims=True)
     found = pickle.loads(pickle.dumps(both)).predict(adapted, queries)
-    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-4)
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-3)
     assert (found.class_index[:, :, :12] == 0).mean() > 0.95
     assert (found.class_index[:, :, 20:] == 1).mean() > 0.95
     with pytest.raises(ArtifactError, match="adapted was not made by"):
         both.predict(box.adapt(x, y), queries)
+
+
+def test_who_is_too_sure_does_not_decide_alone() -> None:
+    """A model that guesses and is sure of it: the labels that it was not shown tell."""
+
+    class Boastful(FakePredictor):
+        def answer(self, vector: Array, query_x: Array) -> dict[str, Array]:
+            guessed = np.eye(2, dtype=np.float32)[np.floor(query_x[..., -1]).astype(int) % 2]
+            return {"probabilities": 0.998 * guessed + 0.001, "class_index": guessed.argmax(axis=-1)}
+
+    x, y, queries = task(4)
+    both = CombinedPredictor(Boastful(replace(PIXEL, bands=PIXEL.bands * 2)))
+    adapted = both.adapt(x, y)
+    model, plain = adapted.vector[1:3].tolist()
+    assert model > 4 > 1 > plain
+    found = both.predict(adapted, queries)
+    assert (found.class_index[:, :, :12] == 0).mean() > 0.95
+    assert (found.class_index[:, :, 20:] == 1).mean() > 0.95
+
+
+def test_where_nothing_can_be_held_out_the_two_count_alike() -> None:
+    x, y, _ = task(4)
+    both = CombinedPredictor(FakePredictor(replace(PIXEL, bands=PIXEL.bands * 2)))
+    assert both.adapt(x[:1], y[:1]).vector[1:3].tolist() == [1, 1]
+
+
+def test_small_windows_give_the_map_of_large_ones(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    """Squares of seven pixels reach three beyond a window, which is more than a quarter of an eighth of it."""
+    case = make_case(96, 80)
+    model = FakePredictor(replace(PIXEL, size=replace(PIXEL.size, largest=128)))
+    maps = []
+    for size in (32, 128):
+        to = tmp_path / str(size) / "map.tif"
+        labels = LabelPlan(case.labels, radius=0)
+        run(case.request(to, labels=labels, windows=WindowPlan(size=size)), CombinedPredictor(model))
+        maps.append([read(to), read(to.with_name("map_confidence.tif"))])
+    np.testing.assert_array_equal(maps[0][0], maps[1][0])
+    np.testing.assert_allclose(maps[0][1], maps[1][1], atol=1e-3)
 
 
 def test_units_do_not_matter_to_the_model_in_the_box(box: LocalPredictor) -> None:

@@ -6,8 +6,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from fewshot.mapping.compare.folds import Folds
 from fewshot.mapping.compare.table import MethodFigures, choose, measure
+from fewshot.mapping.methods import Entry
 
-TITLES = {name: name for name in ("prototypes", "logistic", "nearest", "forest", "boosting", "adapted")}
+TITLES = {Entry(name): name for name in ("prototypes", "logistic", "nearest", "forest", "boosting", "adapted")}
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 300).astype(np.int32)
 
@@ -24,7 +25,7 @@ def right_in(share: float, seed: int = 0) -> np.ndarray:
 
 
 def measured(**answers: np.ndarray) -> tuple[MethodFigures, ...]:
-    return measure(answers, LABELS, folds_of(len(LABELS)), TITLES)
+    return measure({Entry(name): found for name, found in answers.items()}, LABELS, folds_of(len(LABELS)), TITLES)
 
 
 def test_figures_are_those_of_scikit_learn() -> None:
@@ -40,7 +41,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
 def test_labels_that_are_not_tested_do_not_count() -> None:
     tested = np.arange(len(LABELS)) < 200
     found = np.where(tested[:, np.newaxis], right_in(1.0), right_in(0.0))
-    [figures] = measure({"logistic": found}, LABELS, folds_of(len(LABELS), tested=tested), TITLES)
+    [figures] = measure({Entry("logistic"): found}, LABELS, folds_of(len(LABELS), tested=tested), TITLES)
     assert figures.accuracy.value == 1
 
 
@@ -59,25 +60,43 @@ def test_equal_methods_are_equal_and_the_simplest_is_first() -> None:
     ranked = measured(adapted=same, boosting=same, logistic=same)
     assert [one.name for one in ranked] == ["logistic", "boosting", "adapted"]
     assert all((one.behind.low, one.behind.value, one.behind.high) == (0, 0, 0) for one in ranked)
-    assert choose(ranked, "auto")[0] == "logistic"
+    assert choose(ranked, Entry("auto"))[0] == Entry("logistic")
 
 
 def test_the_best_maps_where_it_is_surely_better() -> None:
-    chosen, reason = choose(measured(adapted=right_in(0.9), prototypes=right_in(0.5), forest=right_in(0.6)), "auto")
-    assert chosen == "adapted"
+    chosen, reason = choose(
+        measured(adapted=right_in(0.9), prototypes=right_in(0.5), forest=right_in(0.6)), Entry("auto")
+    )
+    assert chosen == Entry("adapted")
     assert reason == "adapted maps: the best in the comparison."
 
 
 def test_a_simpler_method_maps_where_the_difference_is_within_the_interval() -> None:
     ranked = measured(adapted=right_in(0.75, seed=1), logistic=right_in(0.7, seed=2), nearest=right_in(0.3))
     assert ranked[0].name == "adapted"
-    chosen, reason = choose(ranked, "auto")
-    assert chosen == "logistic"
+    chosen, reason = choose(ranked, Entry("auto"))
+    assert chosen == Entry("logistic")
     assert "adapted was better by" in reason and "within the interval, and it is simpler" in reason
 
 
 def test_a_method_that_was_asked_for_maps_and_is_told_the_truth() -> None:
     ranked = measured(adapted=right_in(0.9), nearest=right_in(0.3))
-    chosen, reason = choose(ranked, "nearest")
-    assert chosen == "nearest"
-    assert "as was asked for; adapted was better by" in reason and "more than chance" in reason
+    chosen, reason = choose(ranked, Entry("nearest"))
+    assert chosen == Entry("nearest")
+    assert "nearest maps; adapted was better by" in reason and "more than chance" in reason
+
+
+def test_models_are_told_apart_and_of_equal_ones_the_better_maps() -> None:
+    answers = {
+        Entry("adapted", "first"): right_in(0.6),
+        Entry("adapted", "second"): right_in(0.8),
+        Entry("nearest"): right_in(0.3),
+    }
+    ranked = measure(answers, LABELS, folds_of(len(LABELS)), dict.fromkeys(answers, "a title"))
+    assert [str(one.entry) for one in ranked] == ["adapted of second", "adapted of first", "nearest"]
+    chosen, reason = choose(ranked, Entry("auto"))
+    assert chosen == Entry("adapted", "second")
+    assert reason == "adapted of second maps: the best in the comparison."
+    chosen, reason = choose(ranked, Entry("adapted", "first"))
+    assert chosen == Entry("adapted", "first")
+    assert reason.startswith("adapted of first maps; adapted of second was better by")

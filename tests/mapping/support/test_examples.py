@@ -1,16 +1,18 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fewshot.exported.card import InputSize
 from fewshot.geo import sampling
 from fewshot.geo.points import Examples
 from fewshot.geo.sampling import find_examples
 from fewshot.geo.windows import Window
 from fewshot.mapping.scene import open_scene
-from fewshot.mapping.support.examples import LabelPlan, read_support
+from fewshot.mapping.support.examples import LabelPlan, margin_around, read_support
 from tests.mapping.conftest import Case
 from tests.mapping.fakes import PATCH, PIXEL, write_points, write_scene
 
@@ -32,11 +34,13 @@ def test_points_label_their_neighbourhood(case: Case) -> None:
     scene = open_scene([case.scene], PIXEL)
     points = made([40, 40, 43, 85], [20, 22, 69, 31], [0, 1, 2, 1])
     support, _ = read_support(scene, PIXEL, points, LabelPlan(case.labels, radius=1))
-    assert support.x.shape[1:] == (16, 16, 2) and len(support.x) == len(support.y)
+    assert support.margin == 2 and support.x.shape[1:] == (20, 20, 2) and len(support.x) == len(support.y)
+    np.testing.assert_array_equal(support.x[0, 0, 0], case.pixels[30, 14])  # what lies around is seen and not labelled
     whole = np.full((96, 80), -1)
     squares = sorted({(row // 16, column // 16) for row, column in zip(points.rows, points.columns, strict=True)})
     for (row, column), labels in zip(squares, support.y, strict=True):
-        whole[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] = labels
+        whole[16 * row : 16 * row + 16, 16 * column : 16 * column + 16] = labels[2:-2, 2:-2]
+        assert np.all(labels[[0, 1, -2, -1]] == -1) and np.all(labels[:, [0, 1, -2, -1]] == -1)
     assert whole[39:42, 19:21].tolist() == [[0, 0]] * 3
     assert whole[39:42, 22:24].tolist() == [[1, 1]] * 3
     assert whole[39:42, 21].tolist() == [-1] * 3  # as near to the one as to the other
@@ -80,3 +84,15 @@ def test_a_far_point_does_not_make_a_large_scene_slow(tmp_path: Path, make_case:
     table = class_table("t", [{"name": "a"}, {"name": "b"}])
     found = find_examples(scene, LabelPlan(path), table, spacing=3)
     assert len(found.examples) == 2 and len(reads) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "around", "multiple_of", "largest", "margin"),
+    [(32, 0, 1, 256, 4), (32, 7, 1, 256, 7), (32, 0, 16, 256, 8), (256, 0, 16, 256, 0), (2, 3, 1, 256, 3)],
+)
+def test_the_margin_fits_what_the_model_reads(
+    rows: int, around: int, multiple_of: int, largest: int, margin: int
+) -> None:
+    size = InputSize(rows, rows, free=True, largest=largest, multiple_of=multiple_of, around=around)
+    assert margin_around(size) == margin
+    assert margin_around(replace(size, free=False)) == 0

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -21,8 +22,6 @@ from tensorflow_serving.apis import (
     predict_pb2,
     regression_pb2,
 )
-
-from serving.server.messages import HealthCheckRequest, HealthCheckResponse
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
@@ -209,6 +208,30 @@ def test_a_tensor_that_claims_a_huge_shape_does_not_take_the_memory(server: Any)
     code, words = refusal(server.predictions.Predict, predict_request("two", x=claimed))
     assert code == "RESOURCE_EXHAUSTED"
     assert "4398046511104 bytes" in words
+
+
+@pytest.mark.parametrize("signature", ["checked", "text"])
+def test_a_short_message_is_not_filled_to_a_shape_it_only_claims(server: Any, signature: str) -> None:
+    """One float, or one string of a kilobyte, for two hundred million values."""
+    one = {"float_val": [1.0]} if signature == "checked" else {"string_val": [b"a" * 1000]}
+    claimed = typed(types_pb2.DT_FLOAT if signature == "checked" else types_pb2.DT_STRING, [1 << 24], **one)
+    request = predict_request("edges", signature, **{"x" if signature == "checked" else "s": claimed})
+    code, words = refusal(server.predictions.Predict, request)
+    assert code == "INVALID_ARGUMENT"
+    assert "holds 1 values, and " in words
+
+
+def test_the_types_of_all_inputs_are_looked_at_before_any_value_is(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr("fewshot.exported.tensors.decode", lambda proto, alias: read.append(alias))
+    request = predict_request("edges", "pair", a=np.zeros(1, np.float32), b=np.zeros((1, 2), np.float64))
+    assert refusal(server.predictions.Predict, request) == (
+        "INVALID_ARGUMENT",
+        "Expects arg[1] to be float but double is provided",
+    )
+    assert read == []
 
 
 def test_what_the_graph_refuses_is_the_clients_to_read(server: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import os
 import shutil
 import threading
 import time
@@ -27,12 +26,9 @@ from serving.server.limits import Admission, ServerLimits
 from serving.server.loading import LoadOptions, load_version
 from serving.server.metrics import MOST_LABELS, OTHER, Sampler
 from serving.server.metrics import Counter as Counted
+from serving.server.stopping import Stop
 from serving.server.versions import Versions
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+from tests.serving.server.memory import resident
 
 
 def open_files() -> int:
@@ -50,16 +46,16 @@ def test_as_many_run_and_wait_as_may_and_the_next_is_refused() -> None:
     async def scene() -> None:
         admission = Admission(ServerLimits(workers=2, queue=1))
         gate = threading.Event()
-        running = [asyncio.create_task(admission.run(gate.wait, deadline=None)) for _ in range(3)]
+        running = [asyncio.create_task(admission.run(gate.wait, Stop())) for _ in range(3)]
         await asyncio.sleep(0.05)
         with pytest.raises(StatusError) as caught:
-            await admission.run(gate.wait, deadline=None)
+            await admission.run(gate.wait, Stop())
         assert (caught.value.code, caught.value.http) == ("RESOURCE_EXHAUSTED", 429)
         gate.set()
         assert await asyncio.gather(*running) == [True] * 3
         await asyncio.sleep(0.05)
         assert admission.pending == 0
-        assert await admission.run(lambda: 7, deadline=None) == 7
+        assert await admission.run(lambda: 7, Stop()) == 7
         admission.close()
 
     asyncio.run(scene())
@@ -72,15 +68,15 @@ def test_a_deadline_ends_the_waiting_but_the_place_is_free_only_when_the_work_is
         ran: list[int] = []
         soon = time.monotonic() + 0.05
         with pytest.raises(StatusError) as caught:
-            await admission.run(gate.wait, deadline=soon)
+            await admission.run(gate.wait, Stop(soon))
         assert (caught.value.code, caught.value.http) == ("DEADLINE_EXCEEDED", 504)
         assert admission.pending == 1
         with pytest.raises(StatusError, match="deadline"):  # it never gets its turn
-            await admission.run(lambda: ran.append(1), deadline=time.monotonic() + 0.05)
+            await admission.run(lambda: ran.append(1), Stop(time.monotonic() + 0.05))
         await asyncio.sleep(0.05)
         assert admission.pending == 1
         gate.set()
-        assert await admission.run(lambda: 7, deadline=time.monotonic() + 5) == 7
+        assert await admission.run(lambda: 7, Stop(time.monotonic() + 5)) == 7
         assert ran == []
         admission.close()
 
@@ -99,6 +95,20 @@ def test_bytes_are_counted_and_given_back() -> None:
         assert caught.value.http == 429
     with admission.holding() as third:
         third(10)
+    admission.close()
+
+
+def test_one_address_holds_a_part_of_the_bytes_only() -> None:
+    admission = Admission(ServerLimits(workers=1, queue=1, request_bytes=10, pending_bytes=100, client_bytes=15))
+    with admission.holding("10.0.0.1") as first, admission.holding("10.0.0.1") as second:
+        first(10)
+        with pytest.raises(StatusError, match="from this address") as caught:
+            second(6)
+        assert caught.value.http == 429
+        with admission.holding("10.0.0.2") as other:
+            other(10)
+    with admission.holding("10.0.0.1") as again:
+        again(10)
     admission.close()
 
 
@@ -186,7 +196,7 @@ def test_draining_finishes_what_runs_and_refuses_what_comes(run_server: Callable
         httpx.get(f"http://127.0.0.1:{running.options.rest_api_port}/health")
 
 
-def test_invented_model_names_do_not_fill_the_metrics() -> None:
+def test_the_labels_of_a_metric_do_not_grow_without_end() -> None:
     counter, sampler = Counted("c", ("model_name", "status")), Sampler("s", ("model_name",))
     for i in range(2 * MOST_LABELS):
         counter.add(f"m{i}", "NOT_FOUND")

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from fewshot.exported.tensors import MOST_AXES
+
 PREDICT = "/v1/models/two:predict"
 MODELS = "/v1/models/"
 
@@ -204,6 +206,7 @@ def test_paths_that_are_none(server: Any, method: str, path: str, words: str) ->
         ("[" * 100_000, "JSON Parse error: "),
         ("1" * 5000, "JSON Parse error: Number too big to be stored in double."),
         ("{}", "Missing 'inputs' or 'instances' key"),
+        ('{"signature_name": "\\ud800"}', "JSON Parse error: Invalid encoding in string."),
         ('{"signature_name": 100}', "'signature_name' key must be a string value."),
         ('{"signature_name": "zz"}', 'Serving signature name: "zz" not found in signature def'),
         ('{"instances": [1], "inputs": [1]}', "expecting only one of 'inputs' or 'instances' keys to exist"),
@@ -232,6 +235,16 @@ def test_bodies_that_are_refused(server: Any, body: str, words: str) -> None:
     assert status == 400
     assert words in found
     assert len(found) < 1200
+
+
+@pytest.mark.parametrize("axes", [33, 64, 65, 300])
+@pytest.mark.parametrize("key", ["inputs", "instances"])
+def test_values_in_more_lists_than_there_may_be_axes(server: Any, axes: int, key: str) -> None:
+    """Forty lists around a string ended the process."""
+    text = f'{{"signature_name": "text", "{key}": {"[" * (axes + 1)}"a"{"]" * (axes + 1)}}}'
+    status, words = error(server.post(MODELS + "edges:predict", text))
+    assert status == 400
+    assert f"lists; the most is {MOST_AXES}." in words
 
 
 def test_bodies_for_several_inputs(server: Any) -> None:

@@ -25,7 +25,8 @@ import cli
 from fewshot.errors import ArtifactError
 from fewshot.exported.status import StatusError
 from serving.server.flags import FLAGS, ServeOptions, channel_arguments, read_flags
-from serving.server.server import ModelServer, _listen
+from serving.server.rest.listening import listen
+from serving.server.server import ModelServer
 from serving.server.status import as_status
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -129,7 +130,7 @@ def test_only_this_machine_is_listened_to_and_a_taken_port_is_an_error(
 
 def test_small_answers_do_not_wait_for_more_to_send() -> None:
     """asyncio sets TCP_NODELAY only on sockets that name their protocol."""
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 
@@ -181,7 +182,10 @@ def test_browsers_of_other_sites_may_call_it_if_told_so(run_server: Callable, ed
         (["nowhere"], "There is no folder"),
         (["empty"], "holds no model: expected FOLDER/NAME/1/saved_model.pb"),
         (["m/1"], "is one version of a model; name the folder above it"),
-        (["--ssl_config_file=x", "m"], "--ssl_config_file cannot be served: encryption is not offered"),
+        (["--use_alts_credentials=true", "m"], "--use_alts_credentials cannot be served: it works"),
+        (["--ssl_config_file=nowhere", "m"], "Failed to start server. Error: NOT_FOUND: nowhere"),
+        (["--api_key_file=bad.config", "m"], "line 1 of bad.config does not begin with the SHA-256 of a key"),
+        (["--host=0.0.0.0", "m"], "--host=0.0.0.0 would let anyone who reaches this machine compute on it."),
         (["--grpc_channel_arguments=x", "m"], "expected key=value"),
         (["--model_config_file=nowhere.config"], "Failed to start server. Error: NOT_FOUND: nowhere.config"),
         (["--model_config_file=bad.config"], "INVALID_ARGUMENT: Invalid protobuf file: 'bad.config'"),
