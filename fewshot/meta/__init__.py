@@ -1,8 +1,22 @@
 """Learning to learn: the inner loop, its rates, and the Keras model that adapts in its call."""
 
-from fewshot.meta.adapt import Adapted, InnerLoop, Support, adapt, support_loss
+from fewshot.meta.adapt import adapt
+from fewshot.meta.descent import Adapted, InnerLoop, Support, support_loss
 from fewshot.meta.learner import MetaLearner
+from fewshot.meta.outer import Outer
 from fewshot.meta.rates import InnerRates
+from fewshot.meta.rules import make_rule
 from fewshot.meta.views import Views
 
-__all__ = ["Adapted", "InnerLoop", "InnerRates", "MetaLearner", "Support", "Views", "adapt", "support_loss"]
+__all__ = [
+    "Adapted",
+    "InnerLoop",
+    "InnerRates",
+    "MetaLearner",
+    "Outer",
+    "Support",
+    "Views",
+    "adapt",
+    "make_rule",
+    "support_loss",
+]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from fewshot.meta.adapt import InnerLoop
+from fewshot.meta.descent import InnerLoop
 from fewshot.meta.learner import MetaLearner
 from fewshot.meta.rates import InnerRates
 from fewshot.meta.views import Views

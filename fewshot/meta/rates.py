@@ -3,6 +3,7 @@
 | kind | one number for | learned | known as |
 |---|---|---|---|
 | `constant` | everything | no | MAML, FOMAML, ANIL |
+| `scalar` | everything | yes | the inner rate of AlphaMAML |
 | `per_tensor` | each parameter tensor and step | yes | MAML++ (LSLR) |
 | `per_parameter` | each number of each parameter | yes | Meta-SGD |
 """
@@ -17,8 +18,7 @@ import tensorflow as tf
 
 from fewshot.errors import RecipeError
 
-RATES = ("constant", "per_tensor", "per_parameter")
-ADAPTS = ("all", "head", "no_normalization")
+RATES = ("constant", "scalar", "per_tensor", "per_parameter")
 
 
 class InnerRates(keras.layers.Layer):
@@ -28,7 +28,7 @@ class InnerRates(keras.layers.Layer):
         """Make the layer.
 
         Args:
-            kind: `constant`, `per_tensor` or `per_parameter`.
+            kind: One of `RATES`.
             initial: The rate every entry starts from.
             steps: Inner steps in training; `per_tensor` learns a rate for each.
             **kwargs: Passed to `keras.layers.Layer`.
@@ -49,9 +49,13 @@ class InnerRates(keras.layers.Layer):
             moving: For each parameter, whether it adapts.
         """
         self.entries: list[Any] = []
+        if self.kind == "scalar":
+            every = self.add_weight(name="rate", shape=(1,), initializer=keras.initializers.Constant(self.initial))
         for index, (shape, moves) in enumerate(zip(shapes, moving, strict=True)):
             if not moves:
                 self.entries.append(None)
+            elif self.kind == "scalar":
+                self.entries.append(every)
             elif self.kind == "constant":
                 self.entries.append(tf.constant(self.initial, self.variable_dtype, shape=(1,)))
             else:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.meta.adapt import Support
+from fewshot.meta.descent import Support
 from fewshot.warp import Fill, affine_transforms, warp
 
 VIEW_SEED = 5

@@ -1,7 +1,9 @@
 """Keras networks whose second derivatives are exact, and the heads that turn their features into outputs."""
 
+from fewshot.models.context import Context, make_context
 from fewshot.models.conv4 import conv4
-from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead, make_head
+from fewshot.models.head_kinds import HEADS, make_head
+from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead
 from fewshot.models.mlp import mlp
 from fewshot.models.normalization import (
     NORMALIZATIONS,
@@ -15,8 +17,10 @@ from fewshot.models.resnet12 import resnet12
 from fewshot.models.unet import unet
 
 __all__ = [
+    "HEADS",
     "NORMALIZATIONS",
     "Constant",
+    "Context",
     "FixedHead",
     "Head",
     "Normalization",
@@ -26,6 +30,7 @@ __all__ = [
     "Standardization",
     "conv4",
     "hidden_variables",
+    "make_context",
     "make_head",
     "make_normalization",
     "mlp",

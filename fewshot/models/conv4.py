@@ -11,7 +11,7 @@ from fewshot.errors import RecipeError
 from fewshot.models.normalization import make_normalization
 
 
-def conv4(
+def conv4(  # noqa: PLR0913  what the network is made of
     input_shape: Sequence[int],
     *,
     filters: int = 64,
@@ -19,6 +19,7 @@ def conv4(
     normalization: str = "batch",
     downsample: str = "pool",
     readout: str = "flatten",
+    context: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Build blocks of 3x3 convolution, normalisation, ReLU and halving, ending in a feature vector.
 
@@ -33,6 +34,7 @@ def conv4(
         readout: `flatten`, every remaining pixel; `average`, the mean over them; or `depths`, the means over the pixels
             of every block and the bands' own means and deviations, joined and normalised: colours and textures beside
             what is made of them.
+        context: A layer after the last block but one, one of `fewshot.models.context`.
 
     Returns:
         A model from [n, H, W, bands] to features [n, F].
@@ -60,6 +62,8 @@ def conv4(
         # Maximum and ReLU commute; pooling with the normalisation leaves a quarter of the pixels to what follows.
         x = make_normalization(normalization, name=f"norm{block}", pool=pool)(x)
         x = keras.layers.ReLU(name=f"relu{block}")(x)
+        if context is not None and block == max(blocks - 1, 1):
+            x = context(x)
         means.append(keras.layers.GlobalAveragePooling2D(name=f"mean{block}")(x))
     if readout == "depths":
         joined = keras.layers.Concatenate(name="features")(means)

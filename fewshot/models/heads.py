@@ -1,23 +1,26 @@
 """Heads: how a task's output layer starts, before adaptation moves it.
 
-Every head ends in the same linear layer, `features @ kernel + bias`; they differ in where kernel and bias come from.
+These heads end in the same linear layer, `features @ kernel + bias`; they differ in where kernel and bias come from.
 
 | head | starts from | classes at request time |
 |---|---|---|
 | `fixed` | one meta-learned vector for each global class | those it was trained with |
 | `shared` | one common vector for each class of the task | any number |
 | `prototype` | the support set's weighted class means: kernel 2c, bias -|c|^2 (Proto-MAML) | any number |
+| `matching`, `siamese`, `relation`, `propagation` | what they read (`fewshot.models.reading`) | any number |
+| `ridge`, `logistic`, `svm` | the solution of a problem of the support set (`fewshot.models.solvers`) | any number |
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
 
-from fewshot.errors import RecipeError, ShapeError
+from fewshot.errors import ShapeError
 
 Count: TypeAlias = int | tf.Tensor
 Given: TypeAlias = tf.Tensor | None
@@ -48,23 +51,45 @@ def counted(labels: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
     return labels if weight is None else tf.where(weight > 0, labels, -1)
 
 
+def class_means(features: tf.Tensor, labels: tf.Tensor, classes: Count, weight: Given = None) -> tf.Tensor:
+    """Return the weighted mean of each class's features, [classes, features]; 0 where nothing counts.
+
+    Args:
+        features: [n, features] or [n, H, W, features] float.
+        labels: [n] or [n, H, W] int32; negative labels are ignored.
+        classes: How many classes the task has.
+        weight: Float, broadcastable to the labels; None where all count the same.
+    """
+    share = tf.one_hot(labels, classes, dtype=features.dtype)  # [n, ..., classes]; all zero where nothing counts
+    if weight is not None:
+        share *= tf.cast(weight, features.dtype)[..., None]
+    # [n, H, W, features] -> [n*H*W, features]: where pixels are labelled, each is an example.
+    features, share = tf.reshape(features, [-1, features.shape[-1]]), tf.reshape(share, [-1, tf.shape(share)[-1]])
+    total = tf.reduce_sum(share, axis=0)[:, None]
+    return tf.math.divide_no_nan(tf.matmul(share, features, transpose_a=True), total)
+
+
 class Head(keras.layers.Layer):
     """Where a task's linear output layer starts.
 
     Attributes:
         outputs: The number of outputs, or None where the task decides it.
         uses_support: Whether `start` reads the support set's features.
+        adapts: Whether inner steps may follow.
+        transductive: Whether one query's answer depends on the other queries.
     """
 
     outputs: int | None = None
     uses_support = False
+    adapts = True
+    transductive = False
 
     def build_for(self, features: int) -> None:
         """Create the meta-learned weights for features of this many numbers."""
         raise NotImplementedError
 
     def start(self, features: Given, labels: tf.Tensor, classes: Count, weight: Given = None) -> list[tf.Tensor]:
-        """Return the kernel `[features, classes]` and bias `[classes]` that adaptation starts from.
+        """Return the layer that adaptation starts from: kernel `[features, classes]` and bias `[classes]`.
 
         Args:
             features: [n, features] or [n, H, W, features] float, the support set's; None unless `uses_support`.
@@ -74,6 +99,15 @@ class Head(keras.layers.Layer):
                 same if None.
         """
         raise NotImplementedError
+
+    def read(self, features: tf.Tensor, layer: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Return logits `[..., classes]` of features `[..., features]` under a layer that `start` gave."""
+        kernel, bias = layer
+        return tf.einsum("...f,fc->...c", features, kernel) + bias
+
+    def column_shapes(self, features: int) -> list[tuple[int, ...]]:
+        """Return the shapes of one class's part of the layer, whose last axis is that of the classes."""
+        return [(features,), ()]
 
     def rate_shapes(self, features: int) -> list[tuple[int, ...]]:
         """Return shapes of per-parameter learning rates, broadcastable to kernel and bias for any number of classes."""
@@ -156,37 +190,9 @@ class PrototypeHead(Head):
         """
         if features is None:
             raise ShapeError("A prototype head starts from the support set's features; none were given.")
-        labels = counted(labels, weight)
-        share = tf.one_hot(labels, classes, dtype=features.dtype)  # [n, ..., classes]; all zero where nothing counts
-        if weight is not None:
-            share *= tf.cast(weight, features.dtype)[..., None]
-        # [n, H, W, features] -> [n*H*W, features]: where pixels are labelled, each is an example.
-        features, share = tf.reshape(features, [-1, features.shape[-1]]), tf.reshape(share, [-1, tf.shape(share)[-1]])
-        total = tf.reduce_sum(share, axis=0)[:, None]
-        means = tf.math.divide_no_nan(tf.matmul(share, features, transpose_a=True), total)  # [classes, features]
+        means = class_means(features, labels, classes, weight)
         temperature = tf.exp(tf.cast(self.log_temperature, features.dtype))
-        bias = ruled_out(labels, classes, features.dtype) - temperature * tf.reduce_sum(means**2, axis=1)
+        bias = ruled_out(counted(labels, weight), classes, features.dtype) - temperature * tf.reduce_sum(
+            means**2, axis=1
+        )
         return [2 * temperature * tf.transpose(means), bias]
-
-
-HEADS = ("fixed", "shared", "prototype")
-
-
-def make_head(kind: str, *, outputs: int | None = None, restrict: bool = False) -> Head:
-    """Make a head by name.
-
-    Args:
-        kind: `fixed`, `shared` or `prototype`.
-        outputs: Global classes or regression targets, for a fixed head.
-        restrict: For a fixed head: rule out classes that the support set does not show.
-
-    Raises:
-        RecipeError: if the kind is unknown, or a fixed head lacks its number of outputs.
-    """
-    if kind == "fixed":
-        if outputs is None:
-            raise RecipeError("A fixed head needs the number of classes; the data or the recipe must give it.")
-        return FixedHead(outputs, restrict=restrict, name="head")
-    if kind not in HEADS:
-        raise RecipeError(f"Unknown head {kind!r}; expected one of {', '.join(HEADS)}.")
-    return (SharedHead if kind == "shared" else PrototypeHead)(name="head")

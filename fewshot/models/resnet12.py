@@ -19,6 +19,7 @@ def resnet12(
     filters: Sequence[int] = (64, 128, 256, 512),
     normalization: str = "instance",
     readout: str = "average",
+    context: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Build residual blocks of three 3x3 convolutions, each halved but the last.
 
@@ -28,6 +29,7 @@ def resnet12(
         normalization: A kind of `fewshot.models.normalization`.
         readout: `average`, the mean over all pixels; or `pixels`, a vector for every pixel, the coarse features
             enlarged bilinearly to the input's size (a fully convolutional network, Long et al. 2015).
+        context: A layer after the last block but one, one of `fewshot.models.context`.
 
     Returns:
         A model from [n, H, W, bands] to features [n, filters[-1]], or [n, H, W, filters[-1]].
@@ -62,6 +64,8 @@ def resnet12(
         )
         if block < len(filters):
             x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+        if context is not None and block == max(len(filters) - 1, 1):
+            x = context(x)
     if readout == "pixels":
         features = BilinearEnlargement(smallest, name="features")(x)
     else:

@@ -15,6 +15,7 @@ def unet(
     *,
     filters: Sequence[int] = (16, 32, 64),
     normalization: str = "group",
+    context: keras.layers.Layer | None = None,
 ) -> keras.Model:
     """Build a contracting and an expanding path of 3x3 convolutions, joined level by level.
 
@@ -25,6 +26,7 @@ def unet(
         input_shape: (H, W, bands) in pixels.
         filters: Filters of each level, finest first; each level but the first halves height and width.
         normalization: A kind of `fewshot.models.normalization`.
+        context: A layer on the maps of the coarsest level, one of `fewshot.models.context`.
 
     Returns:
         A model from [n, H, W, bands] to features [n, H, W, filters[0]].
@@ -51,6 +53,7 @@ def unet(
             x = keras.layers.MaxPooling2D(2, name=f"down{level}_pool")(x)
         x = convolve(x, width, f"down{level}")
         across.append(x)
+    x = x if context is None else context(x)
     for level in range(len(filters) - 1, 0, -1):
         x = convolve(x, filters[level - 1], f"narrow{level}")
         x = keras.layers.UpSampling2D(2, name=f"up{level}")(x)

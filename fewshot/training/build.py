@@ -9,14 +9,18 @@ import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Views
-from fewshot.models import Constant, conv4, make_head, mlp, resnet12, standardised, unet
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Outer, Views, make_rule
+from fewshot.models import Constant, conv4, make_context, make_head, mlp, resnet12, standardised, unet
 from fewshot.tables import nearest
 from fewshot.training.frozen import frozen_part, pretrained_network
 from fewshot.training.kinds.kind import Kind, Problem
 from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TrainingTable
 
 Network = Callable[[NetworkTable, Problem], keras.Model]
+
+
+def _context(network: NetworkTable) -> keras.layers.Layer | None:
+    return make_context(network.context_kind, network.context) if network.context else None
 
 
 def _conv4(network: NetworkTable, problem: Problem) -> keras.Model:
@@ -27,11 +31,12 @@ def _conv4(network: NetworkTable, problem: Problem) -> keras.Model:
         normalization=network.normalization,
         downsample=network.downsample,
         readout=network.readout,
+        context=_context(network),
     )
 
 
 def _mlp(network: NetworkTable, problem: Problem) -> keras.Model:
-    return mlp(problem.input_shape, units=network.units, normalization=network.normalization)
+    return mlp(problem.input_shape, units=network.units, normalization=network.normalization, context=_context(network))
 
 
 def _resnet12(network: NetworkTable, problem: Problem) -> keras.Model:
@@ -40,11 +45,14 @@ def _resnet12(network: NetworkTable, problem: Problem) -> keras.Model:
         filters=network.widths,
         normalization=network.normalization,
         readout="pixels" if problem.per_pixel else "average",
+        context=_context(network),
     )
 
 
 def _unet(network: NetworkTable, problem: Problem) -> keras.Model:
-    return unet(problem.input_shape, filters=network.widths, normalization=network.normalization)
+    return unet(
+        problem.input_shape, filters=network.widths, normalization=network.normalization, context=_context(network)
+    )
 
 
 NETWORKS: dict[str, Network] = {
@@ -110,7 +118,12 @@ def build_parts(network: NetworkTable, problem: Problem) -> tuple[Constant | Non
 
 
 def build_learner(
-    network: NetworkTable, learner: LearnerTable, problem: Problem, views: Views | None = None
+    network: NetworkTable,
+    learner: LearnerTable,
+    problem: Problem,
+    views: Views | None = None,
+    *,
+    training: TrainingTable | None = None,
 ) -> MetaLearner:
     """Build the meta-learner, its weights freshly initialised.
 
@@ -119,6 +132,7 @@ def build_learner(
         learner: How it adapts.
         problem: What it has to fit.
         views: In which it sees each example.
+        training: Its outer loop, where it is to be trained.
 
     Raises:
         RecipeError: if the network does not fit the problem.
@@ -126,22 +140,43 @@ def build_learner(
     frozen, body = build_parts(network, problem)
     return MetaLearner(
         body,
-        make_head(learner.head, outputs=problem.outputs, restrict=learner.restrict),
+        make_head(
+            learner.head,
+            outputs=problem.outputs,
+            restrict=learner.restrict,
+            strength=learner.strength,
+            scale=learner.scale,
+        ),
         InnerRates(learner.rates, initial=learner.rate, steps=learner.steps),
         InnerLoop(
             steps=learner.steps,
             loss=problem.loss,
             balanced=learner.balanced,
-            first_order=learner.first_order,
+            backward=learner.backward,
+            backward_steps=learner.backward_steps,
+            proximity=learner.proximity,
+            batch=learner.batch,
             clip_value=learner.clip_value or None,
             clip_norm=learner.clip_norm or None,
         ),
         adapts=learner.adapts,
         evaluation_steps=learner.evaluation_steps or None,
         vary_steps=learner.vary_steps,
+        rule=make_rule(learner.rule, decay=learner.decay),
+        outer=build_outer(training) if training else None,
         views=views,
         frozen=frozen,
     )
+
+
+def build_outer(training: TrainingTable) -> Outer:
+    """Build what the meta-gradient is taken of; losses of queries are the kind's own."""
+    objective = "reptile" if training.objective == "reptile" else "queries"
+    return Outer(objective, training.fading, training.first_order_updates)
+
+
+UNDECAYED = ["gamma", "beta", "bias", "rate", "temperature", "share", "strength", "scale", "context"]
+"""Parts of names of variables that are no kernels."""
 
 
 def build_optimizer(training: TrainingTable) -> keras.optimizers.Optimizer:
@@ -155,10 +190,15 @@ def build_optimizer(training: TrainingTable) -> keras.optimizers.Optimizer:
             warmup_target=training.meta_rate if training.warmup else None,
             warmup_steps=training.warmup,
         )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=training.weight_decay, global_clipnorm=training.clip_norm or None
-    )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias", "rate", "temperature", "share"])
+    if training.schedule == "linear":
+        rate = keras.optimizers.schedules.PolynomialDecay(training.meta_rate, training.updates, end_learning_rate=0.0)
+    common = {"weight_decay": training.weight_decay, "global_clipnorm": training.clip_norm or None}
+    if training.optimizer == "sgd":
+        momentum = training.momentum
+        optimizer = keras.optimizers.SGD(rate, momentum=momentum, nesterov=momentum > 0, **common)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, **common)
+    optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     return optimizer
 
 

@@ -47,6 +47,10 @@ def pretrained_network(network: NetworkTable, problem: Problem) -> keras.Model:
             "network.standardise takes each band's mean and deviation away, and a pretrained model expects pictures as "
             "it was trained on. Use network.gain and network.scaling, or another network.kind."
         )
+    if network.context:
+        raise RecipeError(
+            "network.context has no place inside a pretrained model. Use another network.kind, or network.context = 0."
+        )
     if len(problem.input_shape) == 1:
         return top(problem.input_shape[0], units=network.projection, normalization=network.normalization)
     model, showing = load_depths(network), _showing(network, problem)

@@ -117,7 +117,18 @@ def make_recipe(tables: Mapping[str, Any]) -> Recipe:
     """
     where = f"Recipe {tables.get('name', '')}".rstrip()
     data = _make_data(tables.get("data", {}), where)
-    return make_table(Recipe, {"description": "", **tables, "data": data}, where, error=RecipeError)
+    known = {"description": "", **tables, "data": data}
+    if "learner" in tables:
+        known["learner"] = _of_today(tables["learner"])
+    return make_table(Recipe, known, where, error=RecipeError)
+
+
+def _of_today(learner: Any) -> Any:
+    """Return `[learner]` as it is written today: `first_order = true` was what `backward = "first_order"` is."""
+    if not isinstance(learner, Mapping) or not isinstance(learner.get("first_order"), bool):
+        return learner
+    kept = {key: value for key, value in learner.items() if key != "first_order"}
+    return kept | {"backward": "first_order"} if learner["first_order"] else kept
 
 
 def _make_data(table: Mapping[str, Any], where: str) -> DataTable:

@@ -57,6 +57,9 @@ class NetworkTable:
             (resnet12 averages, or keeps its pixels where these are labelled.)
         units: Of mlp's layers.
         widths: Filters of resnet12's blocks or unet's levels.
+        context: Numbers that stand for a task inside the network; 0 for none. With learner.adapts = "context" they are
+            all that adapts.
+        context_kind: `film` scales and shifts channels, `join` adds channels.
         file: Of keras: a model as `keras.Model.save` writes it (.keras), or ...
         application: ... the name of one of `keras.applications`, without its top; downloaded by Keras if need be.
         weights: Of the application: `imagenet`, a file, or empty for random ones.
@@ -85,6 +88,8 @@ class NetworkTable:
     readout: Literal["flatten", "average", "depths"] = "flatten"
     units: tuple[int, ...] = (256, 128, 64, 64)
     widths: tuple[int, ...] = (64, 128, 256, 512)
+    context: int = 0
+    context_kind: Literal["film", "join"] = "film"
     file: str = ""
     application: str = ""
     weights: str = "imagenet"
@@ -105,31 +110,50 @@ class LearnerTable:
     """How the learner adapts.
 
     Attributes:
-        head: `fixed`, `shared` or `prototype`.
+        head: `fixed`, `shared`, `prototype`, or one that solves a problem of the support set: `ridge`, `logistic`,
+            `svm`; or one that reads it: `matching`, `siamese`, `relation`, `propagation` (transductive).
+        strength: Of a solving head's regularisation, where it starts; 0 for a tenth of the number of features.
+        scale: Of a solving head's logits, where it starts.
         restrict: A fixed head rules out classes that the support set does not show; the others always do.
         balanced: Each class of the support counts equally in the inner loss.
-        rates: `constant` (MAML), `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
+        rule: How a gradient moves parameters: `gradient` descent, `momentum`, `adam`, or learned: `meta_lstm`, `lstm`.
+        decay: Of momentum, and of Adam's running mean of gradients.
+        rates: `constant` (MAML), one learned `scalar`, `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
         rate: The inner rate, or where learned rates start.
         steps: Inner steps in training; 0 with prototypes is a prototypical network.
         evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
         vary_steps: In training, answer after 0, 1, 2 ... `steps` steps in turn, batch by batch, so that the start is
             good for few and for many.
-        first_order: Treat inner gradients as constants (FOMAML).
-        adapts: `all`, `head` (ANIL) or `no_normalization`.
+        backward: How the meta-gradient passes through the inner steps: `exact` (MAML), `checkpointed` (the same in the
+            memory of one step), `first_order` (FOMAML), `truncated` (through the last steps), `implicit` (iMAML) or
+            `neumann`, the derivative of the minimum.
+        backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
+        proximity: Pull of the inner steps back to the start; 0 for none.
+        adapts: `all`, `head` (ANIL), `no_normalization`, or `context` (CAVIA).
+        batch: Support examples that each inner step sees, in turn; 0 for all.
         clip_value: Clip inner gradients elementwise; 0 for no clipping.
         clip_norm: Clip the norm of inner gradients; 0 for no clipping.
     """
 
-    head: Literal["fixed", "shared", "prototype"] = "fixed"
+    head: Literal[
+        "fixed", "shared", "prototype", "ridge", "logistic", "svm", "matching", "siamese", "relation", "propagation"
+    ] = "fixed"
+    strength: float = 0.0
+    scale: float = 1.0
     restrict: bool = False
     balanced: bool = False
-    rates: Literal["constant", "per_tensor", "per_parameter"] = "constant"
+    rule: Literal["gradient", "momentum", "adam", "meta_lstm", "lstm"] = "gradient"
+    decay: float = 0.9
+    rates: Literal["constant", "scalar", "per_tensor", "per_parameter"] = "constant"
     rate: float = 0.01
     steps: int = 1
     evaluation_steps: int = 0
     vary_steps: bool = False
-    first_order: bool = False
-    adapts: Literal["all", "head", "no_normalization"] = "all"
+    backward: Literal["exact", "checkpointed", "first_order", "truncated", "implicit", "neumann"] = "exact"
+    backward_steps: int = 5
+    proximity: float = 0.0
+    adapts: Literal["all", "head", "no_normalization", "context"] = "all"
+    batch: int = 0
     clip_value: float = 0.0
     clip_norm: float = 0.0
 
@@ -142,9 +166,16 @@ class TrainingTable:
         updates: Meta-updates.
         meta_batch_size: Tasks in an update.
         meta_rate: Learning rate of the outer optimizer.
-        schedule: `constant`, or `cosine` down to zero at the last update.
-        warmup: Updates over which the rate rises from zero.
-        weight_decay: Of AdamW, on kernels alone; 0 for plain Adam.
+        objective: Loss of a task: `cross_entropy` of its queries; `pairs`, each class against not being it (Siamese
+            networks); `squared`, the sigmoid's distance to one-hot (Relation networks); or `reptile`, the distance of
+            the adapted parameters. Waves have the squared error, or `reptile`.
+        fading: Updates over which the loss of every inner step fades to that of the last (MAML++); 0 for that alone.
+        first_order_updates: Updates before inner gradients are differentiated (MAML++); 0 for none.
+        optimizer: `adam`, or `sgd`.
+        momentum: Of sgd, Nesterov's.
+        schedule: `constant`, or `cosine` or `linear` down to zero at the last update.
+        warmup: Updates over which the rate of a cosine rises from zero.
+        weight_decay: On kernels alone, apart from the gradient (AdamW); 0 for plain Adam or SGD.
         clip_norm: Clip the norm of the meta-gradient; 0 for no clipping.
         label_smoothing: Share of the target spread over the task's classes.
         balanced: Each class of a task's queries counts equally in the loss.
@@ -159,7 +190,12 @@ class TrainingTable:
     updates: int = 1000
     meta_batch_size: int = 4
     meta_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    objective: Literal["cross_entropy", "pairs", "squared", "reptile"] = "cross_entropy"
+    fading: int = 0
+    first_order_updates: int = 0
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
     warmup: int = 0
     weight_decay: float = 0.0
     clip_norm: float = 0.0

@@ -12,11 +12,17 @@ from rich.table import Table
 from fewshot.errors import RecipeError
 from fewshot.tables import nearest
 
+PAPERS = "papers/"
+"""Before the name of a recipe that has learners as their papers have them."""
+
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that ship with the program."""
+    """Return the names of the recipes that ship with the program, those of the papers' own settings last."""
     folder = resources.files("fewshot.training") / "recipes"
-    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return [
+        *sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml")),
+        *sorted(PAPERS + Path(entry.name).stem for entry in (folder / PAPERS).iterdir()),
+    ]
 
 
 def recipe_text(name: str) -> str:

@@ -74,7 +74,8 @@ def train(
 
     # Learner: network, head and rates, compiled; resumed weights replace the fresh ones.
     views = recipe.views if len(training_set.store.shape) == 3 else None  # features have none
-    learner = build.build_learner(network, recipe.learner, kind.problem(training_set), views)
+    problem = kind.problem(training_set)
+    learner = build.build_learner(network, recipe.learner, problem, views, training=recipe.training)
     build.compile_learner(learner, recipe.training, kind)
     if state.checkpoint:
         learner.load_weights(out / state.checkpoint)

@@ -180,7 +180,8 @@ def _make_card(
     """Describe a run, its signatures apart."""
     bands, value_type = describe_bands(recipe, regions)
     outputs = learner.head.outputs if learner.head else None
-    rates = np.concatenate([np.ravel(rate) for rate in learner.inner_rates.values() if rate is not None])
+    moving = [np.ravel(rate) for rate in learner.inner_rates.values() if rate is not None]
+    rates = np.concatenate(moving or [np.zeros(1)])
     packages = ("fewshot", "tensorflow", "keras", "numpy")
     return Card(
         title=recipe.description or recipe.name,

@@ -1,10 +1,10 @@
 """The signatures of an exported model: adaptation and prediction as one graph of stock TensorFlow operations.
 
-They call the same `adapt` as training. Everything is named and every answer is a dictionary; every input must be sent,
+They adapt as training does. Everything is named and every answer is a dictionary; every input must be sent,
 since runtimes disagree on filling defaults in.
 
 The adapted vector, `[fixed + per_class * classes]` float32: a fingerprint of the model, the parameters that adapt, the
-statistics that prediction needs, then the head's kernel and bias. Its length tells the number of classes.
+statistics that prediction needs, then the head's layer. Its length tells the number of classes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ import tensorflow as tf
 
 from fewshot.errors import ArtifactError
 from fewshot.exported.card import CARD_NAME, AdaptedLayout, Card
-from fewshot.meta import MetaLearner, Support, adapt
-from fewshot.meta.adapt import support_loss
+from fewshot.meta import MetaLearner, Support
+from fewshot.meta.descent import support_loss
+from fewshot.models import Head
 from serving.graph.checks import Checks, RequestChecks, unknown_shape
 from serving.graph.contract import input_specs
 from serving.graph.step_choice import choose_steps
 
 Tensors = dict[str, tf.Tensor]
 
+NONE = (0,)
+"""The shape of a kernel that does not travel."""
 FINGERPRINTS = 2**24
 """Whole numbers below this are exact in float32."""
 
@@ -40,7 +43,7 @@ def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return AdaptedLayout(
         fixed=1 + sum(math.prod(value.shape) for value in [*moving, *start.state]),
-        per_class=learner.body.output_shape[-1] + 1,
+        per_class=sum(math.prod(shape) for shape in _columns(learner, learner.head)) if learner.head else 0,
         fingerprint=int.from_bytes(digest.digest()[:4], "big") % FINGERPRINTS,
     )
 
@@ -48,6 +51,12 @@ def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
 def _moving(body: Sequence[tf.Tensor], rates: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
     """Return the parameters of a body that adapt: those with a rate. The rates of the head come after them."""
     return [value for value, rate in zip(body, rates, strict=False) if rate is not None]
+
+
+def _columns(learner: MetaLearner, head: Head) -> list[tuple[int, ...]]:
+    """Return the shapes of one class's part of the adapted layer; none of a kernel that is the same in every task."""
+    shapes = head.column_shapes(learner.body.output_shape[-1])
+    return shapes if head.outputs is None or learner.moving[-1] else [NONE, *shapes[1:]]
 
 
 class Adaptation:
@@ -84,9 +93,10 @@ class Adaptation:
         support = learner.seen_support(support, learner.views)
         parameters = learner.start_parameters(start, support, classes)
         inner = replace(learner.inner, steps=steps)
-        adapted = adapt(learner.network, parameters, start.rates, support, inner, state=start.state)
+        adapted = learner.adapted(start, parameters, support, inner, anchor=parameters)
         # One more pass over the support set: its loss, and the statistics that queries are normalised with.
-        outputs, state = learner.network.stateless_call(adapted.parameters, start.state, support.x, training=True)
+        found = adapted.parameters[: len(start.rates)]  # without what the rule remembers
+        outputs, state = learner.network.stateless_call(found, start.state, support.x, training=True)
         after = tf.cast(support_loss(outputs, support, inner.loss, balanced=inner.balanced), tf.float32)
         losses = tf.concat([adapted.losses, [after]], axis=0)
         finite = Checks()
@@ -96,10 +106,12 @@ class Adaptation:
             lambda: tf.argmax(tf.cast(~tf.math.is_finite(losses), tf.int32)),
             lambda: steps,
         )
-        *body, kernel, bias = adapted.parameters
-        moved = _moving(body, start.rates)
+        own = len(start.body)
+        moved = _moving(found[:own], start.rates)
+        columns = zip(found[own:], _columns(learner, self.head), strict=True)
+        layer = [part[: shape[0]] if shape else part for part, shape in columns]
         fingerprint = tf.constant([self.card.adapted.fingerprint], tf.float32)
-        parts = [tf.cast(tf.reshape(value, [-1]), tf.float32) for value in [*moved, *state, kernel, bias]]
+        parts = [tf.cast(tf.reshape(value, [-1]), tf.float32) for value in [*moved, *state, *layer]]
         return finite.after(tf.concat([fingerprint, *parts], axis=0)), tf.stack([losses[0], after])
 
     def _choose(self, support: Support, classes: tf.Tensor) -> tf.Tensor:
@@ -108,20 +120,23 @@ class Adaptation:
         return choose_steps(self.learner, support, classes, usual=card.steps, most=card.limits.steps)
 
     def _unpacked(self, adapted: tf.Tensor, classes: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Return the parameters, the head's kernel and bias last, and the statistics in an adapted vector."""
-        start, features = self.learner.start(), self.learner.body.output_shape[-1]
+        """Return the parameters, the head's layer last, and the statistics in an adapted vector."""
+        start, columns = self.learner.start(), _columns(self.learner, self.head)
         moving = _moving(start.body, start.rates)
         shapes = [value.shape for value in [*moving, *start.state]]
         sizes = [1, *(math.prod(shape) for shape in shapes)]
-        _, *values, kernel, bias = tf.split(adapted, [*sizes, features * classes, classes])
-        values = [tf.reshape(value, shape) for value, shape in zip(values, shapes, strict=True)]
+        _, *values = tf.split(adapted, [*sizes, *(math.prod(shape) * classes for shape in columns)])
+        layer = [tf.reshape(v, [*shape, classes]) for v, shape in zip(values[len(shapes) :], columns, strict=True)]
+        if columns[0] == NONE:
+            layer[0] = self._own_layer()[0]
+        values = [tf.reshape(value, shape) for value, shape in zip(values[: len(shapes)], shapes, strict=True)]
         state = [tf.cast(v, old.dtype) for v, old in zip(values[len(moving) :], start.state, strict=True)]
         moved = iter(values[: len(moving)])
         body = [
             value if rate is None else tf.cast(next(moved), value.dtype)
             for value, rate in zip(start.body, start.rates, strict=False)
         ]
-        return [*body, tf.reshape(kernel, [features, classes]), bias], state
+        return [*body, *layer], state
 
     def _predict(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Return the probabilities of queries under an adapted vector."""
@@ -129,7 +144,8 @@ class Adaptation:
 
     def _features(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Return the features of queries under an adapted vector."""
-        (*body, _, _), state = self._unpacked(adapted, classes)
+        parameters, state = self._unpacked(adapted, classes)
+        body = parameters[: len(self.learner.body.trainable_variables)]
         return self._described(body, state, query_x, training=False)
 
     def features_start(self, query_x: tf.Tensor) -> Tensors:
@@ -150,9 +166,12 @@ class Adaptation:
 
     def predict_base(self, query_x: tf.Tensor, state: Sequence[tf.Tensor]) -> Tensors:
         """Return the probabilities of queries before any adaptation, of a head with outputs of its own."""
-        start, outputs = self.learner.start(), self.card.outputs or 0
-        kernel, bias = self.head.start(None, tf.range(outputs), outputs)  # every class is shown, none ruled out
-        return self._answer([*start.body, kernel, bias], state, query_x)
+        return self._answer([*self.learner.start().body, *self._own_layer()], state, query_x)
+
+    def _own_layer(self) -> list[tf.Tensor]:
+        """Return kernel and bias of a head with outputs of its own."""
+        outputs = self.card.outputs or 0
+        return self.head.start(None, tf.range(outputs), outputs)  # every class is shown, none ruled out
 
     def _answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
         """Return probabilities `[m, ..., classes]` of scaled queries, and the index of the greatest `[m, ...]`."""

@@ -18,8 +18,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from fewshot.meta import MetaLearner, Support, adapt
-from fewshot.meta.adapt import label_weights
+from fewshot.meta import MetaLearner, Support
+from fewshot.meta.descent import label_weights
 
 GRID = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50)
 """Numbers of steps that are tried beside the usual one, as far as the model's limit."""
@@ -94,6 +94,7 @@ class _Trial:
 
     def __init__(self, learner: MetaLearner, support: Support, classes: tf.Tensor) -> None:
         self.learner, self.classes, self.start = learner, classes, learner.start()
+        support = support.counted()
         self.fold = tf.repeat(deal_pictures(support.y), learner.views.count)
         self.support = learner.seen_support(support, learner.views)
         self.first = tf.function(self._first, autograph=False)
@@ -117,13 +118,13 @@ class _Trial:
         """Take more steps in a fold; return the parameters, then score and weight of its held-out labels."""
         shown, learner = self._shown(number), self.learner
         inner = replace(learner.inner, steps=steps, first_step=taken)
-        moved = adapt(learner.network, parameters, self.start.rates, shown, inner, state=self.start.state).parameters
+        moved = learner.adapted(self.start, parameters, shown, inner, anchor=self._first(number)).parameters
         return [*moved, *self._score(number, shown, moved)]
 
     def _shown(self, number: tf.Tensor) -> Support:
-        """Return the support set without the labels of a fold's own pictures."""
+        """Return the support set without a fold's own pictures."""
         held = _as(self.support.y, tf.equal(self.fold, number))
-        return self.support._replace(y=tf.where(held, -1, self.support.y))
+        return self.support._replace(y=tf.where(held, -1, self.support.y)).counted()
 
     def _held_out(self, number: tf.Tensor) -> tf.Tensor:
         """Return the labels of a fold's own pictures; -1 elsewhere, where the others lack the class, or weight is 0."""

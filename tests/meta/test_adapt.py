@@ -100,7 +100,7 @@ def test_first_order_is_the_gradient_at_the_adapted_parameters() -> None:
 
     with tf.GradientTape() as tape:
         tape.watch(W)
-        adapted = adapt(Linear(), [W, B], rates(0.3), Support(X, Y), InnerLoop(steps=2, first_order=True))
+        adapted = adapt(Linear(), [W, B], rates(0.3), Support(X, Y), InnerLoop(steps=2, backward="first_order"))
         loss = query_loss(adapted.parameters)
     meta_gradient = tape.gradient(loss, W)
     with tf.GradientTape() as tape:
@@ -141,7 +141,7 @@ def test_lengths_must_agree() -> None:
 
 
 def test_settings_out_of_range() -> None:
-    for settings in ({"steps": -1}, {"loss": "hinge"}, {"clip_norm": 0.0}):
+    for settings in ({"steps": -1}, {"loss": "hinge"}, {"clip_norm": 0.0}, {"backward_steps": 0}, {"proximity": -1.0}):
         with pytest.raises(RecipeError):
             InnerLoop(**settings)
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from fewshot.errors import DivergedError, RecipeError, ShapeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.meta.baselines import fine_tuner, nearest_neighbour
-from fewshot.models import conv4, make_head, mlp
+from fewshot.models import conv4, make_head, mlp, unet
 from fewshot.models.heads import ABSENT
 
 IMAGE = (8, 8, 1)
@@ -202,6 +202,31 @@ def test_example_weights_count_before_the_first_step() -> None:
     left_out = learner.predict_after((sx, np.where(weight > 0, sy, -1), qx), [0]).numpy()
     assert np.abs(weighted - even).max() > 1e-3
     np.testing.assert_allclose(weighted, left_out, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["support", "task", "batch"])
+@pytest.mark.parametrize("pixels", [False, True])
+def test_examples_that_do_not_count_move_no_statistics(normalization: str, pixels: bool) -> None:
+    """Nor anything else: with labels of -1, or of weight 0, they are as good as not sent."""
+    learner = make("prototype", normalization=normalization)
+    (sx, sy, qx), _ = episodes()
+    if pixels:
+        body = unet(IMAGE, filters=(4,), normalization=normalization)
+        learner = MetaLearner(body, make_head("prototype"), InnerRates(initial=0.1), InnerLoop(steps=2))
+        sy = np.where(np.random.default_rng(2).random((*sy.shape, *IMAGE[:2])) < 0.2, sy[..., None, None], -1)
+    each = (2, 2, *[1] * (sy.ndim - 2))
+    more = np.concatenate([sx, 3 * sx[:, :2]], axis=1)
+    alone = learner.predict_after((sx, sy, qx), [0, 2]).numpy()
+    ignored = np.concatenate([sy, np.full((2, 2, *sy.shape[2:]), -1, sy.dtype)], axis=1)
+    np.testing.assert_allclose(learner.predict_after((more, ignored, qx), [0, 2]), alone, rtol=1e-4, atol=1e-5)
+    weight = np.concatenate([np.ones((2, 6, *each[2:])), np.zeros(each)], axis=1).astype("float32")
+    weighted = (more, np.concatenate([sy, sy[:, :2]], axis=1), qx, weight)
+    np.testing.assert_allclose(learner.predict_after(weighted, [0, 2]), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_support_set_of_which_nothing_counts_is_no_error() -> None:
+    (sx, sy, qx), _ = episodes()
+    assert np.isfinite(make("fixed")((sx, np.full_like(sy, -1), qx))).all()
 
 
 def test_weights_survive_the_disk(tmp_path: Path) -> None:

@@ -98,3 +98,12 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
         read_recipe(str(own))
     with pytest.raises(RecipeError, match="no recipe file"):
         read_recipe(str(tmp_path / "other.toml"))
+
+
+def test_recipes_and_runs_written_before_still_open() -> None:
+    """`first_order` became one of the choices of `backward`."""
+    tables = read_recipe("sine-5shot", learner="fomaml").as_tables()
+    assert tables["learner"].pop("backward") == "first_order"
+    older = make_recipe({**tables, "learner": {**tables["learner"], "first_order": True}})
+    assert older == read_recipe("sine-5shot", learner="fomaml")
+    assert read_recipe("sine-5shot", settings=["learner.first_order=false"]).learner.backward == "exact"

@@ -27,7 +27,7 @@ from fewshot.training.kinds.figures import (
     Yardstick,
     mean_and_interval,
 )
-from fewshot.training.kinds.losses import LabelledAccuracy, TaskCrossEntropy
+from fewshot.training.kinds.losses import LabelledAccuracy, task_loss
 from fewshot.training.kinds.under_test import TEST_SEED, Predict, Request, TestTasks, fewer_shots
 from fewshot.training.recipe_tables import TasksTable, TrainingTable
 
@@ -137,7 +137,7 @@ class Kind(ABC):
 
     def outer_loss(self, training: TrainingTable) -> keras.losses.Loss:
         """Return the loss of the queries."""
-        return TaskCrossEntropy(label_smoothing=training.label_smoothing, balanced=training.balanced)
+        return task_loss(training.objective, label_smoothing=training.label_smoothing, balanced=training.balanced)
 
     def fit_metrics(self) -> list[keras.metrics.Metric]:
         """Return what `fit` shows beside the loss."""

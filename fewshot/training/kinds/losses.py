@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fewshot.meta.adapt import label_weights
+from fewshot.meta.descent import label_weights
 from fewshot.models.heads import ABSENT
 
 RULED_OUT = -ABSENT / 2
@@ -41,9 +41,56 @@ class TaskCrossEntropy(keras.losses.Loss):
         if self.label_smoothing:
             spread = possible / tf.reduce_sum(possible, axis=-1, keepdims=True)
             target = (1 - self.label_smoothing) * target + self.label_smoothing * spread
-        losses = -tf.reduce_sum(target * tf.nn.log_softmax(y_pred), axis=-1)
+        losses = self.of_targets(target, possible, y_pred)
         axes = list(range(1, losses.shape.rank))
         return tf.math.divide_no_nan(tf.reduce_sum(weight * losses, axes), tf.reduce_sum(weight, axes))
+
+    def of_targets(self, target: tf.Tensor, possible: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Return the loss of each label.
+
+        Args:
+            target: [tasks, m, ..., classes] one-hot, smoothed.
+            possible: 1 for the classes that the task can answer with, 0 for the others.
+            logits: [tasks, m, ..., classes].
+        """
+        del possible
+        return -tf.reduce_sum(target * tf.nn.log_softmax(logits), axis=-1)
+
+
+class TaskPairs(TaskCrossEntropy):
+    """Cross-entropy of each class against not being it, as of pairs that are the same or not (Koch et al. 2015)."""
+
+    def of_targets(self, target: tf.Tensor, possible: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Return the mean over the possible classes."""
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
+        return tf.math.divide_no_nan(tf.reduce_sum(possible * losses, -1), tf.reduce_sum(possible, -1))
+
+
+class TaskSquaredError(TaskCrossEntropy):
+    """Squared distance of each class's sigmoid to 0 or 1 (Relation networks, Sung et al. 2018, eq. 2)."""
+
+    def of_targets(self, target: tf.Tensor, possible: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Return the sum over the possible classes."""
+        return tf.reduce_sum(possible * (tf.sigmoid(logits) - target) ** 2, axis=-1)
+
+
+OBJECTIVES = {
+    "cross_entropy": TaskCrossEntropy,
+    "pairs": TaskPairs,
+    "squared": TaskSquaredError,
+    "reptile": TaskCrossEntropy,  # of validation; of training it is the learner's own
+}
+
+
+def task_loss(objective: str, *, label_smoothing: float, balanced: bool) -> TaskCrossEntropy:
+    """Make the loss of a task's queries.
+
+    Args:
+        objective: One of `OBJECTIVES`.
+        label_smoothing: As `TaskCrossEntropy` has it.
+        balanced: As `TaskCrossEntropy` has it.
+    """
+    return OBJECTIVES[objective](label_smoothing=label_smoothing, balanced=balanced)
 
 
 class TaskMeanIoU(keras.metrics.Mean):

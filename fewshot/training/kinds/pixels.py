@@ -46,6 +46,11 @@ class Pixels(RegionKind):
                 "learner.head = 'fixed' has one output a class, but with tasks.labels = 'task' regions have as many "
                 "classes as they have. Use --set learner.head=prototype or shared, or tasks.labels=global."
             )
+        if head == "svm" and not self.tasks.points:
+            raise RecipeError(
+                "learner.head = 'svm' solves for one number a class of each labelled pixel, too many where all pixels "
+                "of a window are labelled. Use --set learner.head=logistic or ridge, or a few tasks.points."
+            )
 
     def fit_metrics(self) -> list[keras.metrics.Metric]:
         """Return the accuracy, and the figure that chooses the best weights."""

@@ -105,7 +105,7 @@ def test_a_balanced_loss_counts_every_class_of_a_task_equally() -> None:
 
 def test_balanced_support_loss_agrees_with_weights_by_hand() -> None:
     from fewshot.meta import Support
-    from fewshot.meta.adapt import support_loss
+    from fewshot.meta.descent import support_loss
 
     rng = np.random.default_rng(2)
     labels = tf.constant(rng.integers(-1, 3, (4, 6, 6)), tf.int32)

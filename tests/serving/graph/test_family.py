@@ -1,0 +1,61 @@
+"""Every part of the family in the adapted vector: what `predict` answers with it is what the learner answers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Support, make_rule
+from fewshot.models import HEADS, conv4, make_context, make_head
+from serving.graph.signatures import Adaptation, adapted_layout
+
+RNG = np.random.default_rng(7)
+X = RNG.random((6, 8, 8, 2)).astype("float32")
+Y = np.array([0, 0, 1, 1, 2, 2], "int32")
+LEARNERS: dict[str, dict[str, Any]] = {
+    **{head: {"head": head} for head in HEADS},
+    "anil": {"head": "ridge", "adapts": "head"},
+    "cavia": {"adapts": "context", "context": "film"},
+    "bias-transformation": {"context": "join"},
+    "adam": {"rule": "adam"},
+    "meta-lstm": {"rule": "meta_lstm", "head": "prototype"},
+    "imaml": {"backward": "implicit", "proximity": 2.0, "steps": 10},
+}
+READING = ("matching", "siamese", "relation", "propagation")
+
+
+def make(
+    head: str = "fixed", *, adapts: str = "all", context: str = "", rule: str = "gradient", **loop: Any
+) -> MetaLearner:
+    keras.utils.set_random_seed(5)
+    layer = make_context(context, 3) if context else None
+    body = conv4((8, 8, 2), filters=4, blocks=2, normalization="support", context=layer)
+    inner = InnerLoop(**{"steps": 0 if head in READING else 2, **loop})
+    made = MetaLearner(
+        body, make_head(head, outputs=3), InnerRates(initial=0.1), inner, adapts=adapts, rule=make_rule(rule)
+    )
+    for variable in made.trainable_variables:
+        variable.assign(variable + 0.1 * RNG.standard_normal(variable.shape))
+    return made
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_predict_answers_is_what_the_learner_answers(name: str) -> None:
+    learner = make(**LEARNERS[name])
+    layout, weight = adapted_layout(learner), tf.constant([1.0, 2, 1, 1, 0, 1])
+    assert learner.head is not None
+    limits = SimpleNamespace(steps=10)
+    card: Any = SimpleNamespace(adapted=layout, bands=(), steps=2, limits=limits, outputs=learner.head.outputs)
+    adaptation, steps = Adaptation(learner, card), learner.inner.steps
+    support = Support(tf.constant(X), tf.constant(Y), weight)
+    vector, losses = adaptation.adapt(support, tf.constant(3), tf.constant(steps))
+    assert vector.shape == (layout.fixed + 3 * layout.per_class,)
+    assert np.isfinite(losses).all()
+    found = adaptation.predict(vector, tf.constant(3), tf.constant(X))["probabilities"]
+    own = learner.predict_after((X[None], Y[None], X[None], weight[None]), [steps])[0, 0]
+    np.testing.assert_allclose(found, tf.nn.softmax(own), rtol=1e-4, atol=1e-5)

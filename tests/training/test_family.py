@@ -1,0 +1,37 @@
+"""The learners that have names: each can be built from its recipe, and the page of them is what the program says."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fewshot.training.build import build_learner, build_optimizer
+from fewshot.training.family import FAMILY, Member, page
+from fewshot.training.kinds.kind import Problem
+from fewshot.training.recipe import read_recipe
+from fewshot.training.shipped import recipe_names, recipe_text
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize("member", FAMILY, ids=lambda member: member.learner)
+def test_every_named_learner_can_be_built(member: Member) -> None:
+    recipe = read_recipe(member.recipe, learner=member.learner, settings=["network.filters=4"])
+    learner = build_learner(recipe.network, recipe.learner, Problem((28, 28, 1), 5), training=recipe.training)
+    build_optimizer(recipe.training).build(learner.trainable_variables)
+    assert learner.inner.steps == recipe.learner.steps
+    assert any(learner.moving) == (recipe.learner.head not in ("matching", "siamese", "relation", "propagation"))
+
+
+def test_every_learner_of_the_papers_has_a_name() -> None:
+    papers = [name for name in recipe_names() if name.startswith("papers/")]
+    written = {(name, learner) for name in papers for learner in tomllib.loads(recipe_text(name))["learners"]}
+    assert written == {(member.recipe, member.learner) for member in FAMILY}
+
+
+def test_the_page_is_written_from_the_recipes() -> None:
+    assert (ROOT / "docs" / "learners.md").read_text(encoding="utf-8") == page(), (
+        "write it anew: python -m fewshot.training.family > docs/learners.md"
+    )
