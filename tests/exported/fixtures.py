@@ -20,7 +20,8 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.exported.models import made_once, train_rasters
 
     pictures = tmp_path_factory.mktemp("four_bands")
-    return made_once(tmp_path_factory, "trained_run", lambda out: train_rasters(pictures, out))
+    folder = made_once(tmp_path_factory, "runs", lambda out: train_rasters(pictures, out / "trained"))
+    return folder / "trained"
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_a_resumed_run_differs_only_where_it_does(tmp_path: Path) -> None:
         ("scenes", "bands", ["B4"], r"sen12ms\. Set \[\[bands\]\] in the list of scenes instead\.$"),
         ("synthetic", "size", 8, r"omniglot, omniglot_tfds, task_archives, class_folders, sen12ms, deepglobe\.$"),
         ("omniglot", "scale", 0.5, r"class_folders\.$"),
-        ("deepglobe", "purity", 0.5, r"sen12ms\.$"),
+        ("deepglobe", "purity", 0.5, r"sen12ms, simulated_scenes\.$"),
         ("class_folders", "simulate", 3, r"sen12ms\.$"),
         ("sen12ms", "rotations", True, r"omniglot, omniglot_tfds\.$"),
     ],
