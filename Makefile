@@ -21,7 +21,8 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_QUIET := $(PIP) install --quiet --no-deps --no-build-isolation
 
-# The test processes share the machine: one computing thread each.
+# The test processes share the machine: one computing thread each. A file's tests stay in one process, so that what they
+# share is made once.
 TEST_ENV := TF_CPP_MIN_LOG_LEVEL=2 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=2 OMP_NUM_THREADS=1
 
 .PHONY: help demo test test-slow check format install wheel models bench lock clean
@@ -33,10 +34,10 @@ demo: $(INSTALLED)
 	@TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/fewshot demo
 
 test: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
+	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n $(WORKERS)
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -63,6 +63,7 @@ def right(map_path: Path, truth: np.ndarray) -> float:
     return float((found == np.array([values.get(name, -1) for name in IGBP.names])[truth]).mean())
 
 
+@pytest.mark.slow
 def test_a_patch_model_maps_an_unseen_region(
     trained: Trained, region: tuple[Path, Path, np.ndarray, Grid], tmp_path: Path
 ) -> None:

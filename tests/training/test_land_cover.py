@@ -97,7 +97,8 @@ def test_sparse_labels_and_any_classes_are_enough_to_train(tree: Path, tmp_path:
     assert report["accuracy"]["mean"] > 0
 
 
-@pytest.mark.parametrize("split", [pytest.param("random", marks=pytest.mark.slow), "clusters"])
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["random", "clusters"])
 def test_deepglobe_windows_in_both_splits(split: str, tmp_path: Path) -> None:
     tree = deepglobe_tree(tmp_path / "tree")
     settings = [f"data.split={split}", "data.size=8", "data.train=2", "data.validation=1", "data.test=1"]

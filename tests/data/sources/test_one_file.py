@@ -71,6 +71,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, "stripes", "toy_stripes:Stripes")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("listed")
 def test_a_source_of_ones_own_is_read_trained_and_exported(tmp_path: Path) -> None:
     recipe = read_recipe("demo", settings=SETTINGS)

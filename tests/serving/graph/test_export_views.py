@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from fewshot.exported.predictor import LocalPredictor
@@ -35,6 +36,7 @@ def test_views_of_examples_are_the_learners(seeing: Any) -> None:
     assert np.abs(tf.nn.softmax(alone) - answer["probabilities"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_run_without_views_is_exported_with_them(
     make_pictures_run: Callable[..., Path], seeing: Any, tmp_path: Path
 ) -> None:
