@@ -15,7 +15,7 @@ from fewshot.files import UNFINISHED, write_whole
 from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import Colour
 from fewshot.geo.rasters import RasterReader, describe_raster
-from fewshot.geo.windows import Window, blocks
+from fewshot.geo.windows import Window, blocks, keep_every
 from fewshot.geo.writing import RasterStyle, raster_in_blocks, write_cog
 
 UNSURE = "unsure"
@@ -223,9 +223,7 @@ def _write(
                 codes = np.where(compared, numbers[before, after], numbers[-1, -1])
                 codes[(before < 0) | (after < 0)] = NODATA
                 writer.write(window, codes)
-                seen = codes[-window.row % step :: step, -window.column % step :: step]
-                row, column = -(-window.row // step), -(-window.column // step)
-                picture[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
+                keep_every(step, picture, window, codes)
                 progress(len(windows) + done + 1, 2 * len(windows))
         write_cog(plain, whole, classes=True)
         whole.replace(to)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,20 @@ def blocks(height: int, width: int, size: int) -> Iterator[Window]:
     for row in range(0, height, size):
         for column in range(0, width, size):
             yield Window(row, column, min(size, height - row), min(size, width - column))
+
+
+def keep_every(step: int, picture: npt.NDArray[Any], window: Window, pixels: npt.NDArray[Any]) -> None:
+    """Put every so many rows and columns of a scene, as far as they lie in a window, into a small picture of it.
+
+    Args:
+        step: How many.
+        picture: [rows / step, columns / step] of the scene, changed in place.
+        window: Of the scene.
+        pixels: [H, W] of the window.
+    """
+    seen = pixels[-window.row % step :: step, -window.column % step :: step]
+    row, column = -(-window.row // step), -(-window.column // step)
+    picture[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
 
 
 def around(rows: npt.ArrayLike, columns: npt.ArrayLike, size: int, scene: tuple[int, int]) -> tuple[IntArray, IntArray]:

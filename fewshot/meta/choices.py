@@ -76,11 +76,6 @@ def require_rule(rule: Rule, rates: InnerRates, moving: Sequence[bool]) -> None:
         rates: Of the learner.
         moving: For each parameter, whether it adapts.
 
-    Args:
-        body: Of the learner.
-        head: Of the learner, if it has one.
-        adapts: `all`, `head`, `no_normalization` or `context`.
-
     Raises:
         RecipeError: if there are some.
     """

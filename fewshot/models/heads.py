@@ -69,6 +69,17 @@ def class_means(features: tf.Tensor, labels: tf.Tensor, classes: Count, weight: 
     return tf.math.divide_no_nan(tf.matmul(share, features, transpose_a=True), total)
 
 
+def of_support(features: Given) -> tf.Tensor:
+    """Return the support set's features, which a head with `uses_support` starts from.
+
+    Raises:
+        ShapeError: if there are none.
+    """
+    if features is None:
+        raise ShapeError("This head starts from the support set's features; none were given.")
+    return features
+
+
 class Head(keras.layers.Layer):
     """Where a task's linear output layer starts.
 
@@ -188,8 +199,7 @@ class PrototypeHead(Head):
         Raises:
             ShapeError: if there are no features.
         """
-        if features is None:
-            raise ShapeError("A prototype head starts from the support set's features; none were given.")
+        features = of_support(features)
         means = class_means(features, labels, classes, weight)
         temperature = tf.exp(tf.cast(self.log_temperature, features.dtype))
         bias = ruled_out(counted(labels, weight), classes, features.dtype) - temperature * tf.reduce_sum(

@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 
 from fewshot.errors import ShapeError
-from fewshot.models.heads import ABSENT, Count, Given, Head, class_means, counted, ruled_out
+from fewshot.models.heads import ABSENT, Count, Given, Head, class_means, counted, of_support, ruled_out
 
 KEPT = 16
 """Examples of a class in a memory."""
@@ -49,8 +49,7 @@ class MemoryHead(ReadingHead):
         Raises:
             ShapeError: if there are no features.
         """
-        if features is None:
-            raise ShapeError("A memory is made of the support set's features; none were given.")
+        features = of_support(features)
         labels = counted(labels, weight)
         each = tf.ones_like(labels, features.dtype)
         if weight is not None:
@@ -142,8 +141,7 @@ class RelationHead(ReadingHead):
         Raises:
             ShapeError: if there are no features.
         """
-        if features is None:
-            raise ShapeError("A relation head starts from the support set's features; none were given.")
+        features = of_support(features)
         means = class_means(features, labels, classes, weight)
         return [tf.transpose(means), ruled_out(counted(labels, weight), classes, features.dtype)]
 

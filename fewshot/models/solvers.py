@@ -22,8 +22,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from fewshot.errors import ShapeError
-from fewshot.models.heads import Count, Given, Head, counted, ruled_out
+from fewshot.models.heads import Count, Given, Head, counted, of_support, ruled_out
 
 NEWTON_STEPS = 15
 """Of logistic regression, from zero; a step that goes too far is halved."""
@@ -86,8 +85,7 @@ class SolvingHead(Head):
         Raises:
             ShapeError: if there are no features.
         """
-        if features is None:
-            raise ShapeError("A solving head starts from the support set's features; none were given.")
+        features = of_support(features)
         labels = counted(labels, weight)
         each = tf.ones_like(labels, tf.float64)
         if weight is not None:

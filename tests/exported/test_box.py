@@ -78,6 +78,7 @@ def test_a_model_answers_in_any_unit_with_bands_missing(name: str, box_model: An
         assert np.isfinite(answer.probabilities).all()
 
 
+@pytest.mark.slow
 def test_the_server_warms_up_with_what_a_model_brings(name: str) -> None:
     load_version(name, 1, newest_version(find_model(name)), LoadOptions()).retire()
 

@@ -68,6 +68,7 @@ def test_the_run_holds_its_model_and_the_features_of_train_and_validation(run: P
     assert shapes == [(24, 1, 9), (24, 3, 9)]
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_features_answers_for_pictures(run: Path) -> None:
     report = evaluate(
         run, [], Request(split="validation", tasks=3, steps=(0, 2)), baselines=True, baseline_minutes=0.05
@@ -183,7 +184,8 @@ def test_pixels_train_too(pixel_run: Path) -> None:
     assert Run.open(pixel_run).folder.state().updates == 2
 
 
-@pytest.mark.parametrize("kind", ["run", pytest.param("pixel_run", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["run", "pixel_run"])
 def test_an_exported_model_is_served_and_maps(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = export(request.getfixturevalue(kind), tmp_path / "models")
     load_version(kind, 1, folder, LoadOptions()).retire()  # a server plays a request of each signature first

@@ -16,6 +16,7 @@ from fewshot.errors import ArtifactError
 from fewshot.files import UNFINISHED
 from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import LandClass
+from fewshot.geo.windows import keep_every
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import LEVELS, Block
@@ -76,7 +77,7 @@ class Summary:
 
     def add(self, block: Block) -> None:
         """Add a block."""
-        window, step = block.window, self.step
+        window = block.window
         # Of each row, whose pixels have a size of their own. Comparing bytes is faster than counting whole numbers.
         counts = np.zeros((window.height, len(self.pixels)), np.int64)
         for number in np.flatnonzero(self._index >= 0):
@@ -84,9 +85,7 @@ class Summary:
         self.pixels += counts.sum(axis=0)
         self.areas += self._row_areas[window.row : window.row + window.height] @ counts
         self.nodata += block.classes.size - int(counts.sum())
-        seen = block.classes[-window.row % step :: step, -window.column % step :: step]
-        row, column = -(-window.row // step), -(-window.column // step)
-        self.picture[row : row + seen.shape[0], column : column + seen.shape[1]] = seen
+        keep_every(self.step, self.picture, window, block.classes)
 
 
 def write_rasters(

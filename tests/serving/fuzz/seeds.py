@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    predict_pb2,
 )
+
+from tests.serving.requests import predict_request, typed
 
 PATHS = tuple(
     f"/v1/models/{model}:{method}"
@@ -48,22 +48,6 @@ HARMFUL_BODIES = (
 )
 
 
-def predict(model: str, signature: str, **inputs: Any) -> predict_pb2.PredictRequest:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = model, signature
-    for name, value in inputs.items():
-        proto = value if isinstance(value, tensor_pb2.TensorProto) else tf.make_tensor_proto(value)
-        request.inputs[name].CopyFrom(proto)
-    return request
-
-
-def claiming(dtype: Any, shape: list[int], **values: Any) -> tensor_pb2.TensorProto:
-    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, **values)
-    for size in shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
-
-
 def _examples(kind: Any, signature: str) -> Any:
     request = kind()
     request.model_spec.name, request.model_spec.signature_name = "two", signature
@@ -90,16 +74,16 @@ MESSAGES: dict[str, tuple[bytes, ...]] = {
     f"{PREDICTION}Predict": tuple(
         request.SerializeToString()
         for request in (
-            predict("two", "", x=np.array([1, 2], np.float32)),
-            predict("edges", "pair", a=np.ones(2, np.float32), b=np.ones((2, 2), np.float32)),
-            predict("edges", "text", s=np.array([b"a", b"\xff"], object)),
-            predict("edges", "scalar", x=claiming(tf.float32, [], float_val=[2.0])),
-            predict(
+            predict_request("two", "", x=np.array([1, 2], np.float32)),
+            predict_request("edges", "pair", a=np.ones(2, np.float32), b=np.ones((2, 2), np.float32)),
+            predict_request("edges", "text", s=np.array([b"a", b"\xff"], object)),
+            predict_request("edges", "scalar", x=typed(types_pb2.DT_FLOAT, [], float_val=[2.0])),
+            predict_request(
                 *("edges", "types"),
-                f=claiming(tf.float32, [2], float_val=[1.5]),
-                i=claiming(tf.int32, [2], int_val=[7]),
-                s=claiming(tf.string, [2], string_val=[b"x"]),
-                b=claiming(tf.bool, [2], bool_val=[True]),
+                f=typed(types_pb2.DT_FLOAT, [2], float_val=[1.5]),
+                i=typed(types_pb2.DT_INT32, [2], int_val=[7]),
+                s=typed(types_pb2.DT_STRING, [2], string_val=[b"x"]),
+                b=typed(types_pb2.DT_BOOL, [2], bool_val=[True]),
             ),
         )
     ),
@@ -116,11 +100,14 @@ MESSAGES: dict[str, tuple[bytes, ...]] = {
 HARMFUL_MESSAGES = tuple(
     request.SerializeToString()
     for request in (
-        *(predict("edges", "text", s=claiming(tf.string, [1] * axes, string_val=[b"a"])) for axes in (40, 64, 66, 300)),
-        predict("two", "", x=claiming(tf.float32, [1 << 27], float_val=[1.0])),
-        predict("edges", "text", s=claiming(tf.string, [1 << 20], string_val=[b"a" * 1000])),
-        predict("two", "", x=claiming(tf.float32, [0, 1 << 62, 1 << 62])),
-        predict("n" * 100_000, ""),
+        *(
+            predict_request("edges", "text", s=typed(types_pb2.DT_STRING, [1] * axes, string_val=[b"a"]))
+            for axes in (40, 64, 66, 300)
+        ),
+        predict_request("two", "", x=typed(types_pb2.DT_FLOAT, [1 << 27], float_val=[1.0])),
+        predict_request("edges", "text", s=typed(types_pb2.DT_STRING, [1 << 20], string_val=[b"a" * 1000])),
+        predict_request("two", "", x=typed(types_pb2.DT_FLOAT, [0, 1 << 62, 1 << 62])),
+        predict_request("n" * 100_000, ""),
     )
 )
 

@@ -23,23 +23,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from tests.serving.requests import predict_request, typed
+
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
-
-
-def predict_request(model: str, signature: str = "", **inputs: Any) -> predict_pb2.PredictRequest:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = model, signature
-    for name, value in inputs.items():
-        proto = value if isinstance(value, tensor_pb2.TensorProto) else tf.make_tensor_proto(value)
-        request.inputs[name].CopyFrom(proto)
-    return request
-
-
-def typed(dtype: int, shape: list[int], **fields: Any) -> tensor_pb2.TensorProto:
-    proto = tensor_pb2.TensorProto(dtype=dtype, **fields)
-    for size in shape:
-        proto.tensor_shape.dim.add(size=size)
-    return proto
 
 
 def refusal(call: Callable[..., Any], request: Any, **options: Any) -> tuple[str, str]:

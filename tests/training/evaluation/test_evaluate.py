@@ -157,6 +157,7 @@ def test_a_fixed_head_refuses_other_ways(tmp_path: Path) -> None:
         evaluate(tmp_path / "run", [], Request(steps=RUNS_OWN, tasks=4, ways=3))
 
 
+@pytest.mark.slow
 def test_sine_waves(tmp_path: Path) -> None:
     settings = ["training.updates=200", "training.validate_every=200", "training.validation_tasks=8"]
     train(read_recipe("sine-5shot", learner="meta-sgd", settings=settings), [], tmp_path / "run", verbose=0)
