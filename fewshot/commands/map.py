@@ -22,7 +22,12 @@ class RegionOptions:
     """What is mapped, from which labels or from which adapted model."""
 
     scenes: tuple[str, ...] = option(
-        "--scene", "scenes", multiple=True, required=True, help="Raster; repeatable: neighbours, or a band each."
+        "--scene",
+        "scenes",
+        multiple=True,
+        required=True,
+        help="Raster, product of Sentinel-2 (SAFE) or Landsat (folder or archive), or STAC items; repeatable: "
+        "neighbours, a band each, or other dates (2024-06-01=FILE).",
     )
     labels: Path | None = option("--labels", type=FILE, help="Points, lines or polygons, or a class raster.")
     to: Path = option("--to", required=True, type=FILE, help="The map to write, .tif.")
@@ -66,6 +71,7 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
     Raises:
         click.UsageError: if labels are to be kept back and there are none.
     """
+    from fewshot.geo import PicturePlan
     from fewshot.mapping import LabelPlan, MapRequest, WindowPlan, split_bands
 
     labels = check = None
@@ -94,6 +100,12 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
         scale=options.scale,
         sensor=options.sensor,
         offset=options.offset,
+        pictures=PicturePlan(
+            tuple(filter(None, map(str.strip, options.assets.split(",")))),
+            options.mask,
+            options.mask_out,
+            options.composite or "",
+        ),
         windows=WindowPlan(options.stride, options.size, options.overlap),
         steps=options.steps,
         probabilities=options.probabilities,

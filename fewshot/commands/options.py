@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import click
 
+from fewshot.geo.composing import COMPOSITES, Composing
 from fewshot.mapping.methods import AUTO, METHODS
 
 FILE = click.Path(path_type=Path)
@@ -134,6 +135,33 @@ class MapOptions:
     )
     offset: float | None = option(
         "--offset", type=float, help="Added after --scale, such as -0.1 for Sentinel-2 since January 2022."
+    )
+    assets: str = option(
+        "--assets",
+        default="",
+        metavar="NAMES",
+        help="Which files of a product or of STAC items are read, such as B02,B03,B04,B08; those with its bands if not "
+        "given.",
+    )
+    mask: str = option(
+        "--mask",
+        default="",
+        metavar="NAME|FILE",
+        help="Leaves clouds and the like out of labels and map: a band or file of the scene by its name (SCL, "
+        "QA_PIXEL, Fmask), or any raster.",
+    )
+    mask_out: str = option(
+        "--mask-out",
+        default="",
+        metavar="NUMBERS",
+        help="Which values of the mask are left out, such as 3,8-10, or bits:1,3; of masks with a known name what is "
+        "usual.",
+    )
+    composite: Composing | None = option(
+        "--composite",
+        type=click.Choice(COMPOSITES),
+        help="How several dates become one scene: pixel by pixel (median if not given, mean, or the one with the "
+        "greatest NDVI), or as further bands (stack).",
     )
     radius: int = option(
         "--radius", default=1, help="Segmentation, --method adapted: pixels on each side of a point that it labels too."

@@ -65,6 +65,11 @@ class BandMatch:
         """Numbers in the file of the wanted bands that it has, in the wanted order."""
         return tuple(number for number in self.numbers if number is not None)
 
+    @property
+    def used(self) -> tuple[int, ...]:
+        """Numbers in the file of all bands that are read, also those that are averaged."""
+        return tuple(number for group in self.groups for number in group) or self.found
+
     def say(self) -> str:
         """Say which band went where, and which are missing."""
         present = [self._line(place) for place, number in enumerate(self.numbers) if number is not None]

@@ -87,7 +87,7 @@ class LabelSummary:
             "of {features} features have no geometry or no class": self.unusable,
             "of {features} features cover no pixel's centre, or are hidden by others": self.without_pixel,
             "of {features} features are of ignored classes": self.ignored,
-            "labelled pixels lie where the scene has no data": self.on_nodata,
+            "labelled pixels lie where the scene has no data, or is masked": self.on_nodata,
             "pixels are claimed by features of different classes and do not count": self.contradicting,
         }
         said = [f"{count} {text.format(features=self.features)}" for text, count in counted.items() if count]

@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
+from fewshot.geo.layers import Layer, open_layer
+from fewshot.geo.masks import Mask
 from fewshot.geo.names import short_name
-from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.spectrum import read_name
 from fewshot.geo.windows import Window, intersection
 
 Pixels = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
 
 _APART = 1e-3  # pixels that two grids may be off each other
 _LEAST_SHARE, _LARGE = 0.01, 10**8  # of a mosaic, its files cover so much, if it has more pixels than that
@@ -30,15 +33,38 @@ class Part:
         source: Its name, as GDAL takes it.
         window: Where it lies in the mosaic.
         bands: The mosaic's number of each of its bands.
+        numbers: The file's own number of each.
+        grid: What it is laid on, each pixel taking the nearest one; None where it has the mosaic's own pixels.
+        mask: Which pixels of the window are left out.
+        nodata: Number that stands for no data, where the file does not say.
     """
 
     source: str
     window: Window
     bands: tuple[int, ...]
+    numbers: tuple[int, ...]
+    grid: Grid | None = None
+    mask: Mask | None = None
+    nodata: float | None = None
+
+    def read(self, reader: RasterReader, window: Window, bands: Sequence[int]) -> tuple[Pixels, BoolArray]:
+        """Read bands of the mosaic that the file holds, as `read_parts` does, in a window of the file's own."""
+        numbers = [self.numbers[self.bands.index(band)] for band in bands]
+        # A fourth band that is wanted is no mask.
+        alpha = self.grid is not None or max(numbers) < max(self.numbers)
+        pixels, valid = reader.read(self.source, window, bands=numbers, grid=self.grid, alpha=alpha)
+        if self.nodata is not None:
+            valid &= pixels != self.nodata
+        if self.mask is not None:
+            valid &= ~self.mask.read(reader, window)[..., np.newaxis]
+        return pixels, valid
 
 
-def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Part, ...]]:
-    """Lay files side by side and on top of each other: files on one grid are bands of one raster, others neighbours.
+def describe_mosaic(sources: Sequence[str | Path | Layer]) -> tuple[RasterInfo, tuple[Part, ...]]:
+    """Lay files side by side and on top of each other.
+
+    Files on one grid are bands of one raster, and so are those of other bands and larger pixels on the same ground,
+    which are laid on the finest grid; others are neighbours.
 
     Args:
         sources: Files, in the order in which they are taken where they overlap, and in which bands are counted.
@@ -50,35 +76,70 @@ def describe_mosaic(sources: Sequence[str | Path]) -> tuple[RasterInfo, tuple[Pa
         DataNotFoundError: if a file does not exist.
         RasterError: if one cannot be read, or they do not fit together.
     """
-    infos = [describe_raster(source) for source in sources]
-    stacks: list[list[int]] = []
-    for number, info in enumerate(infos):
-        home = next((stack for stack in stacks if infos[stack[0]].grid.same_as(info.grid)), None)
-        # A whole further scene on the same grid is a neighbour that lies on top of the first.
-        if home is not None and not set(_names(info)) & {name for i in home for name in _names(infos[i])} - {""}:
-            home.append(number)
-        else:
-            stacks.append([number])
-    merged = [_stacked([infos[number] for number in stack]) for stack in stacks]
-    first = merged[0]
+    layers = [open_layer(source) for source in sources]
+    stacks = _stacks(layers)
+    merged = [_stacked([layer.info for layer in stack]) for stack in stacks]
     for info in merged[1:]:
-        _require_alike(first, info)
-    corners = [_corner(first, info) for info in merged]
+        _require_alike(merged[0], info)
+    grid, windows = lay_out([(stack[0].source, info.grid) for stack, info in zip(stacks, merged, strict=True)])
+    parts = []
+    for stack, info, window in zip(stacks, merged, windows, strict=True):
+        begin = 1
+        for layer in stack:
+            bands = tuple(range(begin, begin + layer.info.bands))
+            other = None if layer.info.grid.same_as(info.grid) else info.grid
+            mask = layer.mask.on(info.grid) if layer.mask else None
+            parts.append(Part(layer.source, window, bands, layer.numbers, other, mask, layer.nodata))
+            begin += layer.info.bands
+    return replace(merged[0], grid=grid), tuple(parts)
+
+
+def _stacks(layers: Sequence[Layer]) -> list[list[Layer]]:
+    """Return the files that are bands of one raster together, in their order."""
+    stacks: list[list[Layer]] = []
+    for layer in layers:
+        own = set(_names(layer.info))
+        home = next((stack for stack in stacks if _same_ground(stack[0].info.grid, layer.info.grid)), None)
+        # A whole further scene on the same ground is a neighbour that lies on top of the first.
+        if home is not None and not own & {name for other in home for name in _names(other.info)} - {""}:
+            home.append(layer)
+        else:
+            stacks.append([layer])
+    return stacks
+
+
+def _same_ground(one: Grid, two: Grid) -> bool:
+    """Whether two grids cover the same ground, to less than a pixel of the coarser one."""
+    if one.same_as(two):
+        return True
+    if one.crs is None or one.crs != two.crs:
+        return False
+    rows, columns = np.array([0, one.height]), np.array([0, one.width])
+    down, across = two.to_pixels(*one.to_map(rows, columns))
+    off = np.abs([down - [0, two.height], across - [0, two.width]]).max(axis=1)
+    ratio = one.height / two.height, one.width / two.width
+    return bool(np.all(off < np.maximum(1, 1 / np.array(ratio)))) and max(ratio[0], 1 / ratio[0]) > 1.01
+
+
+def lay_out(grids: Sequence[tuple[str, Grid]]) -> tuple[Grid, list[Window]]:
+    """Return the grid that holds rasters whose pixels lie on one lattice, and the window of each in it.
+
+    Args:
+        grids: Of each raster, with its name.
+
+    Raises:
+        RasterError: if their pixels do not lie on one lattice, or they lie so far apart that nearly all is empty.
+    """
+    first = grids[0]
+    corners = [_corner(first, other) for other in grids]
     row, column = (min(place) for place in zip(*corners, strict=True))
     windows = [
-        Window(top - row, left - column, info.grid.height, info.grid.width)
-        for (top, left), info in zip(corners, merged, strict=True)
+        Window(top - row, left - column, grid.height, grid.width)
+        for (top, left), (_, grid) in zip(corners, grids, strict=True)
     ]
-    grid = _shifted(first.grid, row, column, windows)
-    _require_near(grid, windows, sources)
-    parts = []
-    for stack, window in zip(stacks, windows, strict=True):
-        begin = 1
-        for number in stack:
-            count = infos[number].bands
-            parts.append(Part(str(sources[number]), window, tuple(range(begin, begin + count))))
-            begin += count
-    return replace(first, grid=grid), tuple(parts)
+    whole = _shifted(first[1], row, column, windows)
+    _require_near(whole, windows, first[0])
+    return whole, windows
 
 
 def _names(info: RasterInfo, *, words: bool = False) -> tuple[str, ...]:
@@ -101,6 +162,7 @@ def _stacked(infos: Sequence[RasterInfo]) -> RasterInfo:
     if len(infos) == 1:
         return replace(infos[0], names=_names(infos[0]))
     first = infos[0]
+    finest = min((info.grid for info in infos), key=lambda grid: -grid.height * grid.width)
     for info in infos[1:]:
         if (info.dtype, str(info.nodata)) != (first.dtype, str(first.nodata)):
             raise RasterError(
@@ -109,6 +171,7 @@ def _stacked(infos: Sequence[RasterInfo]) -> RasterInfo:
             )
     return replace(
         first,
+        grid=finest,
         names=tuple(name for info in infos for name in _names(info, words=True)),
         spectra=tuple(spectrum for info in infos for spectrum in info.spectra),
         scales=tuple(scale for info in infos for scale in info.scales),
@@ -136,35 +199,40 @@ def _require_alike(first: RasterInfo, other: RasterInfo) -> None:
             )
 
 
-def _require_near(grid: Grid, windows: Sequence[Window], sources: Sequence[str | Path]) -> None:
+def _require_near(grid: Grid, windows: Sequence[Window], first: str) -> None:
     """Refuse neighbours that lie so far apart that their mosaic would be nearly empty."""
     whole = grid.height * grid.width
     share = sum(window.height * window.width for window in windows) / whole
     if share < _LEAST_SHARE and whole > _LARGE:
         raise RasterError(
-            f"{sources[0]} and {len(sources) - 1} more would be a mosaic of {grid.height}x{grid.width} pixels, and "
+            f"{first} and {len(windows) - 1} more would be a mosaic of {grid.height}x{grid.width} pixels, and "
             f"have {100 * share:.2g} % of it; expected neighbours. Is the CRS of one wrong? Map what lies far apart by "
             "itself, for example with fewshot map-many"
         )
 
 
-def _corner(first: RasterInfo, other: RasterInfo) -> tuple[int, int]:
+def _corner(first: tuple[str, Grid], other: tuple[str, Grid]) -> tuple[int, int]:
     """Return row and column in the grid of `first` where `other` begins."""
-    one, two = first.grid.transform, other.grid.transform
-    rows, columns = other.grid.height, other.grid.width
+    (name, grid), (path, own) = first, other
+    one, two = grid.transform, own.transform
     off = max(
         abs(change) * length
         for change, length in zip(
             ((two.a - one.a), (two.d - one.d), (two.b - one.b), (two.e - one.e)),
-            (columns, columns, rows, rows),
+            (own.width, own.width, own.height, own.height),
             strict=True,
         )
     )
     pixel = min(np.hypot(one.a, one.d), np.hypot(one.b, one.e))
-    row, column = first.grid.to_pixels(two.c, two.f)
+    row, column = grid.to_pixels(two.c, two.f)
+    if grid.crs != own.crs:
+        raise RasterError(
+            f"{path} is in {own.crs}, {name} in {grid.crs}; expected one CRS. Bring them to one first, for example "
+            "with gdalwarp -t_srs"
+        )
     if off > _APART * pixel or max(abs(row - round(row)), abs(column - round(column))) > _APART:
         raise RasterError(
-            f"the pixels of {other.path} do not lie on the grid of {first.path}: it begins at row {row:.3f}, column "
+            f"the pixels of {path} do not lie on the grid of {name}: it begins at row {row:.3f}, column "
             f"{column:.3f} of it, with pixels of {two.a:g} x {two.e:g} against {one.a:g} x {one.e:g}. Warp them to one "
             "grid first, for example with gdalwarp -tap."
         )
@@ -200,10 +268,8 @@ def read_parts(
         DataNotFoundError: if a file does not exist.
         RasterError: if one cannot be read, or a mosaic of one file ends before the window does.
     """
-    if len(parts) == 1 and parts[0].bands == tuple(range(1, len(parts[0].bands) + 1)):
-        only = parts[0]
-        own = max(bands) < len(only.bands)
-        return reader.read(only.source, window.within(only.window), bands=bands, alpha=own)
+    if len(parts) == 1 and set(bands) <= set(parts[0].bands):
+        return parts[0].read(reader, window.within(parts[0].window), bands)
     pixels: Pixels | None = None
     valid = np.zeros((window.height, window.width, len(bands)), np.bool_)
     for part in parts:
@@ -211,9 +277,7 @@ def read_parts(
         places = [place for place, band in enumerate(bands) if band in part.bands]
         if here is None or not places:
             continue
-        numbers = [part.bands.index(bands[place]) + 1 for place in places]
-        own = max(numbers) < len(part.bands)  # a fourth band that is wanted is no mask
-        found, ok = reader.read(part.source, here.within(part.window), bands=numbers, alpha=own)
+        found, ok = part.read(reader, here.within(part.window), [bands[place] for place in places])
         if pixels is None:
             pixels = np.zeros(valid.shape, found.dtype)
         rows, columns = here.within(window).slices

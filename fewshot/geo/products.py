@@ -17,6 +17,8 @@ _SENSORS = (
 _TELLS = re.compile(r"platform|satellite|spacecraft|sensor|mission|constellation|product", re.IGNORECASE)
 _LANDSAT = re.compile(r"l[cotem]0\d_l2s[pr]_\d{6}_\d{8}_\d{8}_02_")
 _SENTINEL = re.compile(r"s2[abc]_msil[12][ac]_.*_n(\d\d)\d\d_")
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.:]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
+_RECORDED = re.compile(r"acqui|sensing|start_?time|^datetime|time_?start", re.IGNORECASE)
 
 
 def sensor_in(path: str | Path, tags: Mapping[str, str]) -> str:
@@ -49,3 +51,16 @@ def _texts(path: str | Path, tags: Mapping[str, str]) -> Iterator[str]:
     yield parts[-1]
     yield from (part for part in parts[:-1] if ".safe" in part)
     yield from (text.lower() for key, text in tags.items() if _TELLS.search(key))
+
+
+def date_in(text: str) -> str:
+    """Return the first date in a text, such as "2024-06-01" of "S2A_MSIL2A_20240601T101031"; "" where there is none."""
+    found = _DATE.search(text)
+    return f"{found[1]}-{found[3]}-{found[4]}" if found else ""
+
+
+def recorded_in(path: str | Path, tags: Mapping[str, str]) -> str:
+    """Return when a file was recorded, as its tags, or its name, say; "" where they do not."""
+    said = [text for key, text in tags.items() if _RECORDED.search(key)]
+    texts = [*said, str(path).rsplit("/", 1)[-1], tags.get("TIFFTAG_DATETIME", "")]
+    return next(filter(None, map(date_in, texts)), "")

@@ -23,8 +23,9 @@ from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
-from fewshot.geo.names import gdal_name, local_file, require_file, require_no_pipe
-from fewshot.geo.products import known_scaling, sensor_in
+from fewshot.geo.names import gdal_name, require_file, require_no_pipe
+from fewshot.geo.products import known_scaling, recorded_in, sensor_in
+from fewshot.geo.soundness import require_real, require_whole
 from fewshot.geo.spectrum import Spectrum, read_tags
 from fewshot.geo.windows import Window
 
@@ -52,6 +53,7 @@ class RasterInfo:
         sensor: What recorded it, as its tags or its name say; "" where they do not.
         product: Scale and offset that all files of such a product have without saying so; None where not known.
         class_names: For a map of this program, the name of each class by its number.
+        recorded: When, as "2024-06-01", as its tags or its name say; "" where they do not.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class RasterInfo:
     sensor: str = ""
     product: tuple[float, float] | None = None
     class_names: Mapping[int, str] = field(default_factory=dict)
+    recorded: str = ""
 
     @property
     def bands(self) -> int:
@@ -108,8 +111,8 @@ def describe_raster(path: str | Path) -> RasterInfo:
             )
         if len({str(value) for value in raster.nodatavals}) != 1:
             raise RasterError(f"{path}: its bands have nodata {raster.nodatavals}; expected one value for all bands")
-        _require_real(raster, path)
-        _require_whole(raster, path)
+        require_real(raster, path)
+        require_whole(raster, path)
         tags = _all_tags(raster, 0)
         return RasterInfo(
             path=Path(path),
@@ -125,45 +128,8 @@ def describe_raster(path: str | Path) -> RasterInfo:
             sensor=sensor_in(path, tags),
             product=known_scaling(path, tags),
             class_names={int(key[6:]): text for key, text in tags.items() if re.fullmatch(r"CLASS_\d{1,3}", key)},
+            recorded=recorded_in(path, tags),
         )
-
-
-def _require_real(raster: Any, path: str | Path) -> None:
-    """Refuse pixels that are no plain numbers, and a georeference that does not lie on the ground."""
-    if raster.dtypes[0].startswith("complex"):
-        raise RasterError(
-            f"{path}: its pixels are {raster.dtypes[0]} numbers; expected real ones. Write their modulus to a file "
-            "first"
-        )
-    numbers = tuple(raster.transform)[:6]
-    if not np.isfinite(numbers).all() or not raster.transform.determinant:
-        wrong = "gives its pixels no size" if np.isfinite(numbers).all() else "is not finite"
-        raise RasterError(
-            f"{path}: its georeference {wrong} ({', '.join(f'{number:g}' for number in numbers)}); expected where its "
-            "corner lies and how large a pixel is. Correct it, for example with gdal_edit.py -a_ullr"
-        )
-    if raster.crs is not None and not (raster.crs.is_geographic or raster.crs.is_projected):
-        raise RasterError(
-            f"{path}: its CRS {raster.crs.to_string()[:60]} is neither geographic nor projected, so its pixels do not "
-            "lie on the ground. Name the one it is in, for example with rio edit-info --crs EPSG:32633"
-        )
-
-
-def _require_whole(raster: Any, path: str | Path) -> None:
-    """Refuse a GeoTIFF whose last block reaches beyond its end: GDAL fills up what is missing with zeros."""
-    file = local_file(path)
-    if raster.driver != "GTiff" or file is None or gdal_name(path) != str(file):
-        return
-    size = file.stat().st_size
-    (down, across), (height, width) = raster.block_shapes[0], raster.shape
-    block = f"{(width - 1) // across}_{(height - 1) // down}"
-    for band in {1, raster.count}:
-        offset, length = (raster.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", band) for what in ("OFFSET", "SIZE"))
-        if offset and length and int(offset) + int(length) > size:
-            raise RasterError(
-                f"{path} is cut short: it has {size} bytes, and its last pixels would end at byte "
-                f"{int(offset) + int(length)}. Copy or download it again"
-            )
 
 
 def _all_tags(raster: Any, band: int) -> dict[str, str]:
@@ -234,14 +200,41 @@ class RasterReader:
         except (RasterioError, OSError) as error:
             raise RasterError(f"{path}: {window} cannot be read, the file may be cut short: {error}") from error
 
-    def _open(self, path: str | Path, grid: Grid | None = None) -> Any:
+    def read_codes(
+        self, path: str | Path, window: Window, *, band: int, grid: Grid | None = None
+    ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+        """Read the numbers of a band that are no measurements but a code each, the one for no data too.
+
+        Args:
+            path: Of the raster.
+            window: What to read.
+            band: Counted from 1.
+            grid: As for `read`.
+
+        Returns:
+            Pixels [H, W] in the raster's own type, and which of them [H, W] the raster reaches.
+
+        Raises:
+            DataNotFoundError: if there is no such file.
+            RasterError: if it cannot be read.
+        """
+        raster = self._open(path, grid, codes=True)
+        shown = _RasterioWindow(window.column, window.row, window.width, window.height)
+        try:
+            numbers = raster.read(band, window=shown)
+            reached = raster.read(raster.count, window=shown) > 0 if grid else np.ones(numbers.shape, np.bool_)
+        except (RasterioError, OSError) as error:
+            raise RasterError(f"{path}: {window} cannot be read, the file may be cut short: {error}") from error
+        return numbers, reached
+
+    def _open(self, path: str | Path, grid: Grid | None = None, *, codes: bool = False) -> Any:
         """Return the raster that this thread has open, or opens now: as it is, or as it lies on another grid."""
-        key = (os.fspath(path), grid)
+        key = (os.fspath(path), grid, codes and grid is not None)
         files: OrderedDict[Any, Any] | None = getattr(self._local, "files", None)
         if files is None:
             files = self._local.files = OrderedDict()
         if key not in files:
-            files[key] = _open_raster(path) if grid is None else _open_warped(self._open(path), grid)
+            files[key] = _open_raster(path) if grid is None else _open_warped(self._open(path), grid, codes=codes)
             while len(files) > max(self._most, 2):  # the raster that a warped one reads is always used after it
                 files.popitem(last=False)[1].close()
         files.move_to_end(key)
@@ -291,15 +284,17 @@ def _open_raster(path: str | Path) -> Any:
         raise RasterError(f"{path} cannot be read as a raster: {error}") from error
 
 
-def _open_warped(raster: Any, grid: Grid) -> Any:
-    """Lay an open raster on another grid, by nearest neighbour."""
+def _open_warped(raster: Any, grid: Grid, *, codes: bool) -> Any:
+    """Lay an open raster on another grid, by nearest neighbour; the number for no data is one of its codes or none."""
+    own = {"src_nodata": None} if codes else {}
     try:
         return WarpedVRT(
             raster,
             **{"crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width},
             resampling=Resampling.nearest,
             tolerance=1e-3,  # pixels: so small that a pixel does not depend on the window it is read with
-            add_alpha=raster.nodata is None,  # marks what lies outside of the raster
+            add_alpha=codes or raster.nodata is None,  # marks what lies outside of the raster
+            **own,
         )
     except (RasterioError, OSError) as error:
         raise RasterError(f"{raster.name} cannot be laid on a grid in {grid.crs}: {error}") from error

@@ -13,9 +13,10 @@ from fewshot.errors import RasterError
 from fewshot.geo.averages import read_averages
 from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.grid import Grid
+from fewshot.geo.layers import Layer, open_layer
 from fewshot.geo.matching import By, match_bands
 from fewshot.geo.mosaic import Part, describe_mosaic, read_parts
-from fewshot.geo.names import local_file
+from fewshot.geo.names import local_file, short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.values import check_units, to_values
 from fewshot.geo.windows import Window, intersection
@@ -72,7 +73,7 @@ class Scene:
     @classmethod
     def open(  # noqa: PLR0913  each may be left out
         cls,
-        sources: Sequence[str | Path],
+        sources: Sequence[str | Path | Layer],
         bands: Sequence[Band],
         *,
         chosen: Sequence[str | int] = (),
@@ -98,7 +99,8 @@ class Scene:
         """
         if not sources:
             raise RasterError("no scene was named; expected at least one raster")
-        info, parts = describe_mosaic(sources)
+        layers = [open_layer(source) for source in sources]
+        info, parts = describe_mosaic(layers)
         told = bool(chosen) or not info.undescribed or all(own.wavelength for own in info.spectra)
         if len({part.window for part in parts}) < len(parts) and not told:
             raise RasterError(
@@ -107,6 +109,11 @@ class Scene:
                 "which is which. Name the bands, in the order of the files, with --bands (bands in a list of scenes)."
             )
         match = match_bands(bands, info, chosen=list(chosen) or None, missing=missing, sensor=sensor, by=by)
+        used = {part.source for part in parts if set(part.bands) & set(match.used)}
+        if not chosen and any(part.grid for part in parts) and len(used) < len(parts):
+            # The grid is the finest of the bands that are read, not of all that are there.
+            info, parts = describe_mosaic([layer for layer in layers if layer.source in used])
+            match = match_bands(bands, info, missing=missing, sensor=sensor, by=by)
         return cls(info, match, parts, reader=reader)
 
     def reading(self, bands: Sequence[Band], *, stored: Stored | None = None, gaps: Gaps = "zero") -> "Scene":
@@ -191,14 +198,30 @@ class Scene:
 
     def files(self) -> list[dict[str, Any]]:
         """Return each file with its size and the time of its last change, to know it again."""
-        found = []
-        for part in self.parts:
-            path = local_file(part.source)
-            state = path.stat() if path is not None and path.exists() else None
-            found.append(
-                {"file": part.source, "bytes": state and state.st_size, "changed": state and state.st_mtime_ns}
-            )
-        return found
+        return [_state(part.source) for part in self.parts]
+
+    def lines(self) -> tuple[str, ...]:
+        """Say which band went where, which take the nearest of larger pixels, and what is left out."""
+        lines = [f"Bands: {self.match.say()}."]
+        wanted = zip(self.match.bands, self.match.numbers, strict=True)
+        coarse = {number for part in self.parts if part.grid for number in part.bands}
+        if names := [band.name for band, number in wanted if number in coarse]:
+            down, across = self.grid.pixel_sides()
+            lines.append(f"{', '.join(names)}: larger pixels, brought to {down:.3g} x {across:.3g} by the nearest.")
+        masks = {part.mask.codes.say(): part.mask.source for part in self.parts if part.mask}
+        return (*lines, *(f"Mask {short_name(source)}: left out are {said}." for said, source in masks.items()))
+
+    def describe(self) -> dict[str, Any]:
+        """Return how the scene is read where that is not plain, for `map.json` and to know it again."""
+        masks = {
+            (part.mask.source, part.mask.band): {
+                **_state(part.mask.source),
+                **{"band": part.mask.band, "left_out": part.mask.codes.say()},
+            }
+            for part in self.parts
+            if part.mask
+        }
+        return {"masks": list(masks.values())} if masks else {}
 
     @property
     def _whole(self) -> Window:
@@ -217,3 +240,10 @@ class Scene:
         numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
         values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self._gaps)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete
+
+
+def _state(source: str) -> dict[str, Any]:
+    """Return a file with its size and the time of its last change."""
+    path = local_file(source)
+    state = path.stat() if path is not None and path.exists() else None
+    return {"file": source, "bytes": state and state.st_size, "changed": state and state.st_mtime_ns}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fewshot.errors import ArtifactError, DataNotFoundError, FewshotError, ManifestError
 from fewshot.geo.names import from_folder
+from fewshot.geo.pictures import split_date
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.request import MapRequest
@@ -99,7 +100,8 @@ def _request(row: dict[str, str], folder: Path, to: Path, common: MapRequest) ->
     """Return the request of one region."""
     if common.labels is None:
         raise ManifestError("regions are mapped with labels of their own")
-    scenes = tuple(from_folder(part.strip(), folder) for part in row["scene"].split(";") if part.strip())
+    dated = [split_date(part.strip()) for part in row["scene"].split(";") if part.strip()]
+    scenes = tuple(f"{date}={from_folder(name, folder)}" if date else from_folder(name, folder) for date, name in dated)
     named = row.get("bands", "").replace(";", ",")
     labels: LabelPlan = replace(
         common.labels,

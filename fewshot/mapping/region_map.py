@@ -76,7 +76,7 @@ def map_region(
     if request.labels is not None:
         require_georeference(scene.info, "scene")
     if say is not None:
-        say(f"Bands: {scene.match.say()}.")
+        say("\n".join(scene.lines()))
     names, checkpoint = Outputs(request.to), Checkpoint(request.to)
     checkpoint.open(resume=request.resume)
     try:

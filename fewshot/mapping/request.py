@@ -8,6 +8,7 @@ from typing import Literal
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import Steps
 from fewshot.geo.names import local_file
+from fewshot.geo.pictures import PicturePlan, split_date
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.product.outputs import Outputs
@@ -20,7 +21,7 @@ class MapRequest:
     """What is to be mapped, and how.
 
     Attributes:
-        scenes: One file; or several, as neighbours or with a band each.
+        scenes: Files, as neighbours or with a band each; products, STAC items; "2024-06-01=" before a name is its date.
         to: The map to write, `.tif`; the other files are named after it.
         labels: The region's own labels; or
         adapted: a model adapted before, as `save_adapted` wrote it.
@@ -31,6 +32,7 @@ class MapRequest:
             "auto" for numbers as they are stored.
         sensor: What recorded the scene, where it does not say.
         offset: Added after scaling.
+        pictures: Which files of the scene are read, what of them is left out, and how several dates become one.
         windows: Which windows are asked for.
         steps: Inner steps; "auto" lets the labels decide, as None does where the model can.
         probabilities: Whether to write the probabilities of all classes too.
@@ -52,6 +54,7 @@ class MapRequest:
     scale: float | Literal["auto"] | None = None
     sensor: str = ""
     offset: float | None = None
+    pictures: PicturePlan = field(default_factory=PicturePlan)
     windows: WindowPlan = field(default_factory=WindowPlan)
     steps: Steps = None
     probabilities: bool = False
@@ -83,7 +86,7 @@ class MapRequest:
     @property
     def reading(self) -> Reading:
         """What is said of the scene's bands and numbers."""
-        return Reading(self.bands, self.sensor, self.scale, self.offset)
+        return Reading(self.bands, self.sensor, self.scale, self.offset, self.pictures)
 
     @property
     def compares(self) -> bool:
@@ -93,7 +96,8 @@ class MapRequest:
     def _require_room(self) -> None:
         """Refuse a map that would be written over what it is made from, or that has the name of a folder."""
         plans = [plan for plan in (self.labels, self.check) if plan is not None]
-        named = [*self.scenes, self.adapted, self.classes, *(plan.path for plan in plans)]
+        scenes = [split_date(scene)[1] for scene in self.scenes]
+        named = [*scenes, self.pictures.mask or None, self.adapted, self.classes, *(plan.path for plan in plans)]
         named += [plan.validation for plan in plans]
         files = [local_file(path) for path in named if path is not None]
         inputs = {file.resolve() for file in files if file is not None}

@@ -8,6 +8,8 @@ from typing import Literal
 from fewshot.errors import RasterError, RecipeError
 from fewshot.exported.card import Card
 from fewshot.geo.bands import REFLECTANCE, Band
+from fewshot.geo.composite import describe_pictures, open_dates
+from fewshot.geo.pictures import PicturePlan, open_pictures
 from fewshot.geo.rasters import RasterInfo
 from fewshot.geo.scene import Scene, Stored
 
@@ -25,12 +27,14 @@ class Reading:
         scale: What one digital number is worth in the unit of the network, or "auto" for numbers as they are stored,
             which only models take whose card says so (their default); what the product or the card says if None.
         offset: Added after scaling; what the product or the card says if None.
+        pictures: Which files are read, what of them is left out, and how several dates become one scene.
     """
 
     bands: tuple[str | int, ...] = ()
     sensor: str = ""
     scale: float | Literal["auto"] | None = None
     offset: float | None = None
+    pictures: PicturePlan = PicturePlan()
 
     @property
     def factor(self) -> float | None:
@@ -46,7 +50,7 @@ def open_scene(sources: Sequence[str | Path], card: Card, reading: Reading = AS_
     """Find a model's bands in a scene.
 
     Args:
-        sources: One file; or several, as neighbours or with a band each.
+        sources: Files, as neighbours or with a band each; products, STAC items, and dates before their names.
         card: Of the model.
         reading: What the user says of the scene.
 
@@ -66,8 +70,9 @@ def open_scene(sources: Sequence[str | Path], card: Card, reading: Reading = AS_
             "such as --scale 1e-4 for reflectance x 10,000, or 1/4095 = 2.44e-4 for 12 bits."
         )
     wanted = [Band(band.name, band.wavelength, nodata=band.nodata, width=band.width) for band in card.bands]
-    scene = Scene.open(
-        sources,
+    scene = open_dates(
+        open_pictures(sources, reading.pictures),
+        reading.pictures.composite,
         wanted,
         chosen=reading.bands,
         sensor=reading.sensor,
@@ -89,6 +94,16 @@ def open_scene(sources: Sequence[str | Path], card: Card, reading: Reading = AS_
         whole=card.value_type == "uint8",
     )
     return scene.reading(_scaled(card, scene.info, reading), stored=stored)
+
+
+def describe_scene(sources: Sequence[str | Path], reading: Reading) -> RasterInfo:
+    """Return what a scene says of itself, with all its bands.
+
+    Raises:
+        DataNotFoundError: if a file does not exist.
+        RasterError: if one cannot be read, or they do not fit together.
+    """
+    return describe_pictures(open_pictures(sources, reading.pictures), reading.pictures.composite)
 
 
 def _scaled(card: Card, info: RasterInfo, reading: Reading) -> list[Band]:

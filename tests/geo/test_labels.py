@@ -146,7 +146,7 @@ def test_the_summary_counts_what_became_of_each_feature(tmp_path: Path, scene: R
     assert (found.on_nodata, found.contradicting) == (4, 1)
     said = "\n".join(found.lines())
     assert "x.gpkg: 2 of 12 features lie outside of the scene." in said
-    assert "x.gpkg: 4 labelled pixels lie where the scene has no data." in said
+    assert "x.gpkg: 4 labelled pixels lie where the scene has no data, or is masked." in said
     assert "x.gpkg: 1 pixels are claimed by features of different classes and do not count." in said
 
 

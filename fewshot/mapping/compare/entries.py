@@ -10,7 +10,6 @@ from fewshot.errors import ArtifactError, FewshotError, RecipeError
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor, Steps
 from fewshot.geo.landcover import ClassTable
-from fewshot.geo.mosaic import describe_mosaic
 from fewshot.geo.points import Examples
 from fewshot.geo.scene import Scene
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
@@ -19,7 +18,7 @@ from fewshot.mapping.plain.combined import CombinedPredictor, combines
 from fewshot.mapping.plain.on_features import FeaturesPredictor, has_features
 from fewshot.mapping.plain.predictor import TITLES, PlainPredictor
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Reading, open_scene
+from fewshot.mapping.scene import Reading, describe_scene, open_scene
 from fewshot.mapping.support.adaptation import read_labels, require_inductive
 from fewshot.mapping.support.examples import LabelPlan, choose_pictures, read_support
 
@@ -69,7 +68,7 @@ def find_entries(models: Mapping[str, Predictor], asked: Entry, request: MapRequ
     plan = labels_of(request)
     suitable, notes = _suitable(models, asked, request)
     plain, numbers = plain_classifier("logistic", request, of_model=bool(models))
-    bands = open_scene(request.scenes, plain.card(), Reading(numbers))
+    bands = open_scene(request.scenes, plain.card(), Reading(numbers, pictures=request.pictures))
     if suitable:
         first = next(iter(suitable.values()))
         table, examples = first.table, first.examples
@@ -163,7 +162,7 @@ def plain_classifier(method: str, request: MapRequest, *, of_model: bool) -> tup
     Raises:
         RecipeError: if the scene has not so many bands.
     """
-    info, _ = describe_mosaic(request.scenes)
+    info = describe_scene(request.scenes, request.reading)
     numbers = [] if of_model else [number for number in request.bands if isinstance(number, int)]
     numbers = numbers or list(range(1, info.bands + 1))
     wrong = [number for number in numbers if not 1 <= number <= info.bands]

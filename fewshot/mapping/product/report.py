@@ -142,6 +142,7 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
             "crs": scene.grid.crs.to_string() if scene.grid.crs else None,
             "bands": {band.name: number for band, number in zip(scene.match.bands, scene.match.numbers, strict=True)},
             "bands_found_by": scene.match.how,
+            **scene.describe(),
         },
         "bands": scene.match.describe(),
         "classes": [

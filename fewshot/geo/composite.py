@@ -1,0 +1,259 @@
+"""Pictures of several dates as one scene: composed pixel by pixel while windows are read, or as further bands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from fewshot.errors import RasterError
+from fewshot.geo.bands import Band, BandMatch
+from fewshot.geo.composing import Composing
+from fewshot.geo.layers import Layer
+from fewshot.geo.matching import By
+from fewshot.geo.mosaic import describe_mosaic, lay_out
+from fewshot.geo.pictures import Picture
+from fewshot.geo.rasters import RasterInfo
+from fewshot.geo.scene import BoolArray, FloatArray, Gaps, Scene, Stored
+from fewshot.geo.windows import Window, intersection
+
+_AT_ONCE = 8 << 20
+"""Numbers of all dates that are in memory at once: the same however many dates there are."""
+
+_RED, _NIR = (622.0, 692.0), (795.0, 905.0)  # nm, centres
+
+_WORDS = {"median": "the median", "mean": "the mean", "ndvi": "that with the greatest NDVI"}
+
+
+@dataclass(frozen=True)
+class DatedScene:
+    """What was recorded on one day.
+
+    Attributes:
+        date: As "2024-06-01".
+        scene: Of that day, read in the bands' units.
+        window: Where it lies in the composite.
+    """
+
+    date: str
+    scene: Scene
+    window: Window
+
+
+class Composite(Scene):
+    """A scene whose pixels are made of those of the dates that show them."""
+
+    def __init__(  # noqa: PLR0913  what a scene has, and the dates
+        self,
+        info: RasterInfo,
+        match: BandMatch,
+        dates: tuple[DatedScene, ...],
+        how: Composing,
+        *,
+        stored: Stored | None = None,
+        gaps: Gaps = "zero",
+    ) -> None:
+        """Keep what was found; nothing is read yet.
+
+        Args:
+            info: Of the first date, on the grid that holds all.
+            match: Where the wanted bands are, on the first date.
+            dates: At least one.
+            how: "median", "mean" or "ndvi".
+            stored: As for a scene.
+            gaps: As for a scene.
+        """
+        parts = tuple(part for dated in dates for part in dated.scene.parts)
+        super().__init__(info, match, parts, stored=stored, gaps=gaps)
+        self._dates, self._how = dates, how
+
+    def reading(self, bands: Sequence[Band], *, stored: Stored | None = None, gaps: Gaps = "zero") -> Scene:
+        """Return the scene as it is read otherwise; see `Scene.reading`.
+
+        Args:
+            bands: As they were found, with other scales or units.
+            stored: What is read instead of values.
+            gaps: What stands where there is no data.
+        """
+        dates = tuple(replace(dated, scene=dated.scene.reading(bands)) for dated in self._dates)
+        match = replace(self.match, bands=tuple(bands))
+        return Composite(self.info, match, dates, self._how, stored=stored, gaps=gaps)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without the open files."""
+        made = partial(Composite, stored=self._stored, gaps=self._gaps)
+        return made, (self.info, self.match, self._dates, self._how)
+
+    def lines(self) -> tuple[str, ...]:
+        """Say how the scene is read, and which dates it is made of."""
+        dates = [dated.date for dated in self._dates]
+        return (
+            *super().lines(),
+            f"Dates: {len(dates)}, {dates[0]} to {dates[-1]}; each pixel is {_WORDS[self._how]} of those that show it.",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return how the scene is read; see `Scene.describe`."""
+        return super().describe() | {"composite": self._how, "dates": [dated.date for dated in self._dates]}
+
+    def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
+        """Read a window inside the scene, some rows of all dates at a time."""
+        values = np.empty((window.height, window.width, len(self.match.bands)), np.float32)
+        rows = max(1, _AT_ONCE // (window.width * values.shape[-1] * len(self._dates)))
+        for first in range(0, window.height, rows):
+            height = min(rows, window.height - first)
+            strip = Window(window.row + first, window.column, height, window.width)
+            values[first : first + height] = self._composed(strip)
+        valid = np.asarray(np.isfinite(values).all(axis=-1), np.bool_)
+        filled = values[valid].mean(axis=0) if self._gaps == "mean" and valid.any() else 0.0
+        values[~valid] = filled
+        if stored is not None:
+            values = ((values - np.array(stored.offset)) / np.array(stored.scale)).astype(np.float32)
+        return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, valid
+
+    def _composed(self, strip: Window) -> FloatArray:
+        """Return values [H, W, bands] of the dates together, NaN where no date shows a pixel."""
+        found = np.full((len(self._dates), strip.height, strip.width, len(self.match.bands)), np.nan, np.float32)
+        for place, dated in enumerate(self._dates):
+            here = intersection(strip, dated.window)
+            if here is not None:
+                values, seen = dated.scene._read(here.within(dated.window), None)
+                found[place][here.within(strip).slices] = np.where(seen[..., np.newaxis], values, np.nan)
+        return compose(found, self._how, *(_colours(self.match) if self._how == "ndvi" else (0, 0)))
+
+
+def compose(values: FloatArray, how: Composing, red: int = 0, nir: int = 0) -> FloatArray:
+    """Make one picture of several.
+
+    Args:
+        values: [dates, H, W, bands], NaN in all bands of a pixel that a date does not show.
+        how: "median", "mean" or "ndvi": the date on which (nir - red) / (nir + red) is greatest.
+        red: Which band that is, for "ndvi".
+        nir: Which band that is, for "ndvi".
+
+    Returns:
+        [H, W, bands], NaN where no date shows a pixel.
+    """
+    seen = np.isfinite(values[..., :1]).sum(axis=0, keepdims=True)
+    if how == "mean":
+        return np.asarray(np.nansum(values, axis=0) / np.where(seen, seen, np.nan)[0], np.float32)
+    if how == "ndvi":
+        total = values[..., nir] + values[..., red]
+        index = (values[..., nir] - values[..., red]) / np.where(total, total, np.nan)
+        best = np.where(np.isfinite(index), index, np.where(np.isfinite(values[..., red]), -2, -3)).argmax(axis=0)
+        return np.asarray(np.take_along_axis(values, best[np.newaxis, ..., np.newaxis], axis=0)[0], np.float32)
+    rising = np.sort(values, axis=0)  # NaN last
+    middle = [np.take_along_axis(rising, np.maximum(place, 0), axis=0)[0] for place in ((seen - 1) // 2, seen // 2)]
+    return np.asarray(np.where(seen[0] > 0, (middle[0] + middle[1]) / 2, np.nan), np.float32)
+
+
+def _colours(match: BandMatch) -> tuple[int, int]:
+    """Return which of the wanted bands show red and near infrared.
+
+    Raises:
+        RasterError: if one is missing.
+    """
+    found = []
+    for low, high in (_RED, _NIR):
+        centres = [
+            (match.spectra[number - 1].wavelength if number and match.spectra else None) or band.wavelength or 0
+            for band, number in zip(match.bands, match.numbers, strict=True)
+        ]
+        places = [place for place, number in enumerate(match.numbers) if number and low <= centres[place] < high]
+        if not places:
+            raise RasterError(
+                f"--composite ndvi needs red and near infrared, and which bands these are is not known: {match.say()}. "
+                "Name the bands with --bands, or choose --composite median."
+            )
+        found.append(places[0])
+    return found[0], found[1]
+
+
+def describe_pictures(pictures: Sequence[Picture], how: Composing) -> RasterInfo:
+    """Return what a scene of pictures says of itself, with all bands that it may have.
+
+    Args:
+        pictures: One a date.
+        how: They become one scene.
+
+    Raises:
+        RasterError: if they do not fit together.
+    """
+    if len(pictures) == 1 or how == "stack":
+        return describe_mosaic(_layers(pictures))[0]
+    infos = [describe_mosaic(picture.layers)[0] for picture in pictures]
+    grid, _ = lay_out([(picture.layers[0].source, info.grid) for picture, info in zip(pictures, infos, strict=True)])
+    return replace(infos[0], grid=grid)
+
+
+def open_dates(  # noqa: PLR0913  as `Scene.open`
+    pictures: Sequence[Picture],
+    how: Composing,
+    bands: Sequence[Band],
+    *,
+    chosen: Sequence[str | int] = (),
+    missing: Literal["refuse", "allow"] = "refuse",
+    sensor: str = "",
+    by: By = "name",
+) -> Scene:
+    """Find the wanted bands in pictures of one or several dates.
+
+    Args:
+        pictures: One a date.
+        how: They become one scene: "stack", or as `compose` has it, the median if "".
+        bands: The wanted ones; this and what follows as for `Scene.open`.
+        chosen: Overrules the descriptions of the bands.
+        missing: Whether the scene may lack wanted bands.
+        sensor: What recorded it.
+        by: What is trusted.
+
+    Raises:
+        DataNotFoundError: if a file does not exist.
+        RasterError: if the dates cannot be joined, or bands are missing.
+    """
+
+    def open_one(layers: Sequence[Layer]) -> Scene:
+        return Scene.open(layers, bands, chosen=chosen, missing=missing, sensor=sensor, by=by)
+
+    if len(pictures) == 1 or how == "stack":
+        return open_one(_layers(pictures))
+    scenes = [open_one(picture.layers) for picture in pictures]
+    first = scenes[0]
+    for scene in scenes[1:]:
+        _require_alike(first, scene)
+    grid, windows = lay_out([(scene.parts[0].source, scene.grid) for scene in scenes])
+    dated = tuple(
+        DatedScene(picture.date, scene, window)
+        for picture, scene, window in zip(pictures, scenes, windows, strict=True)
+    )
+    if how == "ndvi":
+        _colours(first.match)
+    return Composite(replace(first.info, grid=grid), first.match, dated, how or "median")
+
+
+def _layers(pictures: Sequence[Picture]) -> tuple[Layer, ...]:
+    """Return the files of all pictures, their bands called by their dates where there are several."""
+    if len(pictures) == 1:
+        return pictures[0].layers
+    return tuple(_dated(layer, picture.date) for picture in pictures for layer in picture.layers)
+
+
+def _dated(layer: Layer, date: str) -> Layer:
+    names = tuple(f"{name or f'band {n}'} {date}" for n, name in enumerate(layer.info.names, start=1))
+    return replace(layer, info=replace(layer.info, names=names))
+
+
+def _require_alike(first: Scene, other: Scene) -> None:
+    """Refuse dates that cannot be composed: other bands, or numbers of another worth."""
+    one, two = (scene.parts[0].source for scene in (first, other))
+    if first.match.present.tolist() != other.match.present.tolist():
+        raise RasterError(
+            f"{one} and {two} cannot be composed: of the model's bands one has {first.match.say()}, the other "
+            f"{other.match.say()}. Expected the same bands on all dates."
+        )
+    if first.info.product != other.info.product:
+        raise RasterError(
+            f"{one} and {two} cannot be composed: their products' scales and offsets are {first.info.product} and "
+            f"{other.info.product}, which the files do not state. Name the products' own folders, or write reflectance."
+        )

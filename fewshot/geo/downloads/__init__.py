@@ -1,0 +1,1 @@
+"""Products as people download them, and STAC items: which files hold which band, and what their numbers are worth."""

@@ -1,0 +1,145 @@
+"""STAC items: one, or a collection of them, in a JSON file or at an address."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from fewshot.errors import DamagedDataError, DataNotFoundError
+from fewshot.geo.downloads.product import Asset, Product
+from fewshot.geo.products import known_scaling, sensor_in
+from fewshot.geo.spectrum import Spectrum, read_tags
+
+_SECONDS = 60.0  # that an address may take to answer
+_IMAGES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-hdf", "application/vnd+zarr")
+
+
+def open_items(source: str) -> list[Product] | None:
+    """Return the items that a JSON file or address holds, None where it holds none.
+
+    Args:
+        source: A path or an address that ends in .json or .geojson, or an address of items of a STAC API.
+
+    Raises:
+        DamagedDataError: if an item has no assets, or what is at an address is no JSON.
+        DataNotFoundError: if there is nothing at an address.
+    """
+    place = urlsplit(source)
+    remote = place.scheme in ("http", "https")
+    named = place.path.lower().endswith((".json", ".geojson"))
+    if not (named or (remote and re.search(r"/(items(/[^/]+)?|search)$", place.path))):
+        return None
+    if not remote and not Path(source).is_file():
+        return None
+    read = _parsed(_fetched(source) if remote else Path(source).read_bytes(), source)
+    items = read.get("features", [read]) if isinstance(read, dict) else []
+    if not isinstance(items, list) or not items or not all(_is_item(item) for item in items):
+        return None
+    return [_product(item, source) for item in items]
+
+
+def _fetched(address: str) -> bytes:
+    """Return what is at an address."""
+    try:
+        answer = httpx.get(address, follow_redirects=True, timeout=_SECONDS)
+        answer.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DataNotFoundError(f"{address} cannot be fetched: {error or type(error).__name__}") from error
+    return answer.content
+
+
+def _parsed(content: bytes, source: str) -> Any:
+    """Return what JSON says."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedDataError(f"{source} is no JSON: {error}") from error
+
+
+def _is_item(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "Feature" and isinstance(item.get("assets"), dict)
+
+
+def _product(item: Mapping[str, Any], source: str) -> Product:
+    """Return one item as a product."""
+    properties = item.get("properties") or {}
+    tags = {key.split(":")[-1]: str(value) for key, value in properties.items()}
+    assets = {key: _asset(key, entry, tags, source) for key, entry in item["assets"].items() if _has_place(entry)}
+    if not assets:
+        raise DamagedDataError(f"item {item.get('id')} of {source} has no asset with an address")
+    date = str(properties.get("datetime") or properties.get("start_datetime") or "")[:10]
+    return Product(f"item {item.get('id')} of {source}", date, assets, _bands(item["assets"]))
+
+
+def _has_place(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("href"), str)
+
+
+def _asset(key: str, entry: Mapping[str, Any], tags: Mapping[str, str], source: str) -> Asset:
+    """Return one asset, its scale as the item says."""
+    told = _told(entry)
+    scale, offset = told.get("scale"), told.get("offset", 0.0)
+    if tags.get("boa_offset_applied") == "True":
+        offset = 0.0  # by whoever publishes the item, though it still names the product's own
+    stated = (float(scale), float(offset)) if isinstance(scale, int | float) else None
+    nodata = told.get("nodata")
+    href = entry["href"]
+    return Asset(
+        key,
+        _place_of(href, source),
+        stated or known_scaling(href, tags),
+        float(nodata) if isinstance(nodata, int | float) else None,
+        _spectrum(told),
+        sensor_in(href, tags),
+    )
+
+
+def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of an asset's only band, in the words of the extensions or of STAC 1.1."""
+    told: dict[str, Any] = {}
+    for words in (entry, *(_only(entry.get(key)) for key in ("eo:bands", "raster:bands", "bands"))):
+        told |= {key.split(":")[-1]: value for key, value in words.items() if value is not None}
+    return told
+
+
+def _only(bands: Any) -> Mapping[str, Any]:
+    """Return what a list says of one band, nothing if it lists more."""
+    return bands[0] if isinstance(bands, list) and len(bands) == 1 and isinstance(bands[0], dict) else {}
+
+
+def _spectrum(told: Mapping[str, Any]) -> Spectrum:
+    """Return where a band lies in the spectrum."""
+    words = {
+        "center_wavelength": told.get("center_wavelength"),
+        "full_width_half_max": told.get("full_width_half_max"),
+        "common_name": told.get("common_name"),
+    }
+    found: Sequence[Spectrum] = read_tags([{key: str(value) for key, value in words.items() if value}], {})
+    return found[0]
+
+
+def _place_of(href: str, source: str) -> str:
+    """Return where an asset is: at an address, or in a file named from the folder of the items."""
+    if urlsplit(source).scheme in ("http", "https"):
+        return urljoin(source, href)
+    if href.startswith("file://"):
+        return urlsplit(href).path
+    if re.match(r"\w\w+:|/", href):
+        return href
+    return str(Path(source).parent / href)
+
+
+def _bands(assets: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the assets that hold one band of measured numbers each, as GeoTIFF where there is a choice."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for key, entry in assets.items():
+        kind = str(entry.get("type", "")).split(";")[0] if isinstance(entry, dict) else ""
+        band = _only(entry.get("eo:bands") or entry.get("bands")) if _has_place(entry) else {}
+        name = band.get("name") or band.get("common_name") or band.get("eo:common_name")
+        if name and (not kind or kind in _IMAGES):
+            found.setdefault(str(name), []).append((_IMAGES.index(kind) if kind else len(_IMAGES), key))
+    return tuple(min(keys)[1] for keys in found.values())
