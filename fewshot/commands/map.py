@@ -71,7 +71,6 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
     Raises:
         click.UsageError: if labels are to be kept back and there are none.
     """
-    from fewshot.geo import PicturePlan
     from fewshot.mapping import LabelPlan, MapRequest, WindowPlan, split_bands
 
     labels = check = None
@@ -100,12 +99,7 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
         scale=options.scale,
         sensor=options.sensor,
         offset=options.offset,
-        pictures=PicturePlan(
-            tuple(filter(None, map(str.strip, options.assets.split(",")))),
-            options.mask,
-            options.mask_out,
-            options.composite or "",
-        ),
+        pictures=options.pictures,
         windows=WindowPlan(options.stride, options.size, options.overlap),
         steps=options.steps,
         probabilities=options.probabilities,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from fewshot.geo.composing import COMPOSITES, Composing
+from fewshot.geo.composing import COMPOSITES, Composing, PicturePlan
 from fewshot.mapping.methods import AUTO, METHODS
 
 FILE = click.Path(path_type=Path)
@@ -199,6 +199,12 @@ class MapOptions:
     resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
     workers: int = option("--workers", default=1, help="Processes that predict on this machine.")
     scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
+
+    @property
+    def pictures(self) -> PicturePlan:
+        """Which files of the scene are read, and how they become one."""
+        assets = tuple(filter(None, map(str.strip, self.assets.split(","))))
+        return PicturePlan(assets, self.mask, self.mask_out, self.composite or "")
 
 
 def model_targets(models: Sequence[Path], server: str | None) -> dict[str, str]:

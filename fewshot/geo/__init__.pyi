@@ -1,11 +1,11 @@
 from fewshot.geo.bands import Band as Band
+from fewshot.geo.composing import PicturePlan as PicturePlan
 from fewshot.geo.grid import Grid as Grid
 from fewshot.geo.landcover import DEEPGLOBE as DEEPGLOBE
 from fewshot.geo.landcover import IGBP as IGBP
 from fewshot.geo.landcover import ClassTable as ClassTable
 from fewshot.geo.landcover import LandClass as LandClass
 from fewshot.geo.landcover import read_class_table as read_class_table
-from fewshot.geo.pictures import PicturePlan as PicturePlan
 from fewshot.geo.rasters import RasterInfo as RasterInfo
 from fewshot.geo.rasters import RasterReader as RasterReader
 from fewshot.geo.rasters import describe_raster as describe_raster

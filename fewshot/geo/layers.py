@@ -3,8 +3,67 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fewshot.geo.masks import Mask
-from fewshot.geo.rasters import RasterInfo, describe_raster
+import numpy as np
+import numpy.typing as npt
+
+from fewshot.errors import RasterError
+from fewshot.geo.codes import Codes
+from fewshot.geo.grid import Grid
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
+from fewshot.geo.windows import Window
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A band of a raster that says which pixels are left out.
+
+    Attributes:
+        source: The raster, as GDAL takes it.
+        codes: What of it is left out.
+        band: Counted from 1.
+        grid: What it is laid on, each pixel taking the nearest one; None where it has the same pixels.
+    """
+
+    source: str
+    codes: Codes
+    band: int = 1
+    grid: Grid | None = None
+
+    def on(self, grid: Grid) -> "Mask":
+        """Return the mask as it lies on a grid.
+
+        Raises:
+            RasterError: if it says nowhere where it lies, or elsewhere.
+        """
+        own = describe_raster(self.source).grid
+        if own.same_as(grid):
+            return replace(self, grid=None)
+        if own.crs is None or grid.crs is None or not own.overlaps(grid):
+            where = own.extent() if own.crs else "a raster without a CRS"
+            raise RasterError(
+                f"the mask {self.source} is {where}, and has no ground in common with the scene, "
+                f"{grid.extent() if grid.crs else 'which names no CRS'}. Name the one that belongs to it."
+            )
+        return replace(self, grid=grid)
+
+    def read(self, reader: RasterReader, window: Window) -> BoolArray:
+        """Return which pixels [H, W] of a window are left out; those that the mask does not reach are too.
+
+        Args:
+            reader: Keeps the raster open.
+            window: Of the grid that it lies on.
+
+        Raises:
+            RasterError: if it cannot be read.
+        """
+        numbers, inside = reader.read_codes(self.source, window, band=self.band, grid=self.grid)
+        known = inside & np.isfinite(numbers)
+        numbers = np.where(known, numbers, 0).astype(np.int64)
+        left_out = np.isin(numbers, self.codes.values)
+        left_out |= (numbers & sum(1 << bit for bit in self.codes.bits)) != 0
+        return left_out | ~known
 
 
 @dataclass(frozen=True)
@@ -49,3 +108,16 @@ def open_layer(source: "str | Path | Layer") -> Layer:
         return source
     info = describe_raster(source)
     return Layer(str(source), info, tuple(range(1, info.bands + 1)))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was recorded on one day.
+
+    Attributes:
+        date: As "2024-06-01"; "" where it is not known.
+        layers: Its files.
+    """
+
+    date: str
+    layers: tuple[Layer, ...]

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
-from fewshot.geo.layers import Layer, open_layer
-from fewshot.geo.masks import Mask
+from fewshot.geo.layers import Layer, Mask, open_layer
 from fewshot.geo.names import short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.spectrum import read_name
@@ -48,7 +47,13 @@ class Part:
     nodata: float | None = None
 
     def read(self, reader: RasterReader, window: Window, bands: Sequence[int]) -> tuple[Pixels, BoolArray]:
-        """Read bands of the mosaic that the file holds, as `read_parts` does, in a window of the file's own."""
+        """Read bands of the mosaic that the file holds, as `read_parts` does.
+
+        Args:
+            reader: Keeps the file open.
+            window: Counted from where the file lies.
+            bands: Of the mosaic.
+        """
         numbers = [self.numbers[self.bands.index(band)] for band in bands]
         # A fourth band that is wanted is no mask.
         alpha = self.grid is not None or max(numbers) < max(self.numbers)

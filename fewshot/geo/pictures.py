@@ -1,64 +1,19 @@
 """Pictures: what a user names as a scene, sorted by when it was recorded, with its bands and its mask."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo.composing import COMPOSITES, Composing
+from fewshot.geo.codes import codes_of
+from fewshot.geo.composing import PicturePlan
 from fewshot.geo.downloads.finding import open_products
-from fewshot.geo.downloads.product import Product
-from fewshot.geo.layers import Layer, open_layer
-from fewshot.geo.masks import Codes, Mask, codes_of, find_mask, is_named, read_codes
+from fewshot.geo.downloads.product import Asset, Product
+from fewshot.geo.layers import Layer, Mask, Picture, open_layer
+from fewshot.geo.masks import find_mask, is_named
 from fewshot.geo.names import short_name
-from fewshot.geo.products import date_in
+from fewshot.geo.products import split_date
 from fewshot.geo.rasters import describe_raster
-
-
-@dataclass(frozen=True)
-class PicturePlan:
-    """Which files of a scene are read, and how they become one.
-
-    Attributes:
-        assets: Names of the files of a product or a STAC item that are read; those with the product's bands if empty.
-        mask: The name of a band or file of the scene, such as "SCL", or a raster: what of it is left out is no data.
-        mask_out: Which numbers of the mask are left out, as `read_codes` reads them; what is usual for it if empty.
-        composite: How several dates become one scene, one of `COMPOSITES`; if "", the median of dates that are told
-            apart without looking at the files' own names.
-    """
-
-    assets: tuple[str, ...] = ()
-    mask: str = ""
-    mask_out: str = ""
-    composite: Composing = ""
-
-    def __post_init__(self) -> None:
-        """Check what goes together."""
-        if self.mask_out and not self.mask:
-            raise RecipeError("--mask-out says which values of a mask are left out; name the mask with --mask")
-        if self.composite not in ("", *COMPOSITES):
-            raise RecipeError(f"--composite is one of {', '.join(COMPOSITES)}; received {self.composite}")
-        if self.mask_out:
-            read_codes(self.mask_out)
-
-    @property
-    def codes(self) -> Codes | None:
-        """Which numbers of the mask are left out, where that is said."""
-        return read_codes(self.mask_out) if self.mask_out else None
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What was recorded on one day.
-
-    Attributes:
-        date: As "2024-06-01"; "" where it is not known.
-        layers: Its files.
-    """
-
-    date: str
-    layers: tuple[Layer, ...]
 
 
 def open_pictures(sources: Sequence[str | Path], plan: PicturePlan) -> tuple[Picture, ...]:
@@ -94,13 +49,6 @@ def open_pictures(sources: Sequence[str | Path], plan: PicturePlan) -> tuple[Pic
             "before the name, such as 2024-06-01=scene.tif"
         )
     return tuple(Picture(date, tuple(found[date])) for date in sorted(found))
-
-
-def split_date(source: str | Path) -> tuple[str, str]:
-    """Return the date before a name, "2024-06-01=file.tif", and the name; "" where there is none."""
-    before, _, name = str(source).partition("=")
-    date = date_in(before) if re.fullmatch(r"[\d-]{8,10}", before) else ""
-    return (date, name) if date else ("", str(source))
 
 
 def _date_of(layer: Layer) -> str:
@@ -142,4 +90,18 @@ def _layers(product: Product, plan: PicturePlan) -> list[Layer]:
         mask = _mask_file(plan)
     elif plan.mask:
         mask = Mask(product.find(plan.mask).source, codes_of(plan.mask, plan.codes))
-    return [replace(asset.open(), mask=mask) for asset in chosen]
+    return [replace(_of_product(asset), mask=mask) for asset in chosen]
+
+
+def _of_product(asset: Asset) -> Layer:
+    """Describe a file by what it and its product say."""
+    layer = open_layer(asset.source)
+    info = layer.info
+    told = replace(info, sensor=asset.sensor or info.sensor)
+    if info.bands == 1:
+        spectra = (asset.spectrum,) if asset.spectrum.wavelength else info.spectra
+        told = replace(told, names=(asset.name,), spectra=spectra)
+    if asset.scaling is not None and not any(info.states_scale(number) for number in layer.numbers):
+        scale, offset = asset.scaling
+        told = replace(told, scales=(scale,) * info.bands, offsets=(offset,) * info.bands, product=None)
+    return replace(layer, info=told, nodata=asset.nodata if info.nodata is None else None)

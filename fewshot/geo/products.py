@@ -64,3 +64,10 @@ def recorded_in(path: str | Path, tags: Mapping[str, str]) -> str:
     said = [text for key, text in tags.items() if _RECORDED.search(key)]
     texts = [*said, str(path).rsplit("/", 1)[-1], tags.get("TIFFTAG_DATETIME", "")]
     return next(filter(None, map(date_in, texts)), "")
+
+
+def split_date(source: str | Path) -> tuple[str, str]:
+    """Return the date before a name, "2024-06-01=file.tif", and the name; "" where there is none."""
+    before, _, name = str(source).partition("=")
+    date = date_in(before) if re.fullmatch(r"[\d-]{8,10}", before) else ""
+    return (date, name) if date else ("", str(source))

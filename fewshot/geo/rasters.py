@@ -23,7 +23,7 @@ from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
-from fewshot.geo.names import gdal_name, require_file, require_no_pipe
+from fewshot.geo.names import gdal_name, is_path, require_file, require_no_pipe
 from fewshot.geo.products import known_scaling, recorded_in, sensor_in
 from fewshot.geo.soundness import require_real, require_whole
 from fewshot.geo.spectrum import Spectrum, read_tags
@@ -112,7 +112,8 @@ def describe_raster(path: str | Path) -> RasterInfo:
         if len({str(value) for value in raster.nodatavals}) != 1:
             raise RasterError(f"{path}: its bands have nodata {raster.nodatavals}; expected one value for all bands")
         require_real(raster, path)
-        require_whole(raster, path)
+        if is_path(path):
+            require_whole(raster, path, Path(path))
         tags = _all_tags(raster, 0)
         return RasterInfo(
             path=Path(path),

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from fewshot.errors import RasterError
-from fewshot.geo.names import gdal_name, local_file
 
 
 def require_real(raster: Any, path: str | Path) -> None:
@@ -34,14 +33,18 @@ def require_real(raster: Any, path: str | Path) -> None:
         )
 
 
-def require_whole(raster: Any, path: str | Path) -> None:
+def require_whole(raster: Any, path: str | Path, file: Path) -> None:
     """Refuse a GeoTIFF whose last block reaches beyond its end: GDAL fills up what is missing with zeros.
 
+    Args:
+        raster: Open.
+        path: As it was named.
+        file: That it is.
+
     Raises:
-        RasterError: if an open raster is cut short.
+        RasterError: if it is cut short.
     """
-    file = local_file(path)
-    if raster.driver != "GTiff" or file is None or gdal_name(path) != str(file):
+    if raster.driver != "GTiff":
         return
     size = file.stat().st_size
     (down, across), (height, width) = raster.block_shapes[0], raster.shape

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fewshot.errors import ArtifactError, DataNotFoundError, FewshotError, ManifestError
 from fewshot.geo.names import from_folder
-from fewshot.geo.pictures import split_date
+from fewshot.geo.products import split_date
 from fewshot.mapping.predict.checkpoint import Checkpoint
 from fewshot.mapping.product.report import MapReport
 from fewshot.mapping.request import MapRequest

@@ -7,12 +7,13 @@ from typing import Literal
 
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import Steps
+from fewshot.geo.composing import PicturePlan
 from fewshot.geo.names import local_file
-from fewshot.geo.pictures import PicturePlan, split_date
+from fewshot.geo.products import split_date
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
-from fewshot.mapping.product.outputs import Outputs
-from fewshot.mapping.scene import Reading
+from fewshot.mapping.product.beside import Outputs
+from fewshot.mapping.reading import Reading
 from fewshot.mapping.support.examples import LabelPlan
 
 

@@ -1,49 +1,20 @@
 """A scene as a model reads it: the bands of its card, as they are sent to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from fewshot.errors import RasterError, RecipeError
 from fewshot.exported.card import Card
 from fewshot.geo.bands import REFLECTANCE, Band
 from fewshot.geo.composite import describe_pictures, open_dates
-from fewshot.geo.pictures import PicturePlan, open_pictures
+from fewshot.geo.pictures import open_pictures
 from fewshot.geo.rasters import RasterInfo
 from fewshot.geo.scene import Scene, Stored
+from fewshot.mapping.reading import AS_IT_SAYS, Reading
 
 _FEWEST = 2
 """Bands that a model whose bands may be missing is shown at least, of scenes that have so many."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a user says of a scene's bands and numbers, where its files do not or are wrong.
-
-    Attributes:
-        bands: The name of each of the scene's bands, or the number in the scene of each of the model's.
-        sensor: What recorded the scene, such as "landsat7".
-        scale: What one digital number is worth in the unit of the network, or "auto" for numbers as they are stored,
-            which only models take whose card says so (their default); what the product or the card says if None.
-        offset: Added after scaling; what the product or the card says if None.
-        pictures: Which files are read, what of them is left out, and how several dates become one scene.
-    """
-
-    bands: tuple[str | int, ...] = ()
-    sensor: str = ""
-    scale: float | Literal["auto"] | None = None
-    offset: float | None = None
-    pictures: PicturePlan = PicturePlan()
-
-    @property
-    def factor(self) -> float | None:
-        """The scale, where it is a number."""
-        return None if isinstance(self.scale, str) else self.scale
-
-
-AS_IT_SAYS = Reading()
-"""For scenes that say all of it themselves."""
 
 
 def open_scene(sources: Sequence[str | Path], card: Card, reading: Reading = AS_IT_SAYS) -> Scene:

@@ -13,7 +13,8 @@ from fewshot.errors import RasterError, RecipeError
 from fewshot.exported.card import AdaptedLayout, CardBand, card_from_json
 from fewshot.geo.rasters import describe_raster
 from fewshot.geo.windows import Window
-from fewshot.mapping.scene import Reading, open_scene
+from fewshot.mapping.reading import Reading
+from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping.conftest import Case, output, read, run, values_of
 from tests.mapping.fakes import PIXEL, FakePredictor, write_scene

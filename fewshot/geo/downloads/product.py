@@ -1,10 +1,9 @@
 """A product: the files of one recording, by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fewshot.errors import RasterError
-from fewshot.geo.layers import Layer, open_layer
 from fewshot.geo.spectrum import Spectrum, numbered
 
 
@@ -27,24 +26,6 @@ class Asset:
     nodata: float | None = None
     spectrum: Spectrum = Spectrum()
     sensor: str = ""
-
-    def open(self) -> Layer:
-        """Describe the file by what it and its product say.
-
-        Raises:
-            DataNotFoundError: if there is no such file.
-            RasterError: if it cannot be read.
-        """
-        layer = open_layer(self.source)
-        info = layer.info
-        told = replace(info, sensor=self.sensor or info.sensor)
-        if info.bands == 1:
-            spectra = (self.spectrum,) if self.spectrum.wavelength else info.spectra
-            told = replace(told, names=(self.name,), spectra=spectra)
-        if self.scaling is not None and not any(info.states_scale(number) for number in layer.numbers):
-            scale, offset = self.scaling
-            told = replace(told, scales=(scale,) * info.bands, offsets=(offset,) * info.bands, product=None)
-        return replace(layer, info=told, nodata=self.nodata if info.nodata is None else None)
 
 
 @dataclass(frozen=True)

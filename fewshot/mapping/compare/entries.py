@@ -17,8 +17,9 @@ from fewshot.mapping.methods import AUTO, Entry
 from fewshot.mapping.plain.combined import CombinedPredictor, combines
 from fewshot.mapping.plain.on_features import FeaturesPredictor, has_features
 from fewshot.mapping.plain.predictor import TITLES, PlainPredictor
+from fewshot.mapping.reading import Reading
 from fewshot.mapping.request import MapRequest
-from fewshot.mapping.scene import Reading, describe_scene, open_scene
+from fewshot.mapping.scene import describe_scene, open_scene
 from fewshot.mapping.support.adaptation import read_labels, require_inductive
 from fewshot.mapping.support.examples import LabelPlan, choose_pictures, read_support
 

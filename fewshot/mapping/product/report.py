@@ -18,7 +18,7 @@ from fewshot.geo.scene import Scene
 from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.outputs import Summary
-from fewshot.mapping.scene import Reading
+from fewshot.mapping.reading import Reading
 from fewshot.mapping.support.examples import UsedLabels
 
 
