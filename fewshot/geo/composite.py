@@ -10,9 +10,9 @@ import numpy as np
 from fewshot.errors import RasterError
 from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.composing import Composing
-from fewshot.geo.layers import Layer, Picture
+from fewshot.geo.lattice import lay_out
 from fewshot.geo.matching import By
-from fewshot.geo.mosaic import describe_mosaic, lay_out
+from fewshot.geo.mosaic import Layer, Picture, describe_mosaic
 from fewshot.geo.rasters import RasterInfo
 from fewshot.geo.scene import BoolArray, FloatArray, Gaps, Scene, Stored
 from fewshot.geo.windows import Window, intersection

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fewshot.errors import RasterError
 from fewshot.geo.codes import Codes, codes_of
-from fewshot.geo.layers import Mask
+from fewshot.geo.mosaic import Mask
 from fewshot.geo.names import is_path, local_file, short_name
 from fewshot.geo.rasters import RasterInfo
 

@@ -10,18 +10,124 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RasterError
+from fewshot.geo.codes import Codes
 from fewshot.geo.grid import Grid
-from fewshot.geo.layers import Layer, Mask, open_layer
+from fewshot.geo.lattice import lay_out, same_ground
 from fewshot.geo.names import short_name
-from fewshot.geo.rasters import RasterInfo, RasterReader
+from fewshot.geo.rasters import RasterInfo, RasterReader, describe_raster
 from fewshot.geo.spectrum import read_name
 from fewshot.geo.windows import Window, intersection
 
 Pixels = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
 
-_APART = 1e-3  # pixels that two grids may be off each other
-_LEAST_SHARE, _LARGE = 0.01, 10**8  # of a mosaic, its files cover so much, if it has more pixels than that
+
+@dataclass(frozen=True)
+class Mask:
+    """A band of a raster that says which pixels are left out.
+
+    Attributes:
+        source: The raster, as GDAL takes it.
+        codes: What of it is left out.
+        band: Counted from 1.
+        grid: What it is laid on, each pixel taking the nearest one; None where it has the same pixels.
+    """
+
+    source: str
+    codes: Codes
+    band: int = 1
+    grid: Grid | None = None
+
+    def on(self, grid: Grid) -> "Mask":
+        """Return the mask as it lies on a grid.
+
+        Raises:
+            RasterError: if it says nowhere where it lies, or elsewhere.
+        """
+        own = describe_raster(self.source).grid
+        if own.same_as(grid):
+            return replace(self, grid=None)
+        if own.crs is None or grid.crs is None or not own.overlaps(grid):
+            where = own.extent() if own.crs else "a raster without a CRS"
+            raise RasterError(
+                f"the mask {self.source} is {where}, and has no ground in common with the scene, "
+                f"{grid.extent() if grid.crs else 'which names no CRS'}. Name the one that belongs to it."
+            )
+        return replace(self, grid=grid)
+
+    def read(self, reader: RasterReader, window: Window) -> BoolArray:
+        """Return which pixels [H, W] of a window are left out; those that the mask does not reach are too.
+
+        Args:
+            reader: Keeps the raster open.
+            window: Of the grid that it lies on.
+
+        Raises:
+            RasterError: if it cannot be read.
+        """
+        numbers, inside = reader.read_codes(self.source, window, band=self.band, grid=self.grid)
+        known = inside & np.isfinite(numbers)
+        numbers = np.where(known, numbers, 0).astype(np.int64)
+        left_out = np.isin(numbers, self.codes.values)
+        left_out |= (numbers & sum(1 << bit for bit in self.codes.bits)) != 0
+        return left_out | ~known
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file of a scene.
+
+    Attributes:
+        source: Its name, as GDAL takes it.
+        info: Of the bands that are read.
+        numbers: Of these bands in the file, counted from 1.
+        mask: Which of its pixels are left out.
+        nodata: Number that stands for no data, where the file does not say.
+    """
+
+    source: str
+    info: RasterInfo
+    numbers: tuple[int, ...]
+    mask: Mask | None = None
+    nodata: float | None = None
+
+    def without(self, number: int) -> "Layer":
+        """Return the layer without one band of the file."""
+        kept, info = [place for place, own in enumerate(self.numbers) if own != number], self.info
+        info = replace(
+            info,
+            names=tuple(info.names[place] for place in kept),
+            scales=tuple(info.scales[place] for place in kept),
+            offsets=tuple(info.offsets[place] for place in kept),
+            spectra=tuple(info.spectra[place] for place in kept if info.spectra),
+        )
+        return replace(self, info=info, numbers=tuple(self.numbers[place] for place in kept))
+
+
+def open_layer(source: "str | Path | Layer") -> Layer:
+    """Describe a file as a layer of all its bands.
+
+    Raises:
+        DataNotFoundError: if there is no such file.
+        RasterError: if it cannot be read.
+    """
+    if isinstance(source, Layer):
+        return source
+    info = describe_raster(source)
+    return Layer(str(source), info, tuple(range(1, info.bands + 1)))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was recorded on one day.
+
+    Attributes:
+        date: As "2024-06-01"; "" where it is not known.
+        layers: Its files.
+    """
+
+    date: str
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -104,47 +210,13 @@ def _stacks(layers: Sequence[Layer]) -> list[list[Layer]]:
     stacks: list[list[Layer]] = []
     for layer in layers:
         own = set(_names(layer.info))
-        home = next((stack for stack in stacks if _same_ground(stack[0].info.grid, layer.info.grid)), None)
+        home = next((stack for stack in stacks if same_ground(stack[0].info.grid, layer.info.grid)), None)
         # A whole further scene on the same ground is a neighbour that lies on top of the first.
         if home is not None and not own & {name for other in home for name in _names(other.info)} - {""}:
             home.append(layer)
         else:
             stacks.append([layer])
     return stacks
-
-
-def _same_ground(one: Grid, two: Grid) -> bool:
-    """Whether two grids cover the same ground, to less than a pixel of the coarser one."""
-    if one.same_as(two):
-        return True
-    if one.crs is None or one.crs != two.crs:
-        return False
-    rows, columns = np.array([0, one.height]), np.array([0, one.width])
-    down, across = two.to_pixels(*one.to_map(rows, columns))
-    off = np.abs([down - [0, two.height], across - [0, two.width]]).max(axis=1)
-    ratio = one.height / two.height, one.width / two.width
-    return bool(np.all(off < np.maximum(1, 1 / np.array(ratio)))) and max(ratio[0], 1 / ratio[0]) > 1.01
-
-
-def lay_out(grids: Sequence[tuple[str, Grid]]) -> tuple[Grid, list[Window]]:
-    """Return the grid that holds rasters whose pixels lie on one lattice, and the window of each in it.
-
-    Args:
-        grids: Of each raster, with its name.
-
-    Raises:
-        RasterError: if their pixels do not lie on one lattice, or they lie so far apart that nearly all is empty.
-    """
-    first = grids[0]
-    corners = [_corner(first, other) for other in grids]
-    row, column = (min(place) for place in zip(*corners, strict=True))
-    windows = [
-        Window(top - row, left - column, grid.height, grid.width)
-        for (top, left), (_, grid) in zip(corners, grids, strict=True)
-    ]
-    whole = _shifted(first[1], row, column, windows)
-    _require_near(whole, windows, first[0])
-    return whole, windows
 
 
 def _names(info: RasterInfo, *, words: bool = False) -> tuple[str, ...]:
@@ -202,56 +274,6 @@ def _require_alike(first: RasterInfo, other: RasterInfo) -> None:
                 f"{other.path} and {first.path} are no mosaic: the {what} {two} and {one} differ. Bring them to one "
                 "form first, for example with gdalwarp or gdalbuildvrt, and name the result as the scene."
             )
-
-
-def _require_near(grid: Grid, windows: Sequence[Window], first: str) -> None:
-    """Refuse neighbours that lie so far apart that their mosaic would be nearly empty."""
-    whole = grid.height * grid.width
-    share = sum(window.height * window.width for window in windows) / whole
-    if share < _LEAST_SHARE and whole > _LARGE:
-        raise RasterError(
-            f"{first} and {len(windows) - 1} more would be a mosaic of {grid.height}x{grid.width} pixels, and "
-            f"have {100 * share:.2g} % of it; expected neighbours. Is the CRS of one wrong? Map what lies far apart by "
-            "itself, for example with fewshot map-many"
-        )
-
-
-def _corner(first: tuple[str, Grid], other: tuple[str, Grid]) -> tuple[int, int]:
-    """Return row and column in the grid of `first` where `other` begins."""
-    (name, grid), (path, own) = first, other
-    one, two = grid.transform, own.transform
-    off = max(
-        abs(change) * length
-        for change, length in zip(
-            ((two.a - one.a), (two.d - one.d), (two.b - one.b), (two.e - one.e)),
-            (own.width, own.width, own.height, own.height),
-            strict=True,
-        )
-    )
-    pixel = min(np.hypot(one.a, one.d), np.hypot(one.b, one.e))
-    row, column = grid.to_pixels(two.c, two.f)
-    if grid.crs != own.crs:
-        raise RasterError(
-            f"{path} is in {own.crs}, {name} in {grid.crs}; expected one CRS. Bring them to one first, for example "
-            "with gdalwarp -t_srs"
-        )
-    if off > _APART * pixel or max(abs(row - round(row)), abs(column - round(column))) > _APART:
-        raise RasterError(
-            f"the pixels of {path} do not lie on the grid of {name}: it begins at row {row:.3f}, column "
-            f"{column:.3f} of it, with pixels of {two.a:g} x {two.e:g} against {one.a:g} x {one.e:g}. Warp them to one "
-            "grid first, for example with gdalwarp -tap."
-        )
-    return round(row), round(column)
-
-
-def _shifted(grid: Grid, row: int, column: int, windows: Sequence[Window]) -> Grid:
-    """Return the grid that begins at a row and column of another, and holds all windows."""
-    t = grid.transform
-    x, y = grid.to_map(row, column)
-    height = max(window.row + window.height for window in windows)
-    width = max(window.column + window.width for window in windows)
-    transform = t if (row, column) == (0, 0) else type(t)(t.a, t.b, x, t.d, t.e, y)
-    return Grid(height, width, transform, grid.crs)
 
 
 def read_parts(

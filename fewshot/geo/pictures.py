@@ -9,8 +9,8 @@ from fewshot.geo.codes import codes_of
 from fewshot.geo.composing import PicturePlan
 from fewshot.geo.downloads.finding import open_products
 from fewshot.geo.downloads.product import Asset, Product
-from fewshot.geo.layers import Layer, Mask, Picture, open_layer
 from fewshot.geo.masks import find_mask, is_named
+from fewshot.geo.mosaic import Layer, Mask, Picture, open_layer
 from fewshot.geo.names import short_name
 from fewshot.geo.products import split_date
 from fewshot.geo.rasters import describe_raster

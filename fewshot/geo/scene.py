@@ -13,9 +13,8 @@ from fewshot.errors import RasterError
 from fewshot.geo.averages import read_averages
 from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.grid import Grid
-from fewshot.geo.layers import Layer, open_layer
 from fewshot.geo.matching import By, match_bands
-from fewshot.geo.mosaic import Part, describe_mosaic, read_parts
+from fewshot.geo.mosaic import Layer, Part, describe_mosaic, open_layer, read_parts
 from fewshot.geo.names import local_file, short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.values import check_units, to_values

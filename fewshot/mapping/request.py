@@ -12,7 +12,7 @@ from fewshot.geo.names import local_file
 from fewshot.geo.products import split_date
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
-from fewshot.mapping.product.beside import Outputs
+from fewshot.mapping.product.outputs import Outputs
 from fewshot.mapping.reading import Reading
 from fewshot.mapping.support.examples import LabelPlan
 

@@ -20,10 +20,38 @@ from fewshot.geo.windows import keep_every
 from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import LEVELS, Block
-from fewshot.mapping.product.beside import Outputs
 
 PICTURE_SIDE = 1000
 """Most rows and columns of the quick-look."""
+
+
+class Outputs:
+    """A map, `map.tif`, and the files beside it, which are named after it.
+
+    Attributes:
+        map: Classes.
+        confidence: Greatest probability.
+        probabilities: Of every class.
+        names: Of the classes, as GDAL reads them.
+        style: For QGIS.
+        picture: Quick-look.
+        reliability: Accuracy over confidence, where methods were compared on enough labels.
+        report: What was run.
+        all: All of these, the map last.
+    """
+
+    def __init__(self, to: Path) -> None:
+        """Name the files; none is written yet."""
+        self.map = to
+        self.confidence = to.with_name(f"{to.stem}_confidence.tif")
+        self.probabilities = to.with_name(f"{to.stem}_probabilities.tif")
+        self.reliability = to.with_name(f"{to.stem}_reliability.png")
+        self.names = to.with_name(f"{to.name}.aux.xml")
+        self.style, self.picture, self.report = (to.with_suffix(suffix) for suffix in (".qml", ".png", ".json"))
+        self.all = (
+            *(self.confidence, self.probabilities, self.names, self.style, self.picture, self.reliability, self.report),
+            self.map,
+        )
 
 
 class Summary:
