@@ -31,7 +31,7 @@ def find_mask(name: str, source: str, info: RasterInfo, asked: Codes | None) -> 
     """
     if number := band_named(name, info):
         return Mask(source, codes_of(name, asked), number)
-    beside = max(_beside(name, source), default=None)
+    beside = min(_beside(name, source), default=None)
     if beside is None:
         raise RasterError(
             f"{source} has no mask {name}: none of its bands {', '.join(filter(None, info.names)) or '(without names)'}"
@@ -47,17 +47,17 @@ def band_named(name: str, info: RasterInfo) -> int | None:
 
 
 def _beside(name: str, source: str) -> Iterator[tuple[int, Path]]:
-    """Yield the files near a picture that are called like a mask of it, with how much of its name they share."""
+    """Yield the files near a picture that are called like a mask of it; those that share more of its name are less."""
     file = local_file(source)
     if file is None or not is_path(source):
         return
     # The bands of Sentinel-2 lie in a folder for each resolution.
     folder = file.parent.parent if file.parent.name in ("R10m", "R20m", "R60m") else file.parent
     files = folder.glob("*/*") if folder != file.parent else folder.iterdir()
-    for path in sorted(files, reverse=True):
+    for path in files:
         found = re.search(rf"(?:^|[_.\-]){name}(?=[_.\-]|$)", path.stem, re.IGNORECASE)
         if found is None or path.suffix.lower() not in (".tif", ".tiff", ".jp2", ".img", ".vrt"):
             continue
         begin = path.stem[: found.start()]
         if file.stem.startswith(begin):
-            yield len(begin), path
+            yield -len(begin), path

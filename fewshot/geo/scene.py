@@ -206,7 +206,8 @@ class Scene:
         coarse = {number for part in self.parts if part.grid for number in part.bands}
         if names := [band.name for band, number in wanted if number in coarse]:
             down, across = self.grid.pixel_sides()
-            lines.append(f"{', '.join(names)}: larger pixels, brought to {down:.3g} x {across:.3g} by the nearest.")
+            size = f"{down:.3g} x {across:.3g} m"
+            lines.append(f"{', '.join(names)}: larger pixels, brought to {size} by the nearest.")
         masks = {part.mask.codes.say(): part.mask.source for part in self.parts if part.mask}
         return (*lines, *(f"Mask {short_name(source)}: left out are {said}." for said, source in masks.items()))
 

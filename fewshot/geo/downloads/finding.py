@@ -24,15 +24,15 @@ def open_products(source: str) -> list[Product] | None:
     """
     path = Path(source)
     try:
-        described = source.lower().endswith(_MARKS) and path.is_file()
-        package = open_package(path.parent if described else path, marks=_MARKS)
-        is_folder = path.is_dir()
+        is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError):  # no name that a file can have
         return None
+    described = is_file and source.lower().endswith(_MARKS)
+    package = open_package(path.parent if described else path, marks=_MARKS)
     found = (sentinel2.open_safe(package) or landsat.open_landsat(package)) if package else None
     if found:
         return found
-    if is_folder and not path.suffix.lower() == ".zarr":
+    if is_folder and path.suffix.lower() != ".zarr":
         raise RasterError(
             f"{source} is a folder without the file that describes a product (MTD_MSIL1C.xml or MTD_MSIL2A.xml of "
             "Sentinel-2, ..._MTL.txt of Landsat); name a product's own folder, or its rasters"

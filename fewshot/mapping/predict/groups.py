@@ -64,23 +64,20 @@ class MapPlan:
     def describe(self) -> dict[str, Any]:
         """Return what the pixels of the map depend on, to know it again."""
         calibration: dict[str, Any] = {} if self.model.temperature == 1 else {"temperature": self.model.temperature}
+        calibration |= self.scene.describe()
         bands: list[Any] = [list(group) for group in self.scene.match.groups]
         bands = bands or list(self.scene.match.numbers)
-        return (
-            calibration
-            | self.scene.describe()
-            | {
-                "scene": self.scene.files(),
-                "bands": bands,
-                "scales": [[band.scale, band.offset] for band in self.scene.match.bands],
-                "windows": self.layout.describe(),
-                "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),
-                "model": self.model.fingerprint,
-                "classes": {entry.name: value for value, entry in self.model.classes.items()},
-                "nodata": self.nodata,
-                "probabilities": self.all_probabilities,
-            }
-        )
+        return calibration | {
+            "scene": self.scene.files(),
+            "bands": bands,
+            "scales": [[band.scale, band.offset] for band in self.scene.match.bands],
+            "windows": self.layout.describe(),
+            "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),
+            "model": self.model.fingerprint,
+            "classes": {entry.name: value for value, entry in self.model.classes.items()},
+            "nodata": self.nodata,
+            "probabilities": self.all_probabilities,
+        }
 
 
 Save = Callable[[int, Parts], None]
