@@ -1,0 +1,217 @@
+"""Several dates as one scene: composed while windows are read, whatever the windows, or as further bands."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fewshot.errors import RasterError, RecipeError
+from fewshot.geo import composite
+from fewshot.geo.bands import Band
+from fewshot.geo.composing import Composing, PicturePlan
+from fewshot.geo.composite import compose, describe_pictures, open_dates
+from fewshot.geo.grid import Grid
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.products import split_date
+from fewshot.geo.scene import Scene, Stored
+from fewshot.geo.windows import Window
+from fewshot.geo.writing import write_raster
+from tests.geo.published import write_landsat, write_safe
+
+Make = Callable[..., Grid]
+BANDS = (Band("B4", 665, scale=1e-4), Band("B8", 833, scale=1e-4))
+DATES = ("2024-05-02", "2024-06-01", "2024-06-11", "2024-07-03")
+ALL = Window(0, 0, 20, 30)
+
+
+@pytest.fixture
+def series(make_grid: Make, tmp_path: Path) -> tuple[list[str], np.ndarray]:
+    """Pictures of four dates with clouds, and their reflectance [dates, H, W, bands], NaN under clouds."""
+    rng = np.random.default_rng(4)
+    pixels = rng.integers(100, 6000, (len(DATES), 20, 30, 2)).astype(np.uint16)
+    clouds = rng.random((len(DATES), 20, 30)) < 0.4
+    clouds[:, 3, 5] = True
+    for date, numbers, cloud in zip(DATES, pixels, clouds, strict=True):
+        path = tmp_path / f"scene_{date.replace('-', '')}.tif"
+        write_raster(path, numbers, make_grid(), names=("B4", "B8"))
+        write_raster(path.with_name(f"{path.stem}_SCL.tif"), np.where(cloud, 9, 4).astype(np.uint8), make_grid())
+    truth = np.where(clouds[..., np.newaxis], np.nan, pixels * 1e-4)
+    return [str(tmp_path / f"scene_{date.replace('-', '')}.tif") for date in DATES], truth
+
+
+def opened(sources: list[str], how: Composing, bands: tuple[Band, ...] = BANDS, mask: str = "SCL") -> Scene:
+    return open_dates(open_pictures(sources, PicturePlan(mask=mask, composite=how)), how, bands)
+
+
+def expected_of(truth: np.ndarray, how: str) -> np.ndarray:
+    if how == "ndvi":
+        index = (truth[..., 1] - truth[..., 0]) / (truth[..., 1] + truth[..., 0])
+        best = np.where(np.isnan(index), -9, index).argmax(axis=0)
+        return np.take_along_axis(truth, best[np.newaxis, ..., np.newaxis], axis=0)[0]
+    return {"median": np.nanmedian, "mean": np.nanmean}[how](truth, axis=0)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:Mean of empty slice")
+@pytest.mark.parametrize("how", ["median", "mean", "ndvi"])
+@pytest.mark.parametrize("at_once", [8 << 20, 500], ids=["one strip", "strips"])
+def test_pixels_are_made_of_the_dates_that_show_them(
+    series: tuple[list[str], np.ndarray], how: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composite, "_AT_ONCE", at_once)
+    sources, truth = series
+    scene = opened(sources, how)
+    values, valid = scene.read(ALL)
+    expected = expected_of(truth, how)
+    assert np.array_equal(valid, np.isfinite(expected[..., 0])) and not valid[3, 5]
+    np.testing.assert_allclose(values[valid], expected[valid], atol=1e-6)
+    assert not values[~valid].any()
+    part, seen = scene.read(Window(5, 7, 9, 30))  # reaches outside
+    np.testing.assert_array_equal(part[:, :23], values[5:14, 7:])
+    assert np.array_equal(seen[:, :23], valid[5:14, 7:]) and not seen[:, 23:].any()
+    again = pickle.loads(pickle.dumps(scene)).read(ALL)
+    assert np.array_equal(again[0], values) and np.array_equal(again[1], valid)
+
+
+def test_composed_values_are_handed_on_as_they_are_wanted(series: tuple[list[str], np.ndarray]) -> None:
+    sources, truth = series
+    scene = opened(sources, "mean")
+    values, valid = scene.read(ALL)
+    stored = scene.reading(BANDS, stored=Stored((1 / 255,) * 2, (0.0,) * 2, whole=True)).read(ALL)[0]
+    assert np.array_equal(stored, np.clip(np.round(values * 255), 0, 255))
+    filled = scene.reading(BANDS, gaps="mean").read(ALL)[0]
+    np.testing.assert_allclose(filled[3, 5], values[valid].mean(axis=0), rtol=1e-5)
+    scene.check_units()
+    with pytest.raises(RasterError, match="expected reflectance of about 0-1"):
+        scene.reading([Band("B4", 665), Band("B8", 833)]).check_units()
+
+
+def test_the_report_says_dates_masks_and_how(series: tuple[list[str], np.ndarray]) -> None:
+    scene = opened(series[0][::-1], "median")
+    assert scene.lines()[-1] == ("Dates: 4, 2024-05-02 to 2024-07-03; each pixel is the median of those that show it.")
+    said = scene.describe()
+    assert (said["composite"], said["dates"], len(said["masks"])) == ("median", list(DATES), 4)
+    assert len(scene.files()) == 4
+    assert said != opened(series[0], "mean").describe()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("2024-06-01=may.tif", ("2024-06-01", "may.tif")),
+        ("20240601=https://host/a=b.tif", ("2024-06-01", "https://host/a=b.tif")),
+        ("2024-13-01=may.tif", ("", "2024-13-01=may.tif")),
+        ("NETCDF:a.nc:x=1", ("", "NETCDF:a.nc:x=1")),
+    ],
+)
+def test_a_date_may_stand_before_a_name(source: str, found: tuple[str, str]) -> None:
+    assert split_date(source) == found
+
+
+def test_dates_that_are_said_are_composed_without_asking(series: tuple[list[str], np.ndarray]) -> None:
+    sources, truth = series
+    named = [f"{date}={source}" for date, source in zip(DATES, sources, strict=True)]
+    assert np.array_equal(opened(named, "").read(ALL)[0], opened(sources, "median").read(ALL)[0])
+    assert len(open_pictures(sources, PicturePlan())) == 1
+    with pytest.raises(RasterError, match=r"scene_20240701\.tif has no date, while others have one \(2024-05-02\)"):
+        Path(sources[0]).rename(undated := Path(sources[0]).with_name("scene_20240701.tif"))
+        open_pictures([f"2024-05-02={sources[1]}", str(undated)], PicturePlan())
+
+
+def test_files_of_one_day_are_neighbours_and_days_are_composed(make_grid: Make, tmp_path: Path) -> None:
+    sources = []
+    for date, level in (("2024-06-01", 1000), ("2024-06-11", 3000)):
+        for tile, corner in enumerate((500000, 500300)):
+            sources.append(f"{date}={tmp_path}/{date}_{tile}.tif")
+            pixels = np.full((20, 30, 2), level + tile * 100, np.uint16)
+            write_raster(
+                tmp_path / f"{date}_{tile}.tif", pixels, make_grid(corner=(corner, 5000000)), names=("B4", "B8")
+            )
+    scene = opened(sources[:3], "", mask="")
+    assert (scene.grid.height, scene.grid.width) == (20, 60)
+    values, valid = scene.read(Window(0, 0, 20, 60))
+    assert valid.all()
+    np.testing.assert_allclose(values[:, :30], 0.2, atol=1e-6)  # two dates
+    np.testing.assert_allclose(values[:, 30:], 0.11, atol=1e-6)  # one
+
+
+def test_dates_of_landsat_begin_at_other_pixels(tmp_path: Path) -> None:
+    """The scenes of one path and row are shifted by some pixels from date to date."""
+    sources = []
+    for number, date in enumerate(("2024-06-01", "2024-06-17")):
+        corner = (500085.0 + 30 * 4 * number, 5600115.0)
+        folder = tmp_path / date
+        sources.append(
+            str(write_landsat(folder, {"B4": np.full((12, 20), 0.1 + 0.2 * number)}, date=date, corner=corner))
+        )
+    scene = open_dates(open_pictures(sources, PicturePlan()), "", [Band("B4")])
+    assert scene.grid.width == 24
+    values, valid = scene.read(Window(0, 0, 12, 24))
+    assert valid.all()
+    np.testing.assert_allclose(values[0, [0, 10, 23], 0], [0.1, 0.2, 0.3], atol=2e-5)
+
+
+def test_products_before_and_since_the_offset_are_composed(tmp_path: Path) -> None:
+    level = {"B04": np.full((12, 12), 0.3)}
+    sources = [
+        str(write_safe(tmp_path, level, date=date, offset=offset))
+        for date, offset in (("2021-06-01", 0), ("2024-06-01", -1000))
+    ]
+    scene = open_dates(open_pictures(sources, PicturePlan()), "mean", [Band("B4")])
+    np.testing.assert_allclose(scene.read(Window(0, 0, 12, 12))[0], 0.3, atol=1e-6)
+
+
+def test_dates_may_be_further_bands(series: tuple[list[str], np.ndarray]) -> None:
+    sources, truth = series
+    pictures = open_pictures(sources[:2], PicturePlan(mask="SCL", composite="stack"))
+    assert describe_pictures(pictures, "stack").names == (
+        *("B4 2024-05-02", "B8 2024-05-02"),
+        *("B4 2024-06-01", "B8 2024-06-01"),
+    )
+    wanted = [Band(name, scale=1e-4) for name in "abcd"]
+    values, valid = open_dates(pictures, "stack", wanted, chosen=[1, 2, 3, 4]).read(ALL)
+    expected = np.concatenate(list(truth[:2]), axis=-1)
+    assert np.array_equal(valid, np.isfinite(expected).all(axis=-1))
+    np.testing.assert_allclose(values[valid], expected[valid], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("grid", "names", "message"),
+    [
+        ({"corner": (500004, 5000000)}, ("B4", "B8"), r"b\.tif do not lie on the grid of .*a\.tif"),
+        ({"pixel": (20, 20)}, ("B4", "B8"), r"b\.tif do not lie on the grid of .*a\.tif"),
+        ({"crs": "EPSG:32634"}, ("B4", "B8"), r"b\.tif is in EPSG:32634, .*a\.tif in EPSG:32633"),
+        ({}, ("B4", "B11"), "B8 is not among them"),
+    ],
+    ids=["shifted", "larger", "another CRS", "other bands"],
+)
+def test_dates_that_cannot_be_joined_are_refused_by_name(
+    make_grid: Make, tmp_path: Path, grid: dict[str, Any], names: tuple[str, str], message: str
+) -> None:
+    pixels = np.full((20, 30, 2), 1000, np.uint16)
+    write_raster(tmp_path / "a.tif", pixels, make_grid(), names=("B4", "B8"))
+    write_raster(tmp_path / "b.tif", pixels, make_grid(**grid), names=names)
+    with pytest.raises(RasterError, match=message):
+        opened([f"2024-06-01={tmp_path}/a.tif", f"2024-06-11={tmp_path}/b.tif"], "median", mask="")
+
+
+def test_what_cannot_be_asked_for_is_refused(make_grid: Make, tmp_path: Path) -> None:
+    write_raster(tmp_path / "a.tif", np.ones((20, 30, 2), np.uint16), make_grid(), names=("x", "y"))
+    with pytest.raises(RasterError, match=r"neither the tags nor the name of .*a\.tif say when"):
+        open_pictures([str(tmp_path / "a.tif")], PicturePlan(composite="median"))
+    with pytest.raises(RecipeError, match="--composite is one of median, mean, ndvi, stack; received best"):
+        PicturePlan(composite="best")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="--assets chooses files of a product"):
+        open_pictures([str(tmp_path / "a.tif")], PicturePlan(assets=("B02",)))
+    sources = [f"2024-06-0{n}={tmp_path}/a.tif" for n in (1, 2)]
+    with pytest.raises(RasterError, match="needs red and near infrared"):
+        open_dates(open_pictures(sources, PicturePlan()), "ndvi", [Band("x"), Band("y")])
+
+
+def test_one_date_is_itself_and_none_is_not_a_number() -> None:
+    values = np.array([[[[0.1, 0.3]], [[np.nan, np.nan]]]], np.float32)
+    for how in ("median", "mean", "ndvi"):
+        made = compose(values, how, 0, 1)
+        np.testing.assert_array_equal(made, values[0])
