@@ -1,10 +1,7 @@
 """STAC items as a scene: from a file or an address, their assets by name, their numbers worth what they say."""
 
-import functools
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +84,6 @@ def test_one_item_is_a_scene(items: Path, tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text(json.dumps(one))
     values, valid = read(str(tmp_path / "one.json"))
     assert valid.all() and np.allclose(values, 0.1)
-
-
-@pytest.fixture
-def address(items: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None: ...
-
-    handler = functools.partial(Quiet, directory=str(items.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_items_and_assets_are_read_from_addresses(address: str, items: Path) -> None:
