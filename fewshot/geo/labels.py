@@ -157,8 +157,6 @@ class VectorLabels:
         notes: Remarks on how they were read.
     """
 
-    notes: tuple[str, ...] = ()
-
     def __init__(self, features: Features, table: ClassTable, *, radius: int = 0) -> None:
         """Number the features' classes.
 
@@ -171,6 +169,7 @@ class VectorLabels:
             ManifestError: if a feature's class is unknown to the table.
         """
         self.path, self.features, self.table, self._radius = features.path, features, table, radius
+        self.notes = (features.note,) if features.note else ()
         numbers = {value: table.index_of(value, where=str(features.path)) for value in set(features.values)}
         labels = np.array([numbers[value] for value in features.values], np.int32)
         self.kept = labels >= 0

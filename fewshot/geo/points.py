@@ -143,6 +143,7 @@ def labelled_points(layer: VectorLabels, grid: Grid, *, read_valid: Callable[[Wi
         ignored=int((~layer.kept).sum()),
         on_nodata=int((~has_data).sum()),
         contradicting=int((times > 1).sum()),
+        notes=layer.notes,
     )
     if not has_data.any():
         raise RasterError(f"no label of {features.path} is left that counts. {' '.join(summary.lines())}")

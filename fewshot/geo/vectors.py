@@ -18,9 +18,10 @@ from fewshot.errors import DamagedDataError, RasterError, RecipeError
 from fewshot.files import write_whole
 from fewshot.geo.grid import Grid
 from fewshot.geo.names import gdal_name, require_file
+from fewshot.geo.point_tables import TABLE_ENDINGS, is_table, read_points, read_table, table_fields
 from fewshot.geo.windows import IntArray
 
-VECTOR_ENDINGS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml", ".zip"}
+VECTOR_ENDINGS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml", ".zip"} | TABLE_ENDINGS
 """Endings of files that are read as vectors; others are read as rasters."""
 
 USUAL_FIELDS = ("class", "label", "landcover", "land_cover", "class_name", "name")
@@ -41,6 +42,7 @@ class Features:
         outside: Those that lie outside of the scene.
         unusable: Those without a geometry, or with an empty field.
         further: [n] what other fields say of each, by name, where they were asked for.
+        note: How the places of a table were taken; "" where they say it themselves.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Features:
     outside: int
     unusable: int
     further: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    note: str = ""
 
 
 def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
@@ -61,10 +64,13 @@ def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
         RecipeError: if the field is not there, or none is named and it is not clear which is meant.
     """
     field = _field(path, field)
-    frame = _guarded(
-        path,
-        lambda: pyogrio.read_dataframe(gdal_name(path), layer=_layer(path), columns=[field], read_geometry=False),
-    )
+    if is_table(path):
+        frame = read_table(path)
+    else:
+        frame = _guarded(
+            path,
+            lambda: pyogrio.read_dataframe(gdal_name(path), layer=_layer(path), columns=[field], read_geometry=False),
+        )
     return tuple(sorted((_plain(value) for value in frame[field][~_blank(frame[field])].unique()), key=str))
 
 
@@ -79,7 +85,7 @@ def read_features(
     """Read the features of a layer that lie in a scene.
 
     Args:
-        path: GeoPackage, GeoJSON, Shapefile or whatever else GDAL reads, of one layer, in any CRS.
+        path: GeoPackage, GeoJSON, Shapefile or whatever else GDAL reads, of one layer, in any CRS; or CSV or Parquet.
         grid: Of the scene.
         field: Which of the features' values are wanted; the only one, or a usual one such as "class", if None.
         scene: What to call the scene in messages.
@@ -93,12 +99,7 @@ def read_features(
     """
     field = _field(path, field)
     columns = [field, *(name for name in further if name != field)]
-    frame = _guarded(
-        path,
-        lambda: pyogrio.read_dataframe(
-            gdal_name(path), layer=_layer(path), columns=columns, force_2d=True, on_invalid="ignore"
-        ),
-    )
+    frame, note = read_points(path, grid) if is_table(path) else (_read_layer(path, columns), "")
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise DamagedDataError(f"{path} is a table without geometries; expected points, lines or polygons")
     if frame.crs is None:
@@ -116,7 +117,18 @@ def read_features(
         raise RasterError(_nothing_left(path, usable, grid, scene, total))
     values = tuple(_plain(value) for value in usable[field][inside])
     others = {name: tuple(_plain(value) for value in usable[name][inside]) for name in columns if name in usable}
-    return Features(Path(path), shapes[inside], values, total, int((~inside).sum()), total - len(usable), others)
+    outside, unusable = int((~inside).sum()), total - len(usable)
+    return Features(Path(path), shapes[inside], values, total, outside, unusable, others, note)
+
+
+def _read_layer(path: Path, columns: Sequence[str]) -> Any:
+    """Return the only layer of a file, with some of its fields."""
+    return _guarded(
+        path,
+        lambda: pyogrio.read_dataframe(
+            gdal_name(path), layer=_layer(path), columns=list(columns), force_2d=True, on_invalid="ignore"
+        ),
+    )
 
 
 def _layer(path: Path) -> str:
@@ -130,12 +142,14 @@ def _layer(path: Path) -> str:
 
 
 def vector_fields(path: Path) -> tuple[str, ...]:
-    """Return the fields of a file's only layer.
+    """Return the fields of a file's only layer, or of a table.
 
     Raises:
         DataNotFoundError: if there is no such file.
         DamagedDataError: if it cannot be read as vectors, or has several layers.
     """
+    if is_table(path):
+        return table_fields(path)
     layer, source = _layer(path), gdal_name(path)
     return tuple(str(name) for name in _guarded(path, lambda: pyogrio.read_info(source, layer=layer))["fields"])
 
