@@ -48,6 +48,14 @@ def is_path(source: str | Path) -> bool:
     return local_file(source) == Path(source)
 
 
+def is_folder(source: str | Path) -> bool:
+    """Whether a name is that of a folder."""
+    try:
+        return Path(source).is_dir()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
+
+
 def from_folder(source: str, folder: Path) -> str:
     """Return a name whose file, if it leads to one of this machine, is looked for from a folder."""
     text = gdal_name(source)

@@ -11,7 +11,7 @@ from fewshot.geo.downloads.finding import open_products
 from fewshot.geo.downloads.product import Asset, Product
 from fewshot.geo.masks import find_mask, is_named
 from fewshot.geo.mosaic import Layer, Mask, Picture, open_layer
-from fewshot.geo.names import short_name
+from fewshot.geo.names import is_folder, short_name
 from fewshot.geo.products import split_date
 from fewshot.geo.rasters import describe_raster
 
@@ -67,7 +67,15 @@ def _date_of(layer: Layer) -> str:
 
 def _plain(source: str, plan: PicturePlan) -> Layer:
     """Return a raster with its mask."""
-    layer = open_layer(source)
+    try:
+        layer = open_layer(source)
+    except RasterError as error:
+        if not is_folder(source):
+            raise
+        raise RasterError(
+            f"{source} is a folder without the file that describes a product (MTD_MSIL1C.xml or MTD_MSIL2A.xml of "
+            "Sentinel-2, ..._MTL.txt of Landsat), and no raster; name a product's own folder, or its rasters"
+        ) from error
     if not plan.mask:
         return layer
     if not is_named(plan.mask):

@@ -166,4 +166,4 @@ def test_other_files_are_no_products(tmp_path: Path) -> None:
     for name in (tmp_path / "notes.json", tmp_path / "a.zip", tmp_path / "no.tif", "NETCDF:x.nc:red", "x" * 300, "\0"):
         assert open_products(str(name)) is None
     with pytest.raises(RasterError, match="is a folder without"):
-        open_products(str(tmp_path))
+        opened(tmp_path, "B2")
