@@ -129,7 +129,7 @@ CASES |= {
 rows = "\n".join(
     f"{CORNER[0] + 10 * column + 5},{CORNER[1] - 10 * row - 5},{'ab'[TRUTH[row, column]]}" for row, column in PLACES
 )
-for name, (file, text) in {
+FILES: dict[str, tuple[str, str | bytes]] = {
     "nothing": ("l.geojson", ""),
     "text": ("l.geojson", "hello"),
     "a list": ("l.geojson", "[]"),
@@ -157,7 +157,8 @@ for name, (file, text) in {
     "a table with zeros": ("l.csv", b"x,y,class\n\0\0,1,a\n"),
     "parquet that is none": ("l.parquet", b"PAR1" + bytes(99) + b"PAR1"),
     "no known ending": ("l.what", "hello"),
-}.items():
+}
+for name, (file, text) in FILES.items():
     CASES[f"file: {name}"] = of_text(file, text)
 
 

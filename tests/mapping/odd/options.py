@@ -85,25 +85,25 @@ def with_mask(values: Any, *more: Any, **profile: Any) -> Case:
 
 
 CASES |= {
-    "mask of nothing": with_mask(np.uint8([0]), "--mask-out", "1"),
-    "mask of all": with_mask(np.uint8([1]), "--mask-out", "1"),
-    "mask of half": with_mask(np.uint8([0, 1]), "--mask-out", "1"),
-    "mask that says nothing": with_mask(np.uint8([0, 1])),
-    "mask of floats": with_mask(np.float32([0, np.nan, np.inf, 1]), "--mask-out", "1"),
-    "mask of complex numbers": with_mask(np.complex64([0, 1]), "--mask-out", "1"),
-    "mask of minus numbers": with_mask(np.int16([-1, 1]), "--mask-out", "-1"),
-    "mask of bits": with_mask(np.uint16([21824, 22280]), "--mask-out", "bits:3"),
-    "mask without a CRS": with_mask(np.uint8([0, 1]), "--mask-out", "1", crs="EPSG:32733"),
-    "mask of elsewhere": with_mask(np.uint8([0]), "--mask-out", "1", transform=Affine(10, 0, 0, 0, -10, 0)),
+    "mask of nothing": with_mask(np.array([0], np.uint8), "--mask-out", "1"),
+    "mask of all": with_mask(np.array([1], np.uint8), "--mask-out", "1"),
+    "mask of half": with_mask(np.array([0, 1], np.uint8), "--mask-out", "1"),
+    "mask that says nothing": with_mask(np.array([0, 1], np.uint8)),
+    "mask of floats": with_mask(np.array([0, np.nan, np.inf, 1], np.float32), "--mask-out", "1"),
+    "mask of complex numbers": with_mask(np.array([0, 1], np.complex64), "--mask-out", "1"),
+    "mask of minus numbers": with_mask(np.array([-1, 1], np.int16), "--mask-out", "-1"),
+    "mask of bits": with_mask(np.array([21824, 22280], np.uint16), "--mask-out", "bits:3"),
+    "mask without a CRS": with_mask(np.array([0, 1], np.uint8), "--mask-out", "1", crs="EPSG:32733"),
+    "mask of elsewhere": with_mask(np.array([0], np.uint8), "--mask-out", "1", transform=Affine(10, 0, 0, 0, -10, 0)),
     "mask of part": with_mask(
-        np.uint8([0]), "--mask-out", "1", transform=Affine(10, 0, CORNER[0] + 120, 0, -10, CORNER[1])
+        np.array([0], np.uint8), "--mask-out", "1", transform=Affine(10, 0, CORNER[0] + 120, 0, -10, CORNER[1])
     ),
     "mask of large pixels": with_mask(
-        np.uint8([0, 1]), "--mask-out", "1", transform=Affine(70, 0, CORNER[0], 0, -70, CORNER[1])
+        np.array([0, 1], np.uint8), "--mask-out", "1", transform=Affine(70, 0, CORNER[0], 0, -70, CORNER[1])
     ),
-    "mask-out of nothing": with_mask(np.uint8([0]), "--mask-out", " , "),
-    "mask-out of words": with_mask(np.uint8([0]), "--mask-out", "clouds"),
-    "mask-out without end": with_mask(np.uint8([0]), "--mask-out", "0-999999999"),
+    "mask-out of nothing": with_mask(np.array([0], np.uint8), "--mask-out", " , "),
+    "mask-out of words": with_mask(np.array([0], np.uint8), "--mask-out", "clouds"),
+    "mask-out without end": with_mask(np.array([0], np.uint8), "--mask-out", "0-999999999"),
 }
 
 

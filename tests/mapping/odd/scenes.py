@@ -16,40 +16,47 @@ from tests.mapping.odd.kit import CORNER, Asked, Case, of_scene, of_values, pixe
 
 CASES: dict[str, Case] = {}
 
+
+def divided(dtype: str) -> Case:
+    return of_values(lambda values: (values // 20).astype(dtype))
+
+
+def filled(value: float) -> Case:
+    return of_values(lambda values: np.full_like(values, value, np.float64))
+
+
+def half_filled(value: float) -> Case:
+    return of_values(lambda values: np.where(np.arange(24) < 12, value, values).astype(np.float32))
+
+
+def one_band_filled(value: float) -> Case:
+    return of_values(lambda values: np.stack([values[0], np.full(values[0].shape, value)]).astype(np.float32))
+
+
+def resized(count: int, height: int, width: int) -> Case:
+    return of_values(lambda values: np.resize(values, (count, height, width)))
+
+
 for dtype in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"):
-    CASES[f"type {dtype}"] = of_values(lambda values, dtype=dtype: (values // 20).astype(dtype))
+    CASES[f"type {dtype}"] = divided(dtype)
 for dtype in ("complex64", "complex128", "complex_int16"):
     CASES[f"type {dtype}"] = of_values(lambda values: values.astype("complex64"), dtype=dtype)
-
 for name, value in {
-    **{
-        "zeros": 0,
-        "ones": 1,
-        "the greatest": 65535,
-        "not a number": np.nan,
-        "infinite": np.inf,
-        "minus infinite": -np.inf,
-    },
-    **{"huge": 3e38, "tiny": 1e-40, "minus": -9999},
+    **{"zeros": 0, "ones": 1, "the greatest": 65535, "not a number": np.nan, "infinite": np.inf},
+    **{"minus infinite": -np.inf, "huge": 3e38, "tiny": 1e-40, "minus": -9999},
 }.items():
-    CASES[f"all {name}"] = of_values(lambda values, value=value: np.full_like(values, value, np.float64))
-    CASES[f"half {name}"] = of_values(
-        lambda values, value=value: np.where(np.arange(24) < 12, value, values).astype(np.float32)
-    )
-    CASES[f"one band {name}"] = of_values(
-        lambda values, value=value: np.stack([values[0], np.full(values[0].shape, value)]).astype(np.float32)
-    )
+    CASES[f"all {name}"] = filled(value)
+    CASES[f"half {name}"] = half_filled(value)
+    CASES[f"one band {name}"] = one_band_filled(value)
 for nodata in (0, 65535, 500, float("nan"), -9999.0, 1e30):
     CASES[f"no data {nodata}"] = of_values(lambda values: values.astype(np.float32), nodata=nodata)
 for height, width in ((1, 1), (1, 24), (24, 1), (2, 2), (3, 300), (24, 23)):
-    CASES[f"{height}x{width} pixels"] = of_values(
-        lambda values, height=height, width=width: np.resize(values, (2, height, width))
-    )
+    CASES[f"{height}x{width} pixels"] = resized(2, height, width)
 for count in (1, 2, 3, 4, 5, 40, 300):
-    CASES[f"{count} bands"] = of_values(lambda values, count=count: np.resize(values, (count, 24, 24)))
+    CASES[f"{count} bands"] = resized(count, 24, 24)
 for names in (("", ""), ("B4", "B4"), ("nir", "nir"), ("NaN", "None"), ("é" * 500, "\n"), ("2024-01-01", "2024-02-01")):
     CASES[f"bands called {names[0][:12]!r}, {names[1]!r}"] = of_scene(names=names)
-for layout in (
+LAYOUTS: tuple[dict[str, Any], ...] = (
     {"tiled": True, "blockxsize": 16, "blockysize": 16},
     *({"compress": name} for name in ("deflate", "lzw", "zstd", "packbits", "lerc")),
     {"interleave": "band"},
@@ -59,7 +66,8 @@ for layout in (
     {"photometric": "YCBCR"},
     {"photometric": "MINISWHITE"},
     {"alpha": "yes"},
-):
+)
+for layout in LAYOUTS:
     CASES[f"written with {layout}"] = of_scene(**layout)
 
 
@@ -96,32 +104,51 @@ def damaged(damage: Callable[[bytes], bytes], **profile: Any) -> Case:
     return make
 
 
+def sliced(first: int | None, last: int | None, **profile: Any) -> Case:
+    return damaged(lambda content: content[first:last], **profile)
+
+
+def zeroed(last: int) -> Case:
+    return damaged(lambda content: content[:-last] + bytes(last))
+
+
+def replaced(by: bytes) -> Case:
+    return damaged(lambda _: by)
+
+
+def scattered(seed: int) -> Case:
+    """Return a case of a scene some of whose bytes are others."""
+
+    def scatter(content: bytes) -> bytes:
+        changed = np.random.default_rng(seed).random(len(content)) < 0.002
+        return np.where(changed, 255, np.frombuffer(content, np.uint8)).astype(np.uint8).tobytes()
+
+    return damaged(scatter)
+
+
 for kept in (0, 1, 4, 8, 100, 400, 2000, 9000):
-    CASES[f"cut after {kept} bytes"] = damaged(lambda content, kept=kept: content[:kept])
+    CASES[f"cut after {kept} bytes"] = sliced(None, kept)
 for lost in (1, 2, 100, 1000):
-    CASES[f"the last {lost} bytes lost"] = damaged(lambda content, lost=lost: content[:-lost])
-    CASES[f"the last {lost} bytes of tiles lost"] = damaged(
-        lambda content, lost=lost: content[:-lost], tiled=True, blockxsize=16, blockysize=16
-    )
-    CASES[f"the last {lost} bytes zero"] = damaged(lambda content, lost=lost: content[:-lost] + bytes(lost))
+    CASES[f"the last {lost} bytes lost"] = sliced(None, -lost)
+    CASES[f"the last {lost} bytes of tiles lost"] = sliced(None, -lost, tiled=True, blockxsize=16, blockysize=16)
+    CASES[f"the last {lost} bytes zero"] = zeroed(lost)
 for name, content in {
     **{"text": b"hello\n" * 99, "html": b"<html>not found</html>", "zeros": bytes(5000), "a zip's head": b"PK\3\4" * 9},
     **{"json": b"{}", "a tiff's head": b"II*\0" + b"\xff" * 99, "xml": b"<VRTDataset/>", "csv": b"x,y,z\n1,2,3\n"},
 }.items():
-    CASES[f"is {name}"] = damaged(lambda _, content=content: content)
-for seed in range(12):  # some bytes somewhere are others
-    CASES[f"bytes changed, {seed}"] = damaged(
-        lambda content, seed=seed: bytes(
-            np.where(np.random.default_rng(seed).random(len(content)) < 0.002, 255, np.frombuffer(content, np.uint8))
-            .astype(np.uint8)
-            .tobytes()
-        )
-    )
+    CASES[f"is {name}"] = replaced(content)
+for seed in range(12):
+    CASES[f"bytes changed, {seed}"] = scattered(seed)
 
 
 def special(make: Callable[[Path], Any]) -> Case:
     """Return a case of a scene that is no plain file."""
     return lambda folder: sound(folder, scenes=[make(folder)])
+
+
+def packed(folder: Path) -> Path:
+    """Write a scene that is packed by itself."""
+    return made(folder / "x.tif.gz", lambda p: p.write_bytes(gzip.compress(write_scene(folder / "x.tif").read_bytes())))
 
 
 def made(path: Path, do: Callable[[Path], Any]) -> Path:
@@ -139,16 +166,8 @@ CASES |= {
     "a dead link": special(lambda folder: made(folder / "x.tif", lambda path: path.symlink_to("none"))),
     "an empty name": special(lambda folder: ""),
     "a point": special(lambda folder: "."),
-    "packed": special(
-        lambda folder: made(
-            folder / "x.tif.gz", lambda p: p.write_bytes(gzip.compress(write_scene(folder / "x.tif").read_bytes()))
-        )
-    ),
-    "packed, by its name": special(
-        lambda folder: (
-            f"/vsigzip/{made(folder / 'x.tif.gz', lambda p: p.write_bytes(gzip.compress(write_scene(folder / 'x.tif').read_bytes())))}"
-        )
-    ),
+    "packed": special(lambda folder: packed(folder)),
+    "packed, by its name": special(lambda folder: f"/vsigzip/{packed(folder)}"),
     "an archive that is none": special(lambda folder: made(folder / "x.zip", lambda path: path.write_bytes(b"PK"))),
     "not in an archive": special(lambda folder: "/vsizip/none.zip/x.tif"),
     "an unknown driver": special(lambda folder: "WHAT:ever"),
@@ -161,7 +180,8 @@ CASES |= {
         lambda folder: made(
             folder / "x.vrt",
             lambda path: path.write_text(
-                '<VRTDataset rasterXSize="9" rasterYSize="9"><SRS>EPSG:32633</SRS><GeoTransform>0,1,0,0,0,-1</GeoTransform>'
+                '<VRTDataset rasterXSize="9" rasterYSize="9"><SRS>EPSG:32633</SRS>'
+                "<GeoTransform>0,1,0,0,0,-1</GeoTransform>"
                 '<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename relativeToVRT="1">x.vrt'
                 "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
             ),
@@ -235,7 +255,7 @@ def called(name: str) -> Case:
         path = Path(f"{folder}/{name}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(plain, path)
+            plain.rename(path)
         except (OSError, ValueError):
             pass
         return sound(folder, scenes=[path])
