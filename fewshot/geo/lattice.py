@@ -9,7 +9,7 @@ from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
 
 _APART = 1e-3  # pixels that two grids may be off each other
-_LEAST_SHARE, _LARGE = 0.01, 10**8  # of a mosaic, its files cover so much, if it has more pixels than that
+_LEAST_SHARE, _LARGE = 0.01, 10**7  # of a mosaic, its files cover so much, if it has more pixels than that
 
 
 def lay_out(grids: Sequence[tuple[str, Grid]]) -> tuple[Grid, list[Window]]:

@@ -16,6 +16,9 @@ from fewshot.mapping.product.outputs import Outputs
 from fewshot.mapping.reading import Reading
 from fewshot.mapping.support.examples import LabelPlan
 
+_LONGEST = 230
+"""Bytes of a file's name: 255, less what unfinished files have before theirs."""
+
 
 @dataclass(frozen=True)
 class MapRequest:
@@ -82,6 +85,8 @@ class MapRequest:
             raise RecipeError(f"--method is {AUTO} or one of {', '.join(METHODS)}; received {self.method}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
+        for path in (*Outputs(self.to).all, *([self.save_adapted] if self.save_adapted else [])):
+            _require_name(path)
         self._require_room()
 
     @property
@@ -110,3 +115,16 @@ class MapRequest:
                 raise RecipeError(f"{written} is a folder; name a file that the map may be written to")
         if any(path in Outputs(self.to).all for path in kept):
             raise RecipeError(f"--save-adapted {self.save_adapted} is a file of the map itself; give it another name")
+
+
+def _require_name(path: Path) -> None:
+    """Refuse a name that no file can have."""
+    try:
+        fits = len(path.name.encode("utf-8")) <= _LONGEST and "\0" not in str(path)
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise RecipeError(
+            f"{str(path)[:60]!r}{' ...' if len(str(path)) > 60 else ''} cannot be written: expected a name in UTF-8 of "
+            f"at most {_LONGEST} bytes. Files beside the map are named after it; give --to another name"
+        )
