@@ -246,7 +246,9 @@ def _dated(layer: Layer, date: str) -> Layer:
 def _require_alike(first: Scene, other: Scene) -> None:
     """Refuse dates that cannot be composed: other bands, or numbers of another worth."""
     one, two = (scene.parts[0].source for scene in (first, other))
-    if first.match.present.tolist() != other.match.present.tolist():
+    bands = [[scene.info.names[number - 1] for number in scene.match.used] for scene in (first, other)]
+    listed = first.match.how == "list"  # by their numbers, whatever they are called
+    if first.match.present.tolist() != other.match.present.tolist() or (listed and bands[0] != bands[1]):
         raise RasterError(
             f"{one} and {two} cannot be composed: of the model's bands one has {first.match.say()}, the other "
             f"{other.match.say()}. Expected the same bands on all dates."

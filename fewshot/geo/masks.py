@@ -13,7 +13,7 @@ from fewshot.geo.rasters import RasterInfo
 
 def is_named(mask: str) -> bool:
     """Whether a mask is meant by its name, not by that of a file."""
-    return re.fullmatch(r"\w+", mask) is not None and not Path(mask).is_file()
+    return re.fullmatch(r"\w{1,99}", mask) is not None and not Path(mask).is_file()
 
 
 def find_mask(name: str, source: str, info: RasterInfo, asked: Codes | None) -> Mask:

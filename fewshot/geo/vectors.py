@@ -71,12 +71,19 @@ def read_values(path: Path, *, field: str | None = None) -> tuple[Any, ...]:
             path,
             lambda: pyogrio.read_dataframe(gdal_name(path), layer=_layer(path), columns=[field], read_geometry=False),
         )
+    _require_scalars(path, field, frame[field])
     return tuple(sorted((_plain(value) for value in frame[field][~_blank(frame[field])].unique()), key=str))
 
 
 def _blank(values: Any) -> Any:
     """Return which values of a field are missing, or text of spaces alone."""
     return values.isna() | (values.astype(str).str.strip() == "")
+
+
+def _require_scalars(path: Path, field: str, values: Any) -> None:
+    """Refuse a field that holds lists or objects."""
+    if values.map(lambda value: isinstance(value, dict | list | np.ndarray)).any():
+        raise DamagedDataError(f"{path}: its field {field} holds lists or objects; expected a name or number in each")
 
 
 def read_features(
@@ -109,9 +116,13 @@ def read_features(
         )
     if grid.crs is None:
         raise RasterError(f"{scene} names no CRS, so {path} cannot be laid over it")
+    _require_scalars(path, field, frame[field])
     total = len(frame)
     usable = frame[~(frame.geometry.isna() | frame.geometry.is_empty | _blank(frame[field]))]
-    shapes = _in_pixels(usable, grid)
+    try:
+        shapes = _in_pixels(usable, grid)
+    except RuntimeError as error:  # of PROJ
+        raise RasterError(f"{path} cannot be laid over {scene}, whose CRS is another: {error}") from error
     inside = _lie_in(shapes, grid)
     if not inside.any():
         raise RasterError(_nothing_left(path, usable, grid, scene, total))

@@ -8,7 +8,7 @@ from typing import Literal
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import Steps
 from fewshot.geo.composing import PicturePlan
-from fewshot.geo.names import local_file
+from fewshot.geo.names import gdal_name, local_file
 from fewshot.geo.products import split_date
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
@@ -85,6 +85,8 @@ class MapRequest:
             raise RecipeError(f"--method is {AUTO} or one of {', '.join(METHODS)}; received {self.method}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
+        if gdal_name(self.to).startswith("/vsi"):
+            raise RecipeError(f"a map is written to a file of this machine; {self.to} is none. Give --to another name")
         for path in (*Outputs(self.to).all, *([self.save_adapted] if self.save_adapted else [])):
             _require_name(path)
         self._require_room()
@@ -106,15 +108,23 @@ class MapRequest:
         named = [*scenes, self.pictures.mask or None, self.adapted, self.classes, *(plan.path for plan in plans)]
         named += [plan.validation for plan in plans]
         files = [local_file(path) for path in named if path is not None]
-        inputs = {file.resolve() for file in files if file is not None}
+        inputs = {_resolved(file) for file in files if file is not None}
         kept = [self.save_adapted] if self.save_adapted is not None else []
         for written in (*Outputs(self.to).all, *kept):
-            if written.resolve() in inputs:
+            if _resolved(written) in inputs:
                 raise RecipeError(f"{written} is an input of the map and would be overwritten; give --to another name")
             if written.is_dir():
                 raise RecipeError(f"{written} is a folder; name a file that the map may be written to")
         if any(path in Outputs(self.to).all for path in kept):
             raise RecipeError(f"--save-adapted {self.save_adapted} is a file of the map itself; give it another name")
+
+
+def _resolved(path: Path) -> Path:
+    """Return a path without links, or as it is where no file can have it."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path
 
 
 def _require_name(path: Path) -> None:
@@ -126,5 +136,5 @@ def _require_name(path: Path) -> None:
     if not fits:
         raise RecipeError(
             f"{str(path)[:60]!r}{' ...' if len(str(path)) > 60 else ''} cannot be written: expected a name in UTF-8 of "
-            f"at most {_LONGEST} bytes. Files beside the map are named after it; give --to another name"
+            f"at most {_LONGEST} bytes, since files beside a map are named after it. Give it another name"
         )

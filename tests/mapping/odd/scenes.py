@@ -63,7 +63,7 @@ LAYOUTS: tuple[dict[str, Any], ...] = (
     {"interleave": "pixel"},
     {"BIGTIFF": "YES"},
     {"nbits": 12},
-    {"photometric": "YCBCR"},
+    {"photometric": "RGB"},
     {"photometric": "MINISWHITE"},
     {"alpha": "yes"},
 )
@@ -233,7 +233,6 @@ for crs in (
         "EPSG:5773",
         "EPSG:9518",
         "EPSG:6933",
-        "EPSG:54009",
     ),
     *("ESRI:54009", "ESRI:102003", "OGC:CRS84", "EPSG:32733", "EPSG:4258", "EPSG:31370", "EPSG:21781", "EPSG:9377"),
     *("+proj=ob_tran +o_proj=longlat +o_lon_p=10 +o_lat_p=40 +lon_0=5", "+proj=geos +h=35785831 +lon_0=0"),
