@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date as Date
 from functools import partial
 from typing import Any, Literal
 
@@ -14,11 +15,14 @@ from fewshot.geo.lattice import lay_out
 from fewshot.geo.matching import By
 from fewshot.geo.mosaic import Layer, Picture, describe_mosaic
 from fewshot.geo.rasters import RasterInfo
-from fewshot.geo.scene import BoolArray, FloatArray, Gaps, Scene, Stored
-from fewshot.geo.windows import Window, intersection
+from fewshot.geo.scene import BoolArray, DatedPlaces, FloatArray, Gaps, Scene, Stored
+from fewshot.geo.windows import IntArray, Window, intersection
 
 _AT_ONCE = 8 << 20
 """Numbers of all dates that are in memory at once: the same however many dates there are."""
+
+_AROUND = 64
+"""Pixels around a place whose date is known that are of that date too."""
 
 _RED, _NIR = (622.0, 692.0), (795.0, 905.0)  # nm, centres
 
@@ -52,6 +56,7 @@ class Composite(Scene):
         *,
         stored: Stored | None = None,
         gaps: Gaps = "zero",
+        places: DatedPlaces | None = None,
     ) -> None:
         """Keep what was found; nothing is read yet.
 
@@ -62,10 +67,11 @@ class Composite(Scene):
             how: "median", "mean" or "ndvi".
             stored: As for a scene.
             gaps: As for a scene.
+            places: Around these a pixel is not composed, but that of the date nearest to theirs.
         """
         parts = tuple(part for dated in dates for part in dated.scene.parts)
         super().__init__(info, match, parts, stored=stored, gaps=gaps)
-        self._dates, self._how = dates, how
+        self._dates, self._how, self._places = dates, how, places
 
     def reading(self, bands: Sequence[Band], *, stored: Stored | None = None, gaps: Gaps = "zero") -> Scene:
         """Return the scene as it is read otherwise; see `Scene.reading`.
@@ -77,11 +83,16 @@ class Composite(Scene):
         """
         dates = tuple(replace(dated, scene=dated.scene.reading(bands)) for dated in self._dates)
         match = replace(self.match, bands=tuple(bands))
-        return Composite(self.info, match, dates, self._how, stored=stored, gaps=gaps)
+        return Composite(self.info, match, dates, self._how, stored=stored, gaps=gaps, places=self._places)
+
+    def of_dates(self, places: DatedPlaces | None) -> Scene:
+        """Return the scene as it was around places at their dates: each pixel of the date of the nearest place."""
+        settings: dict[str, Any] = {"stored": self._stored, "gaps": self._gaps, "places": places}
+        return Composite(self.info, self.match, self._dates, self._how, **settings) if places is not None else self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
-        made = partial(Composite, stored=self._stored, gaps=self._gaps)
+        made = partial(Composite, stored=self._stored, gaps=self._gaps, places=self._places)
         return made, (self.info, self.match, self._dates, self._how)
 
     def lines(self) -> tuple[str, ...]:
@@ -119,7 +130,28 @@ class Composite(Scene):
             if here is not None:
                 values, seen = dated.scene._read(here.within(dated.window), None)
                 found[place][here.within(strip).slices] = np.where(seen[..., np.newaxis], values, np.nan)
-        return compose(found, self._how, *(_colours(self.match) if self._how == "ndvi" else (0, 0)))
+        composed = compose(found, self._how, *(_colours(self.match) if self._how == "ndvi" else (0, 0)))
+        if self._places is None:
+            return composed
+        chosen = self._dates_near(strip, self._places)[..., np.newaxis]
+        own = np.take_along_axis(found, np.maximum(chosen, 0)[np.newaxis], axis=0)[0]
+        return np.where(chosen < 0, composed, own)
+
+    def _dates_near(self, window: Window, places: DatedPlaces) -> IntArray:
+        """Return which date [H, W] the nearest place is of, -1 where none is near."""
+        days = np.array([Date.fromisoformat(dated.date).toordinal() for dated in self._dates])
+        down, across = np.arange(window.height)[:, np.newaxis], np.arange(window.width)
+        chosen = np.full((window.height, window.width), -1, np.int64)
+        nearest = np.full(chosen.shape, _AROUND + 1)
+        rows, columns = places.rows - window.row, places.columns - window.column
+        near = (rows >= -_AROUND) & (rows < window.height + _AROUND)
+        near &= (columns >= -_AROUND) & (columns < window.width + _AROUND)
+        for row, column, day in zip(rows[near], columns[near], places.days[near], strict=True):
+            distance = np.maximum(np.abs(down - row), np.abs(across - column))
+            closer = distance < nearest
+            nearest[closer] = distance[closer]
+            chosen[closer] = np.abs(days - day).argmin()
+        return chosen
 
 
 def compose(values: FloatArray, how: Composing, red: int = 0, nir: int = 0) -> FloatArray:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import shapely
 
 from fewshot.errors import RasterError
 from fewshot.geo.landcover import IGNORED, ClassTable, Colour, Labels, class_table
+from fewshot.geo.products import date_in
 from fewshot.geo.rasters import RasterInfo, RasterReader, burn, describe_raster
 from fewshot.geo.vectors import VECTOR_ENDINGS, Features, read_features, read_values
 from fewshot.geo.windows import IntArray, Window, blocks
 
 CONTRADICTED = -2
 """The label of a pixel that features of different classes claim."""
+
+DATE_FIELDS = ("date", "Date", "DATE", "datetime", "acquired", "observed")
+"""Fields that say when a feature was seen."""
 
 _AT_A_TIME = 1024  # rows and columns of a label raster that are looked through in one go
 _MOST_CLASSES = 256
@@ -201,6 +206,14 @@ class VectorLabels:
         labels = np.where(highest == lowest, highest, CONTRADICTED)
         return np.where(highest < 0, IGNORED, labels).astype(np.int32)
 
+    def days(self) -> IntArray:
+        """Return when each feature [kept] was seen, as `datetime.date.toordinal` counts; 0 where that is not said."""
+        said = next((values for name, values in self.features.further.items() if name in DATE_FIELDS), None)
+        if said is None:
+            return np.zeros(len(self.labels), np.int64)
+        dates = [date_in(str(value)) for value, kept in zip(said, self.kept, strict=True) if kept]
+        return np.array([date.fromisoformat(text).toordinal() if text else 0 for text in dates], np.int64)
+
     def has_shapes_in(self, window: Window) -> bool:
         """Whether a line or polygon may have a pixel in a window; points do not count."""
         return len(self._shapes_in(window)) > 0
@@ -256,7 +269,7 @@ def open_labels(reader: RasterReader, labels: LabelFiles, scene: RasterInfo, tab
     if not labels.are_vectors:
         return RasterLabels(reader, labels.path, scene, table)
     require_georeference(scene, "scene")
-    features = read_features(labels.path, scene.grid, field=labels.field, scene=str(scene.path))
+    features = read_features(labels.path, scene.grid, field=labels.field, scene=str(scene.path), further=DATE_FIELDS)
     return VectorLabels(features, table, radius=labels.radius)
 
 

@@ -11,6 +11,7 @@ from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
 from fewshot.geo.labels import LabelSummary, VectorLabels
 from fewshot.geo.landcover import Labels
+from fewshot.geo.scene import DatedPlaces
 from fewshot.geo.vectors import Shapes
 from fewshot.geo.windows import IntArray, Window
 
@@ -85,10 +86,12 @@ class FoundExamples:
     Attributes:
         examples: One pixel for each point; of polygons, lines and class rasters there may be several.
         summary: What became of the labels.
+        places: Where labels have a date.
     """
 
     examples: Examples
     summary: LabelSummary
+    places: DatedPlaces | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +126,8 @@ def labelled_points(layer: VectorLabels, grid: Grid, *, read_valid: Callable[[Wi
         RasterError: if nothing is left.
     """
     features, names = layer.features, layer.table.names
-    points, owners = shapely.get_parts(_one_each(features.shapes[layer.kept], grid), return_index=True)
+    places, owners = _places(layer, grid)
     labels = layer.labels[owners]
-    places = np.floor(shapely.get_coordinates(points)).astype(np.int64)
     inside = np.all((places >= 0) & (places < [grid.width, grid.height]), axis=1)
     # One line for each pixel and class; a pixel on two lines is claimed by two classes.
     claims = np.unique(np.stack([places[inside, 1], places[inside, 0], labels[inside]], axis=1), axis=0)
@@ -148,6 +150,22 @@ def labelled_points(layer: VectorLabels, grid: Grid, *, read_valid: Callable[[Wi
     if not has_data.any():
         raise RasterError(f"no label of {features.path} is left that counts. {' '.join(summary.lines())}")
     return FoundExamples(Examples(rows, columns, found.astype(np.int32)).keep(has_data), summary)
+
+
+def dated_places(layer: VectorLabels, grid: Grid) -> DatedPlaces | None:
+    """Return where the features lie that say when they were seen, None if none does; `grid` is that of the scene."""
+    days = layer.days()
+    if not days.any():
+        return None
+    places, owners = _places(layer, grid)
+    known = days[owners] > 0
+    return DatedPlaces(places[known, 1], places[known, 0], days[owners[known]])
+
+
+def _places(layer: VectorLabels, grid: Grid) -> tuple[IntArray, IntArray]:
+    """Return column and row [n, 2] of a pixel of each feature, and which of those that count it is of."""
+    points, owners = shapely.get_parts(_one_each(layer.features.shapes[layer.kept], grid), return_index=True)
+    return np.floor(shapely.get_coordinates(points)).astype(np.int64).reshape(-1, 2), owners
 
 
 def _one_each(shapes: Shapes, grid: Grid) -> Shapes:

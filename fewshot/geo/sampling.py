@@ -6,7 +6,7 @@ import numpy.typing as npt
 from fewshot.errors import RasterError
 from fewshot.geo.labels import LabelFiles, LabelTally, VectorLabels, open_labels
 from fewshot.geo.landcover import ClassTable, Labels
-from fewshot.geo.points import Examples, FoundExamples, Split, labelled_points
+from fewshot.geo.points import Examples, FoundExamples, Split, dated_places, labelled_points
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.scene import Scene
 from fewshot.geo.windows import IntArray, Window, blocks
@@ -45,6 +45,8 @@ def find_examples(
                 parts.append(_labelled(np.where(valid, read, -1).astype(np.int32), window, 1))
                 parts = [_thinned(parts, rng)]
         return FoundExamples(_joined(parts), tally.summary())
+    places = dated_places(layer, scene.grid)
+    scene = scene.of_dates(places)
     points = labelled_points(layer, scene.grid, read_valid=scene.valid)
     parts = [points.examples]
     for window in blocks(scene.grid.height, scene.grid.width, _BLOCK) if spacing is not None else ():
@@ -54,7 +56,7 @@ def find_examples(
         valid = scene.valid(window) if (read >= 0).any() else np.zeros(read.shape, np.bool_)
         parts.append(_labelled(np.where(valid, read, -1).astype(np.int32), window, spacing or 1))
         parts = [points.examples, _thinned(parts[1:], rng)]
-    return FoundExamples(_without_twins(_joined(parts), scene.grid.width), points.summary)
+    return FoundExamples(_without_twins(_joined(parts), scene.grid.width), points.summary, places)
 
 
 def _labelled(labels: Labels, window: Window, lattice: int) -> Examples:

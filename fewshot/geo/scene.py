@@ -18,7 +18,7 @@ from fewshot.geo.mosaic import Layer, Part, describe_mosaic, open_layer, read_pa
 from fewshot.geo.names import local_file, short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.values import check_units, to_values
-from fewshot.geo.windows import Window, intersection
+from fewshot.geo.windows import IntArray, Window, intersection
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -41,6 +41,21 @@ class Stored:
     scale: tuple[float, ...]
     offset: tuple[float, ...]
     whole: bool
+
+
+@dataclass(frozen=True, eq=False)
+class DatedPlaces:
+    """Pixels whose date is known, such as those of labels.
+
+    Attributes:
+        rows: [n] int64.
+        columns: [n] int64.
+        days: [n] int64, counted as `datetime.date.toordinal` does.
+    """
+
+    rows: IntArray
+    columns: IntArray
+    days: IntArray
 
 
 class Scene:
@@ -125,6 +140,10 @@ class Scene:
         """
         match = replace(self.match, bands=tuple(bands))
         return Scene(self.info, match, self.parts, stored=stored, gaps=gaps, reader=self._reader)
+
+    def of_dates(self, places: DatedPlaces | None) -> "Scene":
+        """Return the scene as it was around places at their dates; this is one of a single date, and the same then."""
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""

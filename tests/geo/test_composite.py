@@ -1,5 +1,6 @@
 """Several dates as one scene: composed while windows are read, whatever the windows, or as further bands."""
 
+import datetime
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from fewshot.geo.composite import compose, describe_pictures, open_dates
 from fewshot.geo.grid import Grid
 from fewshot.geo.pictures import open_pictures
 from fewshot.geo.products import split_date
-from fewshot.geo.scene import Scene, Stored
+from fewshot.geo.scene import DatedPlaces, Scene, Stored
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 from tests.geo.published import write_landsat, write_safe
@@ -34,8 +35,8 @@ def series(make_grid: Make, tmp_path: Path) -> tuple[list[str], np.ndarray]:
     pixels = rng.integers(100, 6000, (len(DATES), 20, 30, 2)).astype(np.uint16)
     clouds = rng.random((len(DATES), 20, 30)) < 0.4
     clouds[:, 3, 5] = True
-    for date, numbers, cloud in zip(DATES, pixels, clouds, strict=True):
-        path = tmp_path / f"scene_{date.replace('-', '')}.tif"
+    for day, numbers, cloud in zip(DATES, pixels, clouds, strict=True):
+        path = tmp_path / f"scene_{day.replace('-', '')}.tif"
         write_raster(path, numbers, make_grid(), names=("B4", "B8"))
         write_raster(path.with_name(f"{path.stem}_SCL.tif"), np.where(cloud, 9, 4).astype(np.uint8), make_grid())
     truth = np.where(clouds[..., np.newaxis], np.nan, pixels * 1e-4)
@@ -208,6 +209,31 @@ def test_what_cannot_be_asked_for_is_refused(make_grid: Make, tmp_path: Path) ->
     sources = [f"2024-06-0{n}={tmp_path}/a.tif" for n in (1, 2)]
     with pytest.raises(RasterError, match="needs red and near infrared"):
         open_dates(open_pictures(sources, PicturePlan()), "ndvi", [Band("x"), Band("y")])
+
+
+def test_around_dated_places_pixels_are_of_the_nearest_date(
+    series: tuple[list[str], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composite, "_AROUND", 3)
+    sources, truth = series
+    days = [datetime.date(2024, 5, 1).toordinal(), datetime.date(2024, 6, 9).toordinal()]
+    scene = opened(sources, "median")
+    places = DatedPlaces(np.array([4, 15]), np.array([6, 20]), np.array(days))
+    dated = pickle.loads(pickle.dumps(scene.of_dates(places)))
+    values, valid = dated.read(ALL)
+    composed, shown = scene.read(ALL)
+    expected, seen = np.where(shown[..., np.newaxis], composed, np.nan), shown.copy()
+    for row, column, number in ((4, 6, 0), (15, 20, 2)):
+        here = np.s_[row - 3 : row + 4, column - 3 : column + 4]
+        expected[here] = truth[number][here]
+        seen[here] = np.isfinite(truth[number][here][..., 0])
+    assert np.array_equal(valid, seen)
+    np.testing.assert_allclose(values[valid], expected[valid], atol=1e-6)
+    part, ok = dated.read(Window(10, 14, 9, 9))
+    assert np.array_equal(part[ok], values[10:19, 14:23][ok]) and np.array_equal(ok, valid[10:19, 14:23])
+    assert scene.of_dates(None) is scene
+    plain = Scene.open(sources[:1], BANDS)
+    assert plain.of_dates(places) is plain
 
 
 def test_one_date_is_itself_and_none_is_not_a_number() -> None:

@@ -15,10 +15,11 @@ from fewshot.errors import RecipeError
 from fewshot.geo.composing import PicturePlan
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.compare.choose import choose_method
+from fewshot.mapping.request import MapRequest
 from fewshot.mapping.support.examples import LabelPlan
 from tests.geo.published import CORNER, pack, write_landsat, write_safe
 from tests.mapping.conftest import Case, output, read, run, values_of
-from tests.mapping.fakes import SPECTRA, draw_points, draw_truth, grid_of, write_points, write_scene
+from tests.mapping.fakes import CLASSES, SPECTRA, draw_points, draw_truth, grid_of, write_points, write_scene
 
 
 @pytest.fixture
@@ -184,3 +185,28 @@ def test_from_stac_items_to_the_map(truth: np.ndarray, tmp_path: Path) -> None:
     assert (read(output(tmp_path)) == values_of(truth)).mean() > 0.98
     told = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["scene"]
     assert (told["composite"], told["dates"]) == ("median", ["2024-06-01", "2024-06-11"])
+
+
+@pytest.mark.parametrize("method", ["logistic", "adapted"])
+def test_dated_points_are_read_from_the_nearest_date(truth: np.ndarray, tmp_path: Path, method: str) -> None:
+    """On the first date forest and town look like each other's; points of that date are right about it."""
+    grid = grid_of(*truth.shape)
+    swapped = np.array([0, 2, 1])[truth]
+    for day, shown in (("2024-05-01", swapped), ("2024-06-01", truth), ("2024-07-01", truth)):
+        write_scene(tmp_path / f"{day}.tif", SPECTRA[shown].astype(np.uint16), grid, nodata=None)
+    points = draw_points(truth, 8)
+    dates = ["2024-05-03" if number % 2 else "2024-06-20" for number in range(len(points))]
+    labels = [
+        (row, column, CLASSES[(swapped if date == "2024-05-03" else truth)[row, column]])
+        for (row, column, _), date in zip(points, dates, strict=True)
+    ]
+    x, y = grid.to_map(*(np.array([point[axis] for point in labels]) + 0.5 for axis in (0, 1)))
+    lines = [f"{a},{b},{name},{date}" for a, b, (_, _, name), date in zip(x, y, labels, dates, strict=True)]
+    (tmp_path / "points.csv").write_text("\n".join(["x,y,class,date", *lines]))
+    scenes = tuple(f"{day}={tmp_path}/{day}.tif" for day in ("2024-05-01", "2024-06-01", "2024-07-01"))
+    asked = MapRequest(scenes, output(tmp_path), LabelPlan(tmp_path / "points.csv", radius=0), method=method)
+    choice = choose_method({}, asked) if method == "logistic" else None
+    report = run(choice.request, choice.predictor) if choice else run(asked)
+    assert (read(output(tmp_path)) == values_of(truth)).mean() > 0.99
+    assert any("24 labels have a date and are read from the nearest picture." in note for note in report.notes)
+    assert any("x and y were taken as in the CRS of the scene" in note for note in report.notes)

@@ -11,7 +11,7 @@ from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor, Steps
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.points import Examples
-from fewshot.geo.scene import Scene
+from fewshot.geo.scene import DatedPlaces, Scene
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.methods import AUTO, Entry
 from fewshot.mapping.plain.combined import CombinedPredictor, combines
@@ -52,6 +52,7 @@ class _Suitable(NamedTuple):
     scene: Scene
     table: ClassTable
     examples: Examples
+    places: DatedPlaces | None
 
 
 def find_entries(models: Mapping[str, Predictor], asked: Entry, request: MapRequest) -> Entries:
@@ -72,10 +73,11 @@ def find_entries(models: Mapping[str, Predictor], asked: Entry, request: MapRequ
     bands = open_scene(request.scenes, plain.card(), Reading(numbers, pictures=request.pictures))
     if suitable:
         first = next(iter(suitable.values()))
-        table, examples = first.table, first.examples
+        table, examples, places = first.table, first.examples, first.places
     else:
         _, table, used = read_labels(bands, plain.card(), plan, request.classes)
-        examples = used.examples
+        examples, places = used.examples, used.places
+    bands = bands.of_dates(places)
     examples = examples.at_most(_LABELS, np.random.default_rng(plan.seed))
     for card in (*(one.card for one in suitable.values()), plain.card()):
         examples, _ = choose_pictures(card, examples, plan)
@@ -112,13 +114,13 @@ def _try_model(predictor: Predictor, request: MapRequest, first: _Suitable | Non
     scene = open_scene(request.scenes, card, request.reading)
     if first is None:
         _, table, used = read_labels(scene, card, plan, request.classes)
-        return _Suitable(predictor, card, scene, table, used.examples)
+        return _Suitable(predictor, card, scene.of_dates(used.places), table, used.examples, used.places)
     names, most = tuple(entry.name for entry in card.classes), card.limits.classes
     if (names and names != first.table.names) or len(first.table.names) > most:
         own = ", ".join(names) or f"the labels' own, {most} at most"
         raise ArtifactError(f"its classes are {own}; expected {', '.join(first.table.names)}.")
     scene.check_units((int(first.examples.rows[0]), int(first.examples.columns[0])))
-    return _Suitable(predictor, card, scene, first.table, first.examples)
+    return _Suitable(predictor, card, scene.of_dates(first.places), first.table, first.examples, first.places)
 
 
 def _of_model(model: _Suitable, examples: Examples, request: MapRequest) -> dict[str, Contender]:

@@ -73,12 +73,15 @@ def read_labels(
     table = find_classes(card, plan.path, field=plan.field, table=read_class_table(classes) if classes else None)
     size = card.size.rows
     found = find_examples(scene, plan, table, spacing=plan.spacing or usual_spacing(card, plan), seed=plan.seed)
+    undated, scene = scene, scene.of_dates(found.places)
     middle = len(found.examples) // 2
     scene.check_units((int(found.examples.rows[middle]), int(found.examples.columns[middle])))
     split = split_apart(found.examples, plan.holdout, plan.apart or size, seed=plan.seed) if plan.holdout else None
     left = split.support if split else found.examples
     support, examples = read_support(scene, card, left, plan)
     notes = list(found.summary.lines())
+    if found.places is not None and scene is not undated:
+        notes.append(f"{plan.path}: {len(found.places.days)} labels have a date and are read from the nearest picture.")
     if len(examples) < len(left):
         notes.append(
             f"{plan.path}: {len(examples)} of {len(left)} labelled pixels are shown to the model, which takes "
@@ -93,7 +96,7 @@ def read_labels(
     if split:
         split = replace(split, validation=_renumbered(split.validation, index))
     support = replace(support, y=index[support.y])
-    used = UsedLabels(plan, _renumbered(examples, index), split, found.summary, tuple(notes))
+    used = UsedLabels(plan, _renumbered(examples, index), split, found.summary, tuple(notes), found.places)
     return support, shown_classes(table, kept), used
 
 

@@ -11,7 +11,7 @@ from fewshot.exported.card import Card, InputSize
 from fewshot.geo.labels import LabelFiles, LabelSummary
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import Examples, Split
-from fewshot.geo.scene import Scene
+from fewshot.geo.scene import DatedPlaces, Scene
 from fewshot.geo.windows import Window
 
 FloatArray = npt.NDArray[np.float32]
@@ -81,6 +81,7 @@ class UsedLabels:
         split: Where examples were kept back.
         summary: What became of the labels.
         notes: Remarks on them.
+        places: Where labels have a date: a scene of several is read from the nearest there.
     """
 
     plan: LabelPlan
@@ -88,6 +89,7 @@ class UsedLabels:
     split: Split | None
     summary: LabelSummary
     notes: tuple[str, ...]
+    places: DatedPlaces | None = None
 
 
 def read_support(scene: Scene, card: Card, examples: Examples, plan: LabelPlan) -> tuple[SupportSet, Examples]:
