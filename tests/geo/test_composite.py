@@ -62,11 +62,19 @@ def test_pixels_are_made_of_the_dates_that_show_them(
     series: tuple[list[str], np.ndarray], how: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composite, "_AT_ONCE", at_once)
+    held: list[int] = []
+
+    def compose_and_count(values: np.ndarray, *more: Any) -> np.ndarray:
+        held.append(values.size)
+        return compose(values, *more)
+
+    monkeypatch.setattr(composite, "compose", compose_and_count)
     sources, truth = series
     scene = opened(sources, how)
     values, valid = scene.read(ALL)
     expected = expected_of(truth, how)
     assert np.array_equal(valid, np.isfinite(expected[..., 0])) and not valid[3, 5]
+    assert sum(held) == truth.size and max(held) <= max(at_once, truth[:, 0].size)
     np.testing.assert_allclose(values[valid], expected[valid], atol=1e-6)
     assert not values[~valid].any()
     part, seen = scene.read(Window(5, 7, 9, 30))  # reaches outside
