@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from fewshot.geo.composing import COMPOSITES, Composing, PicturePlan
+from fewshot.geo.composing import COMPOSITES, PicturePlan
 from fewshot.mapping.methods import AUTO, METHODS
 
 FILE = click.Path(path_type=Path)
@@ -157,7 +157,7 @@ class MapOptions:
         help="Which values of the mask are left out, such as 3,8-10, or bits:1,3; of masks with a known name what is "
         "usual.",
     )
-    composite: Composing | None = option(
+    composite: str | None = option(
         "--composite",
         type=click.Choice(COMPOSITES),
         help="How several dates become one scene: pixel by pixel (median if not given, mean, or the one with the "
@@ -204,7 +204,8 @@ class MapOptions:
     def pictures(self) -> PicturePlan:
         """Which files of the scene are read, and how they become one."""
         assets = tuple(filter(None, map(str.strip, self.assets.split(","))))
-        return PicturePlan(assets, self.mask, self.mask_out, self.composite or "")
+        how = next((how for how in COMPOSITES if how == self.composite), "")
+        return PicturePlan(assets, self.mask, self.mask_out, how)
 
 
 def model_targets(models: Sequence[Path], server: str | None) -> dict[str, str]:
