@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from fewshot.geo.composing import COMPOSITES, PicturePlan
+from fewshot.geo.composing import COMPOSITES, Composing, PicturePlan
 from fewshot.mapping.methods import AUTO, METHODS
 
 FILE = click.Path(path_type=Path)
@@ -204,8 +204,8 @@ class MapOptions:
     def pictures(self) -> PicturePlan:
         """Which files of the scene are read, and how they become one."""
         assets = tuple(filter(None, map(str.strip, self.assets.split(","))))
-        how = next((how for how in COMPOSITES if how == self.composite), "")
-        return PicturePlan(assets, self.mask, self.mask_out, how)
+        asked: list[Composing] = [how for how in COMPOSITES if how == self.composite]
+        return PicturePlan(assets, self.mask, self.mask_out, asked[0] if asked else "")
 
 
 def model_targets(models: Sequence[Path], server: str | None) -> dict[str, str]:
