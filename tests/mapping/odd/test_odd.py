@@ -51,6 +51,8 @@ def test_an_odd_request_maps_or_says_why_not(name: str, tmp_path: Path, monkeypa
     done = CliRunner().invoke(main, asked.words())
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     made = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    if "go on with --resume" in done.output:  # what is finished is kept, in the map's own folder
+        made = {path for path in made if ".map.tif.work" not in path.parts}
     assert not [path for path in made if ".work" in str(path) or path.name.startswith(".partial")]
     if done.exit_code == 0:
         maps = [path for path in made if path.suffix.lower() in (".tif", ".tiff")]
