@@ -40,7 +40,6 @@ for option, words in {
     "--composite": ("median", "stack", "what"),
     "--scheduler": ("nobody:1",),
     "--model": ("none",),
-    "--server": ("nobody:1/x",),
     "--adapted": ("none.npz", "/dev/null"),
     "--validation": ("none.gpkg", "/dev/null"),
     "--save-adapted": ("map.tif", "/proc/none/x.npz", "x" * 300 + ".npz", "."),

@@ -23,7 +23,7 @@ CASES = {
     )
     for name, case in cases.items()
 }
-SECONDS = 60
+SECONDS = 180
 
 pytestmark = pytest.mark.slow
 
