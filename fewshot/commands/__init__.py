@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "fewshot.commands.demo",
     "evaluate": "fewshot.commands.evaluate",
     "export": "fewshot.commands.export",
+    "label": "fewshot.commands.label",
     "map": "fewshot.commands.map",
     "map-many": "fewshot.commands.map_many",
     "models": "fewshot.commands.models",

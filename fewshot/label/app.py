@@ -1,0 +1,182 @@
+"""The page's addresses: what is asked for becomes a call of the desk, and what comes back JSON or a picture."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import mimetypes
+import re
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from fewshot.errors import FewshotError
+from fewshot.label.desk import Desk
+from fewshot.label.pictures import Look
+
+PAGE = Path(__file__).parent / "page"
+MOST_JSON = 8 << 20
+"""Bytes of a body of JSON."""
+_THREADS = 4  # that read the scene
+_HASHED = re.compile(r"[-.][0-9a-zA-Z]{8,}\.")
+
+Made = TypeVar("Made")
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class PageApp:
+    """Answers the page."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Answer for a desk."""
+        self.desk = desk
+        self._readers = ThreadPoolExecutor(_THREADS, "tiles")
+
+    def starlette(self) -> Starlette:
+        """Return the application."""
+        reads: dict[str, Answer] = {
+            "/": self.page,
+            "/static/{path:path}": self.static,
+            "/api/project": self.project,
+            "/api/events": self.events,
+            "/tiles/scene/{level:int}/{column:int}/{row:int}.png": self.tile,
+        }
+        writes: dict[str, Answer] = {"/api/edits": self.edits, "/api/undo": self.undo, "/api/redo": self.redo}
+        return Starlette(
+            routes=[
+                *(Route(path, answer, methods=["GET"]) for path, answer in reads.items()),
+                *(Route(path, answer, methods=["POST"]) for path, answer in writes.items()),
+            ],
+            exception_handlers={FewshotError: _refused, HTTPException: _failed},
+        )
+
+    async def page(self, request: Request) -> Response:
+        """Answer with the page."""
+        return _file(PAGE / "index.html", request)
+
+    async def static(self, request: Request) -> Response:
+        """Answer with one of the page's files, of those that there are."""
+        files = {path.relative_to(PAGE).as_posix(): path for path in PAGE.rglob("*") if path.is_file()}
+        return _file(files.get(request.path_params["path"]), request)
+
+    async def project(self, request: Request) -> Response:
+        """Answer with the whole project."""
+        return JSONResponse(await self._read(self.desk.document))
+
+    async def edits(self, request: Request) -> Response:
+        """Do a step."""
+        body = await read_json(request)
+        return await self._changed(lambda: self.desk.edit(body.get("edits")))
+
+    async def undo(self, request: Request) -> Response:
+        """Take a step back."""
+        return await self._changed(self.desk.undo)
+
+    async def redo(self, request: Request) -> Response:
+        """Do a step again."""
+        return await self._changed(self.desk.redo)
+
+    async def events(self, request: Request) -> Response:
+        """Tell the page what happens, as long as it listens."""
+        return StreamingResponse(
+            self.desk.events.listen(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    async def tile(self, request: Request) -> Response:
+        """Answer with a tile of the scene; without a look in the query, in the usual one."""
+        level, column, row = (request.path_params[name] for name in ("level", "column", "row"))
+        look = _look(request) or self.desk.pictures.usual_look()
+        png = await self._read(lambda: self.desk.pictures.tile(level, column, row, look))
+        if png is None:
+            raise HTTPException(404, "there is no such tile")
+        return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+    async def _changed(self, change: Callable[[], None]) -> Response:
+        """Change the project, and answer with what it has become."""
+
+        def run() -> dict[str, Any]:
+            change()
+            return self.desk.document()
+
+        return JSONResponse(await self._read(run))
+
+    async def _read(self, call: Callable[[], Made]) -> Made:
+        """Call in another thread, so that other requests go on."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        HTTPException: if it is larger than `most` bytes.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(413, f"expected {most >> 20} MB at most")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """Return the body of a request, a JSON object.
+
+    Raises:
+        HTTPException: if it is something else, or too large.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise HTTPException(415, "expected Content-Type: application/json")
+    try:
+        body = json.loads(await read_body(request, MOST_JSON) or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"the body is no JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "expected a JSON object")
+    return body
+
+
+def _look(request: Request) -> Look | None:
+    """Return the look that a query asks for."""
+    query = request.query_params
+    if "bands" not in query:
+        return None
+    try:
+        bands = tuple(int(number) for number in query["bands"].split(","))
+        low, high = (tuple(float(number) for number in query.get(end, "").split(",")) for end in ("low", "high"))
+        return Look(bands, low, high, float(query.get("gamma", 1)))
+    except ValueError as error:
+        if isinstance(error, FewshotError):
+            raise
+        raise HTTPException(400, "bands, low and high are numbers with commas between, gamma is a number") from None
+
+
+def _file(path: Path | None, request: Request) -> Response:
+    """Answer with a file of the page; one with a hash in its name never changes."""
+    if path is None or not path.is_file():
+        raise HTTPException(404, "there is no such file")
+    content = path.read_bytes()
+    tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+    keep = "private, max-age=31536000, immutable" if _HASHED.search(path.name) else "no-cache"
+    headers = {"Cache-Control": keep, "ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=mimetypes.guess_type(path.name)[0], headers=headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    code = error.status_code if isinstance(error, HTTPException) else 500
+    return JSONResponse({"error": error.detail if isinstance(error, HTTPException) else str(error)}, code)

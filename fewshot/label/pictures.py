@@ -1,0 +1,164 @@
+"""Pictures of a scene for the screen: tiles of any level, in the bands and the stretch that are asked for."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fewshot.errors import RecipeError
+from fewshot.geo.matching import read_spectra
+from fewshot.geo.mosaic import describe_mosaic, read_reduced
+from fewshot.geo.rasters import RasterReader
+from fewshot.geo.spectrum import part_of_spectrum
+from fewshot.geo.windows import Window, intersection
+
+TILE = 256
+_LOOKED_AT = 512  # rows and columns of the picture that the usual stretch is taken from
+_PERCENT = (2, 98)
+_PRESETS = {"true": ("red", "green", "blue"), "false": ("nir", "red", "green")}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How numbers become colours.
+
+    Attributes:
+        bands: Three of the scene's, counted from 1: red, green, blue; or one for grey.
+        low: Of each, what is black.
+        high: Of each, what is white.
+        gamma: Over 1 brightens what is dark.
+    """
+
+    bands: tuple[int, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that there are as many of each.
+
+        Raises:
+            RecipeError: if not.
+        """
+        if len(self.bands) not in (1, 3) or not len(self.bands) == len(self.low) == len(self.high):
+            raise RecipeError("expected one band or three, and as many for low and high")
+        numbers = (*self.low, *self.high, self.gamma)
+        if not all(map(math.isfinite, numbers)) or not 0.05 <= self.gamma <= 20:
+            raise RecipeError("low and high are numbers, and gamma is 0.05 to 20")
+
+    def colours(self, pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+        """Return RGBA [H, W, 4] of pixels [H, W, bands], transparent where they are not valid."""
+        low, high = (np.asarray(ends, np.float32) for ends in (self.low, self.high))
+        shown = (pixels.astype(np.float32) - low) / np.where(high > low, high - low, 1)
+        shown = np.clip(shown, 0, 1) ** np.float32(1 / self.gamma)
+        rgba = np.empty((*pixels.shape[:2], 4), np.uint8)
+        rgba[..., :3] = np.round(255 * shown)
+        rgba[..., 3] = np.where(valid.all(axis=-1), 255, 0)
+        return rgba
+
+
+class ScenePictures:
+    """A scene as pictures; threads may share it."""
+
+    def __init__(self, sources: Sequence[str | Path], *, sensor: str = "") -> None:
+        """Open a scene.
+
+        Args:
+            sources: One file; or several, as neighbours or with a band each.
+            sensor: What recorded it, where it does not say.
+
+        Raises:
+            FewshotError: if it cannot be read as one raster.
+        """
+        self.info, self._parts = describe_mosaic(sources)
+        self.spectra = read_spectra(self.info, sensor=sensor)
+        self._reader = RasterReader()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.info.grid.height, self.info.grid.width
+
+    @property
+    def levels(self) -> int:
+        """Of the pyramid of tiles; the last shows each pixel."""
+        return 1 + max(0, math.ceil(math.log2(max(self.size) / TILE)))
+
+    @cached_property
+    def presets(self) -> dict[str, list[int]]:
+        """Bands for true and false colour, those of the two that the scene has; else "true" as the bands come."""
+        parts = [part_of_spectrum(own.wavelength) if own.wavelength else "" for own in self.spectra]
+        found = {
+            name: [parts.index(part) + 1 for part in wanted]
+            for name, wanted in _PRESETS.items()
+            if set(wanted) <= set(parts)
+        }
+        first = list(range(1, 1 + self.info.bands))[:3]
+        return found or {"true": first if len(first) == 3 else first[:1]}
+
+    @cached_property
+    def stretch(self) -> list[tuple[float, float]]:
+        """What is usually black and white in each band: percentiles of a small picture of the whole scene."""
+        height, width = self.size
+        shape = tuple(max(1, round(side * min(1, _LOOKED_AT / max(self.size)))) for side in (height, width))
+        ends = []
+        for band in range(1, self.info.bands + 1):
+            pixels, valid = self._read(Window(0, 0, height, width), (band,), (shape[0], shape[1]))
+            low, high = np.percentile(pixels[valid], _PERCENT).tolist() if valid.any() else (0.0, 1.0)
+            ends.append((low, high if high > low else low + 1.0))
+        return ends
+
+    def usual_look(self) -> Look:
+        """Return true colours, or what comes nearest, in the usual stretch."""
+        bands = next(iter(self.presets.values()))
+        low, high = zip(*(self.stretch[band - 1] for band in bands), strict=True)
+        return Look(tuple(bands), low, high)
+
+    def tile(self, level: int, column: int, row: int, look: Look) -> bytes | None:
+        """Return a tile as PNG, None where there is none.
+
+        Args:
+            level: 0 shows all of the scene in one tile, the last each pixel.
+            column: Of the tile.
+            row: Of the tile.
+            look: Bands and stretch.
+
+        Raises:
+            RecipeError: if a band is not there.
+            RasterError: if the scene cannot be read.
+        """
+        if not 0 <= level < self.levels:
+            return None
+        step = 1 << (self.levels - 1 - level)
+        side = TILE * step
+        inside = intersection(Window(row * side, column * side, side, side), Window(0, 0, *self.size))
+        if inside is None or min(row, column) < 0:
+            return None
+        wrong = [band for band in look.bands if not 1 <= band <= self.info.bands]
+        if wrong:
+            raise RecipeError(f"the scene has bands 1 to {self.info.bands}; received {wrong[0]}")
+        shape = (-(-inside.height // step), -(-inside.width // step))
+        rgba = np.zeros((TILE, TILE, 4), np.uint8)
+        rgba[: shape[0], : shape[1]] = look.colours(*self._read(inside, look.bands, shape))
+        return to_png(rgba)
+
+    def _read(
+        self, window: Window, bands: Sequence[int], shape: tuple[int, int]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        return read_reduced(self._reader, self._parts, window, bands, shape)
+
+
+def to_png(rgba: npt.NDArray[np.uint8]) -> bytes:
+    """Return a picture [H, W, 4] as PNG, packed lightly: it travels within this machine."""
+    file = io.BytesIO()
+    Image.fromarray(rgba).save(file, "PNG", compress_level=1)
+    return file.getvalue()
