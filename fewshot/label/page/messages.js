@@ -1,0 +1,26 @@
+import { byId, button, h } from "./dom.js";
+
+const SHOWN = 6000; // milliseconds
+
+/** Say something, on the page and to screen readers. One that stays is taken away by its button or by `stay`'s answer. */
+export function say(text, { error = false, stay = error } = {}) {
+  const own = h("div", { className: error ? "message error" : "message" }, h("span", {}, text));
+  const close = () => own.remove();
+  own.append(button("×", close, { "aria-label": "Close the message" }));
+  const all = byId("messages");
+  for (const other of all.children) if (other.firstChild.textContent === text) other.remove();
+  all.append(own);
+  while (all.children.length > 3) all.firstChild.remove();
+  if (!stay) setTimeout(close, SHOWN);
+  return close;
+}
+
+/** Run what may fail, and say why it did. */
+export async function attempt(call) {
+  try {
+    return await call();
+  } catch (error) {
+    say(error.message, { error: true });
+    return undefined;
+  }
+}
