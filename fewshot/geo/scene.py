@@ -44,7 +44,16 @@ class Stored:
 
 
 class Scene:
-    """A scene and where in it the wanted bands are. Each process opens the files for itself."""
+    """A scene and where in it the wanted bands are. Each process opens the files for itself.
+
+    Attributes:
+        info: What the whole says of itself.
+        match: Where the wanted bands are.
+        parts: The files.
+        stored: What is read instead of values.
+        gaps: What stands where there is no data.
+        reader: Keeps files open.
+    """
 
     def __init__(
         self,
@@ -67,7 +76,7 @@ class Scene:
             reader: Keeps files open; scenes may share one.
         """
         self.info, self.match, self.parts = info, match, parts
-        self._stored, self._gaps, self._reader = stored, gaps, reader or RasterReader()
+        self.stored, self.gaps, self.reader = stored, gaps, reader or RasterReader()
 
     @classmethod
     def open(  # noqa: PLR0913  each may be left out
@@ -118,11 +127,11 @@ class Scene:
             gaps: What stands where there is no data.
         """
         match = replace(self.match, bands=tuple(bands))
-        return Scene(self.info, match, self.parts, stored=stored, gaps=gaps, reader=self._reader)
+        return Scene(self.info, match, self.parts, stored=stored, gaps=gaps, reader=self.reader)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
-        return partial(Scene, stored=self._stored, gaps=self._gaps), (self.info, self.match, self.parts)
+        return partial(Scene, stored=self.stored, gaps=self.gaps), (self.info, self.match, self.parts)
 
     @property
     def grid(self) -> Grid:
@@ -143,7 +152,7 @@ class Scene:
         inside = intersection(window, self._whole)
         if inside is None:
             raise RasterError(f"{window} lie outside of {self.info.path}, {self.grid.height}x{self.grid.width} pixels")
-        values, valid = self._read(inside, self._stored)
+        values, valid = self._read(inside, self.stored)
         before = (inside.row - window.row, inside.column - window.column)
         after = (window.height - inside.height - before[0], window.width - inside.width - before[1])
         if any(before) or any(after):
@@ -206,7 +215,7 @@ class Scene:
 
     def _numbers(self, window: Window, bands: Sequence[int]) -> tuple[npt.NDArray[Any], BoolArray]:
         """Read digital numbers of bands, and where they are valid."""
-        return read_parts(self._reader, self.parts, window, bands)
+        return read_parts(self.reader, self.parts, window, bands)
 
     def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
         """Read a window inside the scene."""
@@ -215,5 +224,5 @@ class Scene:
         else:
             pixels, valid = self._numbers(window, self.match.found)
         numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
-        values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self._gaps)
+        values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self.gaps)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete

@@ -15,16 +15,20 @@ from typing import Any, TypeVar
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from fewshot.errors import FewshotError
-from fewshot.label.desk import Desk
+from fewshot.geo.windows import Window
+from fewshot.label.desk import EXPORTS, Desk
+from fewshot.label.jobs import Job
 from fewshot.label.pictures import Look
 
 PAGE = Path(__file__).parent / "page"
 MOST_JSON = 8 << 20
 """Bytes of a body of JSON."""
+MOST_FILE = 64 << 20
+"""Bytes of a file that is sent."""
 _THREADS = 4  # that read the scene
 _HASHED = re.compile(r"[-.][0-9a-zA-Z]{8,}\.")
 
@@ -48,8 +52,16 @@ class PageApp:
             "/api/project": self.project,
             "/api/events": self.events,
             "/tiles/scene/{level:int}/{column:int}/{row:int}.png": self.tile,
+            "/live/{generation:int}/{stage}/{layer}.png": self.live,
+            **{"/api/panel": self.panel, "/api/command": self.command, "/api/jobs": self.jobs},
+            **{"/files/{id}": self.file, "/api/export/{name}": self.take_along},
         }
-        writes: dict[str, Answer] = {"/api/edits": self.edits, "/api/undo": self.undo, "/api/redo": self.redo}
+        writes: dict[str, Answer] = {
+            **{"/api/edits": self.edits, "/api/undo": self.undo, "/api/redo": self.redo},
+            **{"/api/view": self.view, "/api/suggest": self.suggest, "/api/compare": self.compare},
+            **{"/api/jobs": self.start, "/api/jobs/{id}/cancel": self.cancel, "/api/jobs/{id}/resume": self.resume},
+            **{"/api/import": self.bring_in, "/api/upload": self.upload},
+        }
         return Starlette(
             routes=[
                 *(Route(path, answer, methods=["GET"]) for path, answer in reads.items()),
@@ -98,6 +110,101 @@ class PageApp:
         if png is None:
             raise HTTPException(404, "there is no such tile")
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+    async def live(self, request: Request) -> Response:
+        """Answer with a picture of the map that follows the labels."""
+        asked = request.path_params
+        live = self.desk.live
+        png = live.picture(asked["generation"], asked["stage"], asked["layer"]) if live else None
+        if png is None:
+            raise HTTPException(404, "this picture is gone; a newer one is there, or comes")
+        return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600, immutable"})
+
+    async def view(self, request: Request) -> Response:
+        """Take what the page shows of the scene."""
+        body = await read_json(request)
+        try:
+            left, top, right, bottom = (int(end) for end in body["window"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise HTTPException(
+                400, "expected window: [first column, first row, last column + 1, last row + 1]"
+            ) from None
+        self.desk.look(Window(top, left, bottom - top, right - left))
+        return JSONResponse({})
+
+    async def suggest(self, request: Request) -> Response:
+        """Answer with places to label next."""
+        number = (await read_json(request)).get("n", 10)
+        if not isinstance(number, int):
+            raise HTTPException(400, "n is a number of places")
+        return JSONResponse({"places": await self._read(lambda: self.desk.suggest(number))})
+
+    async def panel(self, request: Request) -> Response:
+        """Answer with how well the labels are learned."""
+        return JSONResponse(await self._read(self.desk.panel))
+
+    async def command(self, request: Request) -> Response:
+        """Answer with the command lines that do the same as the page."""
+        return JSONResponse(await self._read(self.desk.commands))
+
+    async def jobs(self, request: Request) -> Response:
+        """Answer with all jobs."""
+        return JSONResponse(await self._read(self.desk.jobs.documents))
+
+    async def start(self, request: Request) -> Response:
+        """Start a job."""
+        body = await read_json(request)
+        kind, options = body.get("kind"), body.get("options") or {}
+        if not isinstance(kind, str) or not isinstance(options, dict):
+            raise HTTPException(400, "expected kind, a text, and options, an object")
+        return await self._job(lambda: self.desk.start_job(kind, options))
+
+    async def compare(self, request: Request) -> Response:
+        """Start a map whose methods are compared first."""
+        await read_json(request)
+        return await self._job(lambda: self.desk.start_job("compare", {}))
+
+    async def cancel(self, request: Request) -> Response:
+        """Stop a job."""
+        name = request.path_params["id"]
+        return await self._job(lambda: self.desk.jobs.cancel(name))
+
+    async def resume(self, request: Request) -> Response:
+        """Go on with a job."""
+        name = request.path_params["id"]
+        return await self._job(lambda: self.desk.jobs.resume(name))
+
+    async def file(self, request: Request) -> Response:
+        """Answer with a file that a job has written, by its id."""
+        path = await self._read(lambda: self.desk.jobs.file(request.path_params["id"]))
+        if path is None:
+            raise HTTPException(404, "there is no such file")
+        return FileResponse(path, filename=path.name, headers={"Cache-Control": "no-store"})
+
+    async def bring_in(self, request: Request) -> Response:
+        """Add the labels of a file."""
+        name, content = request.query_params.get("name", ""), await read_body(request, MOST_FILE)
+        return await self._changed(lambda: self.desk.bring_in(name, content))
+
+    async def upload(self, request: Request) -> Response:
+        """Keep a file for a job, such as places with the class that was seen there."""
+        name, content = request.query_params.get("name", ""), await read_body(request, MOST_FILE)
+        path = await self._read(lambda: self.desk.keep_upload(name, content))
+        return JSONResponse({"id": path.name})
+
+    async def take_along(self, request: Request) -> Response:
+        """Answer with the labels as a file."""
+        name = request.path_params["name"]
+        if name not in EXPORTS:
+            raise HTTPException(404, f"expected one of {', '.join(EXPORTS)}")
+        content = await self._read(lambda: self.desk.take_along(name))
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+    async def _job(self, call: Callable[[], Job | None]) -> Response:
+        """Do something to a job, and answer with its name."""
+        job = await self._read(call)
+        return JSONResponse({"id": job.id} if job else {})
 
     async def _changed(self, change: Callable[[], None]) -> Response:
         """Change the project, and answer with what it has become."""

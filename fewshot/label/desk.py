@@ -1,70 +1,60 @@
-"""What the page works on: a project's log, the scene as pictures, and who is told of changes."""
+"""What the page works on: a project's log, the scene as pictures, the map that follows, and the jobs that finish it."""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Sequence
+import shlex
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from fewshot.errors import ArtifactError
-from fewshot.geo.names import short_name
+from fewshot.errors import ArtifactError, RecipeError
+from fewshot.exported import find_model, model_names, newest_version, read_card
+from fewshot.geo import LandClass, read_class_table
+from fewshot.geo.windows import Window, intersection
+from fewshot.label.documents import describe_model, describe_scene, describe_state, panel
 from fewshot.label.edits import Step
 from fewshot.label.events import Events
+from fewshot.label.files import new_classes, read_new_labels, table_of_labels, write_classes, write_labels
+from fewshot.label.jobs import Job, Jobs
+from fewshot.label.live import LiveMap
 from fewshot.label.log import EditLog
 from fewshot.label.pictures import ScenePictures
+from fewshot.label.plan import CLASSES, LABELS, RESULTS, ProjectPlan, assess_command, sample_command
 from fewshot.label.state import ProjectState
+from fewshot.label.suggest import suggest_places
 
-
-@dataclass(frozen=True)
-class ProjectPlan:
-    """What is labelled, and how it is mapped; the fields that a map has too mean what they mean there.
-
-    Attributes:
-        scenes: One file; or several, as neighbours or with a band each.
-        folder: Of the project.
-        model: A model's name, folder or address; "" for a plain method.
-        labels: To begin with, where the project has none.
-        classes: Class table to begin with.
-        method: What maps; what suits the model if None.
-        bands: Overrules the descriptions of the scene's bands.
-        sensor: What recorded the scene.
-        scale: What one unit is worth.
-        offset: Added after scaling.
-    """
-
-    scenes: tuple[str, ...]
-    folder: Path
-    model: str = ""
-    labels: Path | None = None
-    classes: Path | None = None
-    method: str | None = None
-    bands: str = ""
-    sensor: str = ""
-    scale: float | Literal["auto"] | None = None
-    offset: float | None = None
-
-    @property
-    def name(self) -> str:
-        """What the project is called."""
-        return short_name(self.scenes[0])
+EXPORTS = ("labels.gpkg", "labels.geojson", "labels.csv")
+_MOST_SUGGESTED = 100
 
 
 class Desk:
-    """A project that pages work on."""
+    """A project that pages work on; threads may share it."""
 
-    def __init__(self, plan: ProjectPlan, log: EditLog, pictures: ScenePictures, events: Events) -> None:
+    def __init__(self, plan: ProjectPlan, log: EditLog, pictures: ScenePictures) -> None:
         """Lay everything out.
 
         Args:
             plan: Of the project.
             log: Its edits.
             pictures: Of its scene.
-            events: To its pages.
         """
-        self.plan, self.log, self.pictures, self.events = plan, log, pictures, events
+        self.plan, self.log, self.pictures, self.events = plan, log, pictures, Events()
+        self.jobs = Jobs(plan.folder / "jobs", self.events.send)
+        self.model = describe_model(plan)
+        self._seen = plan.folder / "live"
+        self.live: LiveMap | None = None
+        if plan.maps:
+            self.live = LiveMap(self, plan.live_request(self._seen), plan.model, self.events.send)
+
+    def close(self) -> None:
+        """Let go of everything; jobs go on."""
+        if self.live is not None:
+            self.live.stop()
+        self.jobs.close()
+        self.log.close()
 
     def edit(self, step: Step) -> None:
         """Do a step, and tell all pages.
@@ -89,52 +79,185 @@ class Desk:
         """Return the whole project as the page shows it."""
         revision, state = self.log.snapshot()
         return {
-            "name": self.plan.name,
-            "revision": revision,
+            **{"name": self.plan.name, "revision": revision},
             "scene": describe_scene(self.pictures),
             **describe_state(state),
-            "contradictions": [],
-            "can_undo": self.log.can_undo,
-            "can_redo": self.log.can_redo,
-            "model": {"name": self.plan.model, "figure": ""} if self.plan.model else None,
-            "live": None,
-            "panel": {"support_loss": None, "steps": None, "accuracy": None, "warnings": [], "compare": None},
-            "jobs": [],
+            **{"can_undo": self.log.can_undo, "can_redo": self.log.can_redo},
+            "model": self.model,
+            "live": self.live.last if self.live else None,
+            "panel": self.panel(),
+            "jobs": self.jobs.documents(),
         }
 
+    def panel(self) -> dict[str, Any]:
+        """Return how well the labels are learned, and what is wrong with them."""
+        return panel(self.log.snapshot()[1], self.live, self.jobs.all())
+
+    def look(self, window: Window) -> None:
+        """Say what of the scene is looked at.
+
+        Raises:
+            RecipeError: if nothing of the scene is.
+        """
+        height, width = self.pictures.size
+        inside = intersection(window, Window(0, 0, height, width))
+        if inside is None:
+            raise RecipeError(f"expected a window of a scene of {height} rows and {width} columns; received {window}")
+        if self.live is not None:
+            self.live.look(inside)
+
+    def suggest(self, most: int) -> list[dict[str, Any]]:
+        """Return places of what is looked at where a label would tell the most.
+
+        Raises:
+            RecipeError: if there is no map yet.
+        """
+        known, part = (self.live.known, self.live.part) if self.live else (None, None)
+        if known is None or part is None:
+            raise RecipeError("label two classes first: places are suggested where the map of what you see is unsure")
+        labels = list(self.log.state.labels.values())
+        most = max(1, min(most, _MOST_SUGGESTED))
+        return suggest_places(part, known.labels.table.names, known.class_ids(), labels, most)
+
+    def write_files(self, state: ProjectState, folder: Path | None = None) -> None:
+        """Write labels and classes as the commands read them.
+
+        Args:
+            state: Of the project.
+            folder: To write to; that of the map that follows the labels if None.
+        """
+        folder = folder or self._seen
+        folder.mkdir(parents=True, exist_ok=True)
+        write_labels(folder / LABELS, state, self.pictures.info.grid)
+        write_classes(folder / CLASSES, state)
+
+    def snapshot(self) -> tuple[int, ProjectState]:
+        """Return revision and state."""
+        return self.log.snapshot()
+
+    def command(self, kind: str, options: Mapping[str, Any]) -> tuple[Path, tuple[str, ...]]:
+        """Return the folder of the next job of a kind, and the arguments of `fewshot`.
+
+        Args:
+            kind: Of the job.
+            options: Of the page.
+
+        Raises:
+            RecipeError: if there is no such kind, or nothing to do it with.
+        """
+        folder = self.jobs.next_folder(kind)
+        if kind in ("map", "compare"):
+            if not self.plan.maps:
+                raise RecipeError("a map needs a model or a plain method: start the page with --model or --method")
+            self.write_files(self.log.state, folder)
+            asked = {**options, "compare": True} if kind == "compare" else options
+            return folder, self.plan.map_command(folder, asked)
+        made = self.jobs.latest("map", "compare")
+        if kind not in RESULTS or made is None:
+            raise RecipeError(f"expected one of {', '.join(RESULTS)}, of a finished map; received {kind[:40]}")
+        mapped = self.plan.folder / "jobs" / made.id
+        if kind == "sample":
+            return folder, sample_command(mapped, folder, options)
+        return folder, assess_command(mapped, folder, self._places(options))
+
+    def commands(self) -> dict[str, str]:
+        """Return the command lines that do what the page's jobs do, those that can be done now."""
+        lines = {}
+        for kind in RESULTS:
+            try:
+                lines[kind] = shlex.join(("fewshot", *self.command(kind, {})[1]))
+            except RecipeError as error:
+                lines[kind] = f"# {error}"
+        return lines
+
+    def start_job(self, kind: str, options: Mapping[str, Any]) -> Job:
+        """Start a job.
+
+        Args:
+            kind: Of the job.
+            options: Of the page.
+
+        Raises:
+            RecipeError: if it cannot be done.
+        """
+        folder, arguments = self.command(kind, options)
+        return self.jobs.start(folder, arguments, folder / RESULTS[kind])
+
+    def bring_in(self, name: str, content: bytes) -> None:
+        """Add the labels of a file, as one step.
+
+        Args:
+            name: Of the file; its ending says what it is.
+            content: Of the file.
+
+        Raises:
+            FewshotError: if it cannot be read.
+        """
+        path = self.keep_upload(name, content)
+        try:
+            self.edit(read_new_labels(path, self.log.state, self.pictures.info.grid))
+        finally:
+            path.unlink(missing_ok=True)
+
+    def keep_upload(self, name: str, content: bytes) -> Path:
+        """Keep a file that a page sends, under a name of our own with its ending."""
+        ending = Path(name).suffix.lower()
+        kept = ending if ending[1:].isalnum() and len(ending) < 10 else ""
+        path = self.plan.folder / "uploads" / f"{uuid.uuid4().hex}{kept}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def take_along(self, name: str) -> bytes:
+        """Return the labels as a file.
+
+        Args:
+            name: One of `EXPORTS`.
+        """
+        state, grid = self.log.state, self.pictures.info.grid
+        if name.endswith(".csv"):
+            return table_of_labels(state, grid).encode()
+        path = self.plan.folder / "uploads" / f"{uuid.uuid4().hex}{Path(name).suffix}"
+        try:
+            write_labels(path, state, grid)
+            return path.read_bytes()
+        finally:
+            path.unlink(missing_ok=True)
+
+    def begin(self) -> None:
+        """Give a project without any edit the classes and labels that it was started with, and start the live map."""
+        if not self.log.revision:
+            table = read_class_table(self.plan.classes) if self.plan.classes else None
+            step = new_classes(table.classes if table else self._model_classes())
+            if step:
+                self.log.edit(step)
+            if self.plan.labels is not None:
+                self.log.edit(read_new_labels(self.plan.labels, self.log.state, self.pictures.info.grid))
+        if self.live is not None:
+            self.live.start()
+
+    def _model_classes(self) -> tuple[LandClass, ...]:
+        """Return the classes that a model has of its own; none where it takes those of the labels."""
+        if self.plan.model not in model_names() and not Path(self.plan.model or "?").is_dir():
+            return ()
+        card = read_card(newest_version(find_model(self.plan.model)))
+        return tuple(LandClass(entry.name, ()) for entry in card.classes) if card.label_space == "global" else ()
+
+    def _places(self, options: Mapping[str, Any]) -> Path:
+        """Return the places to assess with: a file that a page has sent."""
+        name = str(options.get("places", ""))
+        files = {path.name: path for path in (self.plan.folder / "uploads").glob("*")}
+        if name not in files:
+            raise RecipeError(
+                "send the places with their classes first (POST /api/upload), and give their id as places"
+            )
+        return files[name]
+
     def _changed(self) -> None:
-        self.events.send({"type": "state", "revision": self.log.revision})
-
-
-def describe_state(state: ProjectState) -> dict[str, Any]:
-    """Return classes and labels as plain data."""
-    return {
-        "classes": [
-            {"id": own.id, "name": own.name, "colour": own.colour, "key": own.key} for own in state.classes.values()
-        ],
-        "labels": [
-            {"id": own.id, "class": own.of, "kind": own.kind, "coordinates": own.coordinates, "width": own.width}
-            for own in state.labels.values()
-        ],
-        "counts": state.counts,
-    }
-
-
-def describe_scene(pictures: ScenePictures) -> dict[str, Any]:
-    """Return what the page has to know to show a scene."""
-    grid = pictures.info.grid
-    bands: Sequence[dict[str, Any]] = [
-        {"index": number, "name": own.name or name or f"band {number}", "wavelength": own.wavelength}
-        for number, (own, name) in enumerate(zip(pictures.spectra, pictures.info.names, strict=True), start=1)
-    ]
-    return {
-        **{"width": grid.width, "height": grid.height, "bands": bands},
-        "crs": grid.crs.to_string()[:200] if grid.crs is not None else None,
-        "pixel_size": grid.pixel_sides(),
-        "lonlat": bool(grid.crs is not None and grid.crs.is_geographic),
-        **{"stretch": pictures.stretch, "presets": pictures.presets},
-        **{"tile": 256, "levels": pictures.levels},
-    }
+        revision = self.log.revision
+        self.events.send({"type": "state", "revision": revision})
+        if self.live is not None:
+            self.live.changed(revision)
 
 
 @contextmanager
@@ -143,10 +266,10 @@ def open_desk(plan: ProjectPlan) -> Iterator[Desk]:
 
     Raises:
         ArtifactError: if another process has it open, or it is of another scene.
-        FewshotError: if the scene cannot be read.
+        FewshotError: if the scene cannot be read, or what it was to begin with.
     """
     pictures = ScenePictures(plan.scenes, sensor=plan.sensor)
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    (plan.folder / "jobs").mkdir(parents=True, exist_ok=True)
     with (plan.folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -155,7 +278,15 @@ def open_desk(plan: ProjectPlan) -> Iterator[Desk]:
                 f"{plan.folder} is open in another `fewshot label`; use that page, or name another --project"
             ) from error
         log = EditLog(plan.folder / "project.sqlite")
+        grid = pictures.info.grid
+        own = f"{grid.height} x {grid.width} pixels at {tuple(grid.transform)[:6]}"
+        if (known := log.about("grid", own)) != own:
+            raise ArtifactError(
+                f"{plan.folder} has labels of another scene: {known}; received one of {own}. Name another --project"
+            )
+        desk = Desk(plan, log, pictures)
         try:
-            yield Desk(plan, log, pictures, Events())
+            desk.begin()
+            yield desk
         finally:
-            log.close()
+            desk.close()

@@ -16,7 +16,14 @@ from fewshot.mapping.predict.engine import open_engines as open_engines
 from fewshot.mapping.predict.groups import Engine as Engine
 from fewshot.mapping.predict.layout import WindowPlan as WindowPlan
 from fewshot.mapping.predict.pipeline import run_here as run_here
+from fewshot.mapping.preview import MapPreview as MapPreview
+from fewshot.mapping.preview import PreviewLabels as PreviewLabels
+from fewshot.mapping.preview import PreviewPart as PreviewPart
+from fewshot.mapping.preview import WatchedPredictor as WatchedPredictor
 from fewshot.mapping.product.report import MapReport as MapReport
+from fewshot.mapping.progress import is_begun as is_begun
+from fewshot.mapping.progress import kept_comparison as kept_comparison
+from fewshot.mapping.progress import map_progress as map_progress
 from fewshot.mapping.region_map import map_region as map_region
 from fewshot.mapping.request import MapRequest as MapRequest
 from fewshot.mapping.support.examples import LabelPlan as LabelPlan

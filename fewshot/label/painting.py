@@ -1,0 +1,26 @@
+"""Pictures of a predicted part: classes in their colours, and how sure the model is, in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fewshot.label.pictures import to_png
+from fewshot.mapping import PreviewPart
+
+
+def paint(part: PreviewPart, colours: Sequence[str]) -> Mapping[str, bytes]:
+    """Return the layers of a part as PNG: "map" and "confidence", transparent where there is no data.
+
+    Args:
+        part: Predicted.
+        colours: "#rrggbb" of each class.
+    """
+    shown = part.classes >= 0
+    # The last one is of index -1.
+    table = np.array([[*bytes.fromhex(colour[1:]), 255] for colour in colours] + [[0, 0, 0, 0]], np.uint8)
+    grey = np.zeros((*shown.shape, 4), np.uint8)
+    grey[..., :3] = np.round(255 * part.confidence)[..., np.newaxis]
+    grey[..., 3] = np.where(shown, 255, 0)
+    return {"map": to_png(table[part.classes]), "confidence": to_png(grey)}
