@@ -152,9 +152,11 @@ class Desk:
             self.write_files(self.log.state, folder)
             asked = {**options, "compare": True} if kind == "compare" else options
             return folder, self.plan.map_command(folder, asked)
+        if kind not in RESULTS:
+            raise RecipeError(f"expected one of {', '.join(RESULTS)}; received {kind[:40]!r}")
         made = self.jobs.latest("map", "compare")
-        if kind not in RESULTS or made is None:
-            raise RecipeError(f"expected one of {', '.join(RESULTS)}, of a finished map; received {kind[:40]}")
+        if made is None:
+            raise RecipeError("places are drawn of a finished map, and it is assessed: map all first")
         mapped = self.plan.folder / "jobs" / made.id
         if kind == "sample":
             return folder, sample_command(mapped, folder, options)

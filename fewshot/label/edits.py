@@ -206,10 +206,10 @@ def read_step(rows: Any) -> tuple[Edit, ...]:
 
 
 def _read_edit(row: Any, where: str) -> Edit:
-    op = row.get("op") if isinstance(row, Mapping) else None
+    op = str(row.get("op")) if isinstance(row, Mapping) else ""
     if op not in EDITS:
-        hint = nearest(str(op), list(EDITS))
-        raise RecipeError(f"{where}: op = {op!r}; expected one of {', '.join(EDITS)}.{hint}")
+        hint = nearest(op, list(EDITS))
+        raise RecipeError(f"{where}: op = {op[:40]!r}; expected one of {', '.join(EDITS)}.{hint}")
     named = {f"{key}_" if keyword.iskeyword(key) else key: value for key, value in row.items() if key != "op"}
     return make_table(EDITS[op], named, where, error=RecipeError)
 

@@ -23,6 +23,13 @@ class Events:
     def send(self, event: dict[str, Any]) -> None:
         """Send an event; its "type" says what it is."""
         text = f"data: {json.dumps(event)}\n\n"
+        self._to_all(text)
+
+    def close(self) -> None:
+        """End what pages listen to."""
+        self._to_all("")
+
+    def _to_all(self, text: str) -> None:
         with self._lock:
             for queue, loop in self._pages.items():
                 loop.call_soon_threadsafe(_put, queue, text)
@@ -34,14 +41,19 @@ class Events:
             self._pages[queue] = asyncio.get_running_loop()
         try:
             yield ": open\n\n"
-            while True:
-                try:
-                    yield await asyncio.wait_for(queue.get(), _ALIVE)
-                except TimeoutError:
-                    yield ": alive\n\n"
+            while text := await _next_of(queue):
+                yield text
         finally:
             with self._lock:
                 del self._pages[queue]
+
+
+async def _next_of(queue: asyncio.Queue[str]) -> str:
+    """Return what is sent next, or after a while a line that says nothing; "" is the end."""
+    try:
+        return await asyncio.wait_for(queue.get(), _ALIVE)
+    except TimeoutError:
+        return ": alive\n\n"
 
 
 def _put(queue: asyncio.Queue[str], text: str) -> None:

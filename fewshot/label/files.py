@@ -16,7 +16,7 @@ from fewshot.errors import DamagedDataError, RecipeError
 from fewshot.files import write_whole
 from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import LandClass
-from fewshot.geo.vectors import VECTOR_ENDINGS, read_features, write_features
+from fewshot.geo.vectors import VECTOR_ENDINGS, Shapes, read_features, write_features
 from fewshot.label.shapes import shapes_of
 from fewshot.label.state import ProjectState
 
@@ -33,7 +33,7 @@ def write_labels(path: Path, state: ProjectState, grid: Grid) -> None:
         DamagedDataError: if it cannot be written.
     """
     labels = list(state.labels.values())
-    fields = {
+    fields: dict[str, list[str]] = {
         "class": [state.classes[own.of].name for own in labels],
         "kind": [own.kind for own in labels],
         "id": [own.id for own in labels],
@@ -75,6 +75,8 @@ def read_new_labels(path: Path, state: ProjectState, grid: Grid) -> list[dict[st
         RecipeError: if it is another kind of file.
         FewshotError: if it cannot be read, or none of it lies in the scene.
     """
+    names: Sequence[str]
+    shapes: Sequence[Any] | Shapes
     if path.suffix.lower() == ".csv":
         names, shapes = _read_table(path, grid)
     elif path.suffix.lower() in VECTOR_ENDINGS:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
 from fewshot.errors import RecipeError
 from fewshot.label.app import PageApp
 from fewshot.label.desk import Desk
+from fewshot.label.events import Events
 from fewshot.label.guard import PageGuard
 
 
@@ -41,7 +43,21 @@ def serve_page(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, ready: Cal
     name = f"[{host}]" if ":" in host else host
     ready(f"http://{name}:{port}/?token={guard.token}")
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        _PageServer(config, desk.events).run(sockets=[listener])
+
+
+class _PageServer(uvicorn.Server):
+    """uvicorn, which a signal ends in order: what is open is closed, and the process returns from here."""
+
+    def __init__(self, config: uvicorn.Config, events: Events) -> None:
+        super().__init__(config)
+        self._events = events
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End; at a second signal without waiting."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._events.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
