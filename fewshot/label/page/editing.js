@@ -9,7 +9,8 @@ const handles = L.layerGroup().addTo(map);
 const save = (label, coordinates) => state.edit({ op: "set_geometry", id: label.id, coordinates });
 
 function handle(at, className, title, ondrop) {
-  const icon = L.divIcon({ className: `handle ${className}`, iconSize: [18, 18] });
+  const size = className === "side" ? 12 : 18;
+  const icon = L.divIcon({ className: `handle ${className}`, iconSize: [size, size] });
   const own = L.marker(toMap(at), { draggable: true, keyboard: false, icon, title, alt: title });
   own.on("dragend", () => ondrop(toPlace(own.getLatLng())));
   return own.addTo(handles);

@@ -1,4 +1,4 @@
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { button, byId, count, h } from "./dom.js";
 import { attempt } from "./messages.js";
 import { state } from "./state.js";
@@ -7,25 +7,33 @@ const percent = (value) => `${(100 * value).toFixed(0)} %`;
 
 const pair = (term, ...text) => [h("dt", {}, term), h("dd", {}, ...text)];
 
-function accuracy({ value, low, high, labels, how }) {
+const losses = ([before, after]) => `${before.toFixed(3)} before adaptation, ${after.toFixed(3)} after`;
+
+function shownAccuracy({ value, low, high, labels, how }) {
   const bar = h("span", { className: "interval", "--low": low, "--high": high, "--value": value, "aria-hidden": "true" });
   const text = `${percent(value)}, 95 % interval ${percent(low)} to ${percent(high)}`;
   return pair("Accuracy", text, bar, h("small", {}, `${how ?? "held out in blocks"}, ${count(labels, "label")}`));
 }
 
-/** A table as the server sends it: {"columns": [...], "rows": [[...]]}, or a list of records. */
-function table(compare) {
-  const records = Array.isArray(compare) ? compare : null;
-  const columns = records ? Object.keys(records[0] ?? {}) : compare.columns;
-  const rows = records ? records.map(Object.values) : compare.rows;
-  const cell = (value) => (typeof value === "number" ? value.toFixed(3) : (value ?? ""));
-  return h("table", {},
-    h("caption", {}, "Methods compared"),
-    h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, ...rows.map((row) => h("tr", {}, ...row.map((value) => h("td", {}, String(cell(value))))))));
+const ranged = ({ value, low, high }) => [percent(value), h("small", {}, `${percent(low)} to ${percent(high)}`)];
+
+/** Methods compared by cross-validation, the best first. */
+function table({ methods, chosen, reason, notes }) {
+  const row = ({ name, title, model, accuracy: right, macro_f1: f1 }) =>
+    h("tr", name === chosen ? { className: "chosen" } : {},
+      h("th", { scope: "row", title }, [name, model].filter(Boolean).join(" of ")),
+      h("td", {}, ...ranged(right)),
+      h("td", {}, ...ranged(f1)));
+  return h("div", {},
+    h("table", {},
+      h("caption", {}, "Methods, on labels held out in turn"),
+      h("thead", {}, h("tr", {}, ...["Method", "Accuracy", "Macro F1"].map((name) => h("th", { scope: "col" }, name)))),
+      h("tbody", {}, ...methods.map(row))),
+    ...[...notes, reason].map((text) => h("p", { className: "quiet" }, text)));
 }
 
 function draw() {
+  const live = state.live?.method;
   const { panel, labels, contradictions, classes } = state.project;
   const used = classes.filter(({ id }) => labels.some((own) => own.class === id)).length;
   const warnings = panel.warnings.map((text) => h("li", {}, text));
@@ -33,8 +41,9 @@ function draw() {
     h("dl", {},
       ...pair("Labels", `${count(labels.length, "label")} of ${used} of ${classes.length} classes`),
       ...(contradictions.length ? pair("Contradictions", count(contradictions.length, "label")) : []),
-      ...(panel.accuracy ? accuracy(panel.accuracy) : []),
-      ...(panel.support_loss === null ? [] : pair("Loss on the labels", panel.support_loss.toFixed(3))),
+      ...(panel.accuracy ? shownAccuracy(panel.accuracy) : []),
+      ...(panel.support_loss === null ? [] : pair("Loss on the labels", losses(panel.support_loss))),
+      ...(live ? pair("Live view", live) : []),
       ...(panel.steps === null ? [] : pair("Steps of adaptation", String(panel.steps)))),
     warnings.length ? h("ul", { className: "warnings" }, ...warnings) : "",
     button("Compare methods", () => attempt(() => post("/api/jobs", { kind: "compare", options: {} }))),
@@ -44,9 +53,10 @@ function draw() {
 
 export function openFigures() {
   state.on("project", draw);
-  state.on("panel", ({ type, ...panel }) => {
-    state.project.panel = { ...state.project.panel, ...panel };
+  state.on("live", draw);
+  state.on("panel", () => attempt(async () => {
+    state.project.panel = await get("/api/panel");
     draw();
-  });
+  }));
   draw();
 }

@@ -1,4 +1,4 @@
-import { get, post } from "./api.js";
+import { get, post, upload } from "./api.js";
 import { button, byId, field, h, select } from "./dom.js";
 import { attempt, say } from "./messages.js";
 import { state } from "./state.js";
@@ -54,7 +54,7 @@ function hear({ type, ...heard }) {
 /** The command that does what a button does, to read and to copy. */
 function commands() {
   const text = h("textarea", { rows: 4, readOnly: true, spellcheck: false, "aria-label": "Command" });
-  const kind = select([["map", "Map all"], ["sample", "Sample"], ["assess", "Assess"]], "map", () => read());
+  const kind = select(Object.entries(KINDS), "map", () => read());
   const read = () => attempt(async () => {
     text.value = (await get("/api/command"))[kind.value] ?? "";
   });
@@ -73,14 +73,26 @@ function commands() {
   return all;
 }
 
+/** The sample once people have said what they saw there, and the assessment of the map with it. */
+function assessment() {
+  const file = h("input", { type: "file", accept: ".gpkg,.geojson,.csv" });
+  const start = () => attempt(async () => {
+    const [own] = file.files;
+    if (!own) throw new Error("Choose the file of the sample first, with the class that was seen at each place.");
+    const { id } = await upload(`/api/upload?name=${encodeURIComponent(own.name)}`, own);
+    await ask("/api/jobs", { kind: "assess", options: { places: id } });
+  });
+  return [field("Labelled sample", file), h("div", { className: "row" }, button(KINDS.assess, start))];
+}
+
 export function openFinish() {
-  const size = h("input", { type: "number", min: 10, max: 100000, value: 200 });
+  const size = h("input", { type: "number", min: 10, max: 100000, value: 100 });
   const start = (kind, options = () => ({})) =>
     button(KINDS[kind], () => ask("/api/jobs", { kind, options: options() }), kind === "map" ? { className: "main" } : {});
   byId("finish").append(
     h("div", { className: "row" }, start("map")),
-    h("div", { className: "row" }, field("Places", size), start("sample", () => ({ size: Number(size.value) }))),
-    h("div", { className: "row" }, start("assess")),
+    h("div", { className: "row" }, field("Places", size), start("sample", () => ({ n: Number(size.value) }))),
+    ...assessment(),
     h("ul", { id: "jobs" }),
     commands(),
   );

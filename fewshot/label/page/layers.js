@@ -42,7 +42,6 @@ class Side {
 }
 
 const sides = ["left", "right"].map((name) => new Side(name));
-let live = null;
 
 /** Cut the two sides where the divider is; without it the right one is everywhere. */
 function cut() {
@@ -61,7 +60,7 @@ function cut() {
 function show() {
   byId("divider").hidden = !view.swipe;
   sceneOpacity(view.scene);
-  for (const side of sides) side.show(live);
+  for (const side of sides) side.show(state.live);
   cut();
 }
 
@@ -69,9 +68,9 @@ const WORDS = { coarse: "A first look. The finer map follows.", fine: "" };
 
 function hear(event) {
   byId("working").textContent = event.stage === "failed" ? event.message : (event.message || WORDS[event.stage] || "");
-  if (event.stage === "failed") return;
-  if (live && event.generation < live.generation) return;
-  live = event;
+  if (event.stage === "failed" || event.generation < (state.live?.generation ?? 0)) return;
+  state.live = event;
+  state.tell("live");
   byId("stage").dataset.live = `${event.generation}/${event.stage}`;
   show();
 }
@@ -106,6 +105,7 @@ export function openLayers() {
   byId("swipe-at").oninput = cut;
   map.on("move zoom viewreset resize", cut);
   state.on("map", hear);
+  if (!state.project.model) byId("layers").prepend(h("p", { className: "quiet" }, "Nothing maps yet: start with --model or --method."));
   if (state.project.live) hear(state.project.live);
   else show();
 }

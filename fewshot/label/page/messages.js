@@ -8,9 +8,12 @@ export function say(text, { error = false, stay = error } = {}) {
   const close = () => own.remove();
   own.append(button("×", close, { "aria-label": "Close the message" }));
   const all = byId("messages");
-  for (const other of all.children) if (other.firstChild.textContent === text) other.remove();
+  if (stay) own.dataset.stay = "";
+  // One that passes makes room for the next; those that stay do not say the same twice.
+  for (const other of [...all.children]) {
+    if (other.firstChild.textContent === text || !(stay || "stay" in other.dataset)) other.remove();
+  }
   all.append(own);
-  while (all.children.length > 3) all.firstChild.remove();
   if (!stay) setTimeout(close, SHOWN);
   return close;
 }

@@ -1,9 +1,11 @@
 import { change, get } from "./api.js";
 import { attempt, say } from "./messages.js";
 
+const ADDS = { add_label: "labels", add_class: "classes" };
+
 /**
  * The page's one copy of /api/project, and what the page alone knows (chosen class, tool, selection).
- * Events: "project" (anything of the project), "chosen" (class, tool or selection), "map", "panel", "job".
+ * Events: "project" (anything of the project), "chosen" (class, tool or selection), "map", "live" (a newer one is shown), "panel", "job".
  */
 class State extends EventTarget {
   project = null;
@@ -11,7 +13,8 @@ class State extends EventTarget {
   tool = "point";
   width = 8;
   selected = "";
-  #sent = new Map(); // labels that the server has not answered for yet
+  live = null; // the newest map of what is visible
+  #sent = new Set(); // new labels and classes that the server has not answered for yet
 
   /** Follow what the server tells. */
   follow() {
@@ -33,19 +36,19 @@ class State extends EventTarget {
   adopt(project) {
     if (this.project && project.revision < this.project.revision) return;
     this.project = project;
-    for (const label of this.#sent.values()) if (!this.label(label.id)) project.labels.push(label);
+    for (const { list, item } of this.#sent) if (!project[list].some(({ id }) => id === item.id)) project[list].push(item);
     if (!this.classOf(this.classId)) this.classId = project.classes[0]?.id ?? "";
     if (!this.label(this.selected)) this.selected = "";
     this.tell("project");
     this.tell("chosen");
   }
 
-  /** Do edits as one step of undo. New labels are shown before the server has answered. */
+  /** Do edits as one step of undo. New labels and classes are shown before the server has answered. */
   async edit(...edits) {
-    const added = edits.filter(({ op }) => op === "add_label").map(({ op, ...label }) => label);
-    for (const label of added) this.#sent.set(label.id, label);
+    const added = edits.filter(({ op }) => op in ADDS).map(({ op, ...item }) => ({ list: ADDS[op], item }));
+    added.forEach((own) => this.#sent.add(own));
     this.adopt(this.project);
-    const answered = () => added.forEach(({ id }) => this.#sent.delete(id));
+    const answered = () => added.forEach((own) => this.#sent.delete(own));
     try {
       const project = await change("/api/edits", { edits });
       answered();
