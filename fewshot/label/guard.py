@@ -44,8 +44,11 @@ class PageGuard:
             app: Behind it.
             host: Where the server listens.
             port: Where it listens.
+
+        `origin` is what a page of the server comes from, `token` what lets one in.
         """
         self._app, self.token, self._cookie = app, secrets.token_urlsafe(32), f"fewshot-{port}"
+        self.origin = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         # Behind another name the cookie alone decides: a browser shows it to the name that it got it from.
         own = (*LOOPBACK, f"[{host}]" if ":" in host else host)
         self._hosts = {f"{name}:{port}" for name in own} if is_loopback(host) else set()

@@ -84,8 +84,7 @@ class Jobs:
 
     def next_folder(self, kind: str) -> Path:
         """Return the folder that the next job of a kind will have."""
-        numbers = [int(path.name.rpartition("-")[2]) for path in self.folder.glob(f"{kind}-*/job.json")]
-        return self.folder / f"{kind}-{max(numbers, default=0) + 1}"
+        return self.folder / f"{kind}-{1 + sum(job.kind == kind for job in self.all())}"
 
     def start(self, folder: Path, arguments: Sequence[str], result: Path) -> Job:
         """Start a job.

@@ -151,6 +151,7 @@ class LiveMap:
                     predictor = opened.enter_context(open_predictor(self._model))
                     models[""] = WatchedPredictor(predictor, self._check)
                 preview = MapPreview(models, self._request)
+                preview.warm_up()
             except FewshotError as error:
                 self._fail(str(error))
                 return

@@ -112,7 +112,7 @@ class ScenePictures:
         shape = tuple(max(1, round(side * min(1, _LOOKED_AT / max(self.size)))) for side in (height, width))
         ends = []
         for band in range(1, self.info.bands + 1):
-            pixels, valid = self._read(Window(0, 0, height, width), (band,), (shape[0], shape[1]))
+            pixels, valid = self.read(Window(0, 0, height, width), (band,), (shape[0], shape[1]))
             low, high = np.percentile(pixels[valid], _PERCENT).tolist() if valid.any() else (0.0, 1.0)
             ends.append((low, high if high > low else low + 1.0))
         return ends
@@ -148,12 +148,22 @@ class ScenePictures:
             raise RecipeError(f"the scene has bands 1 to {self.info.bands}; received {wrong[0]}")
         shape = (-(-inside.height // step), -(-inside.width // step))
         rgba = np.zeros((TILE, TILE, 4), np.uint8)
-        rgba[: shape[0], : shape[1]] = look.colours(*self._read(inside, look.bands, shape))
+        rgba[: shape[0], : shape[1]] = look.colours(*self.read(inside, look.bands, shape))
         return to_png(rgba)
 
-    def _read(
+    def read(
         self, window: Window, bands: Sequence[int], shape: tuple[int, int]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Read a window of the scene, averaged to fewer pixels.
+
+        Args:
+            window: Inside the scene.
+            bands: Counted from 1.
+            shape: Rows and columns of what is returned.
+
+        Returns:
+            Pixels [*shape, bands] as they are stored, and where they are valid.
+        """
         return read_reduced(self._reader, self._parts, window, bands, shape)
 
 

@@ -40,8 +40,7 @@ def serve_page(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, ready: Cal
         limit_concurrency=256,
         timeout_graceful_shutdown=1,
     )
-    name = f"[{host}]" if ":" in host else host
-    ready(f"http://{name}:{port}/?token={guard.token}")
+    ready(f"{guard.origin}/?token={guard.token}")
     with listener:
         _PageServer(config, desk.events).run(sockets=[listener])
 

@@ -27,7 +27,7 @@ from fewshot.mapping.predict.parts import LEVELS, Parts
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.adaptation import adapt_to, read_labels, require_inductive
-from fewshot.mapping.support.examples import SupportSet, UsedLabels
+from fewshot.mapping.support.examples import SupportSet, UsedLabels, margin_around
 
 Stage = Literal["coarse", "fine"]
 
@@ -115,6 +115,14 @@ class MapPreview:
         self.card = self.predictor.card()
         require_inductive(self.card)
         self.scene = open_scene(self.request.scenes, self.card, self.request.reading)
+
+    def warm_up(self) -> None:
+        """Let the model adapt and answer once for noise: what it prepares for its first call takes seconds."""
+        size = self.card.size
+        side = size.rows if self.card.output == "patch" else size.rows + 2 * margin_around(size)
+        noise = np.random.default_rng(0).uniform(0, 1, (2, side, side, len(self.card.bands))).astype(np.float32)
+        labels = np.array([0, 1]) if self.card.output == "patch" else np.indices((2, side, side))[0]
+        self.predictor.predict(self.predictor.adapt(noise, labels, steps=self.steps("fine")), noise)
 
     def read_labels(self) -> PreviewLabels:
         """Read the labels as their file is now.
