@@ -21,6 +21,12 @@ from tests.mapping import fakes
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 192  # pixels of the scene, each way
 PATIENCE = 30_000  # milliseconds
+_EMPTY = """async () => {
+    const { classes } = await (await fetch("/api/project")).json();
+    const edits = classes.map(({ id }) => ({ op: "delete_class", id }));
+    const headers = { "Content-Type": "application/json" };
+    if (edits.length) await fetch("/api/edits", { method: "POST", headers, body: JSON.stringify({ edits }) });
+}"""
 _OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
@@ -108,29 +114,37 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture
-def server(scene: Path, tmp_path: Path) -> Iterator[LabelServer]:
-    """A server with a new project."""
-    own = LabelServer(scene, tmp_path / "project").start()
+@pytest.fixture(scope="session")
+def server(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelServer]:
+    """A server, which takes seconds to start: the tests share it."""
+    own = LabelServer(scene, tmp_path_factory.mktemp("label") / "project").start()
     yield own
-    own.stop()
+    own.stop(signal.SIGKILL)
 
 
 @pytest.fixture
 def open_page(chromium: Any, server: LabelServer) -> Iterator[Callable[..., Any]]:
-    """Opens the page, in a browser's window of its own each time. None may ask another host, or fail in a script."""
+    """Opens the page of a project without classes, in a browser's window of its own each time.
+
+    None may ask another host, or fail in a script.
+    """
     asked: list[str] = []
     failed: list[str] = []
-    with ExitStack() as opened:
+    with ExitStack() as closing:
+        opened: list[Any] = []
 
         def open_it(**settings: Any) -> Any:
             window = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings})
-            opened.callback(window.close)
+            closing.callback(window.close)
             page = window.new_page()
+            opened.append(page)
             page.set_default_timeout(PATIENCE)
             page.on("request", lambda request: asked.append(request.url))
             page.on("pageerror", lambda error: failed.append(str(error)))
             page.goto(server.address)
+            if len(opened) == 1:
+                page.evaluate(_EMPTY)
+                page.reload()
             page.wait_for_selector("body[data-ready]")
             return page
 

@@ -10,7 +10,7 @@ function row(own) {
   const labels = state.project.counts[own.id] ?? 0;
   const radio = h("input", { type: "radio", name: "class", value: own.id, checked: own.id === state.classId });
   radio.onchange = () => state.choose({ classId: own.id });
-  return h("li", {},
+  return h("div", { className: "class" },
     h("label", {}, radio,
       h("span", { className: "swatch", "--colour": own.colour }),
       h("span", { className: "class-name" }, own.name),

@@ -68,8 +68,8 @@ const WORDS = { coarse: "A first look. The finer map follows.", fine: "" };
 
 function hear(event) {
   byId("working").textContent = event.stage === "failed" ? event.message : (event.message || WORDS[event.stage] || "");
-  if (event.stage === "failed" || event.generation < (state.live?.generation ?? 0)) return;
-  state.live = event;
+  if (event.generation < (state.live?.generation ?? 0)) return;
+  state.live = event.stage === "failed" ? null : event; // what was mapped with other labels is shown no longer
   state.tell("live");
   byId("stage").dataset.live = `${event.generation}/${event.stage}`;
   show();
