@@ -65,15 +65,13 @@ def _claimed(label: Label) -> Any:
 def _share_a_pixel(one: Any, other: Any) -> bool:
     """Whether a pixel's centre lies in two shapes, or both lines run through a pixel."""
     both = shapely.intersection(one, other)
-    left, top, right, bottom = (int(end) for end in np.floor(shapely.bounds(both)))
+    parts = [part for part in shapely.get_parts(both) if not part.is_empty]
+    if one.area and other.area:  # areas that merely touch share a line
+        parts = [part for part in parts if part.area]
+    if not parts:
+        return False
+    left, top, right, bottom = (int(end) for end in np.floor(shapely.total_bounds(parts)))
     window = Window(top, left, bottom - top + 1, right - left + 1)
     if window.height * window.width > _LARGE:
         return True
-    parts = [part for part in shapely.get_parts(both) if not part.is_empty]
     return bool((burn([(part, 1) for part in parts], window) > 0).any())
-
-
-def place_of(label: Label) -> tuple[float, float]:
-    """Return a column and row in a label."""
-    inside = shapely.point_on_surface(shape_of(label))
-    return inside.x, inside.y

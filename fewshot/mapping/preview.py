@@ -211,12 +211,12 @@ class MapPreview:
         area, side = window.height * window.width, self.card.size.rows
         if self.card.output == "pixel":
             step = max(1, math.ceil(math.sqrt(area / _SHOWN[stage])))
-            return step, _fitting_windows(self.card, (-(-window.height // step), -(-window.width // step)))
+            return step, fitting_windows(self.card, (-(-window.height // step), -(-window.width // step)))
         stride = max(side // 4, math.ceil(math.sqrt(area / _PATCHES[stage])))
         return max(1, math.ceil(stride / side)), WindowPlan(stride=min(stride, side))
 
 
-def _fitting_windows(card: Card, size: tuple[int, int]) -> WindowPlan:
+def fitting_windows(card: Card, size: tuple[int, int]) -> WindowPlan:
     """Return the windows that cover a part with the fewest pixels, where the model reads any size."""
     if not card.size.free or card.size.rows == 1:
         return WindowPlan()
