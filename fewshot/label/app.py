@@ -22,6 +22,7 @@ from fewshot.errors import FewshotError
 from fewshot.geo.windows import Window
 from fewshot.label.desk import EXPORTS, Desk
 from fewshot.label.jobs import Job
+from fewshot.label.library import library_files
 from fewshot.label.pictures import Look
 
 PAGE = Path(__file__).parent / "page"
@@ -42,6 +43,7 @@ class PageApp:
     def __init__(self, desk: Desk) -> None:
         """Answer for a desk."""
         self.desk = desk
+        self._library = library_files()
         self._readers = ThreadPoolExecutor(_THREADS, "tiles")
 
     def starlette(self) -> Starlette:
@@ -76,8 +78,8 @@ class PageApp:
 
     async def static(self, request: Request) -> Response:
         """Answer with one of the page's files, of those that there are."""
-        files = {path.relative_to(PAGE).as_posix(): path for path in PAGE.rglob("*") if path.is_file()}
-        return _file(files.get(request.path_params["path"]), request)
+        own = {path.relative_to(PAGE).as_posix(): path for path in PAGE.rglob("*") if path.is_file()}
+        return _file((self._library | own).get(request.path_params["path"]), request)
 
     async def project(self, request: Request) -> Response:
         """Answer with the whole project."""
@@ -86,7 +88,7 @@ class PageApp:
     async def edits(self, request: Request) -> Response:
         """Do a step."""
         body = await read_json(request)
-        return await self._changed(lambda: self.desk.edit(body.get("edits")))
+        return await self._changed(lambda: self.desk.edit(body.get("edits", [])))
 
     async def undo(self, request: Request) -> Response:
         """Take a step back."""
@@ -103,7 +105,11 @@ class PageApp:
         )
 
     async def tile(self, request: Request) -> Response:
-        """Answer with a tile of the scene; without a look in the query, in the usual one."""
+        """Answer with a tile of the scene; without a look in the query, in the usual one.
+
+        Raises:
+            HTTPException: if there is no such tile.
+        """
         level, column, row = (request.path_params[name] for name in ("level", "column", "row"))
         look = _look(request) or self.desk.pictures.usual_look()
         png = await self._read(lambda: self.desk.pictures.tile(level, column, row, look))
@@ -112,7 +118,11 @@ class PageApp:
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     async def live(self, request: Request) -> Response:
-        """Answer with a picture of the map that follows the labels."""
+        """Answer with a picture of the map that follows the labels.
+
+        Raises:
+            HTTPException: if it is gone.
+        """
         asked = request.path_params
         live = self.desk.live
         png = live.picture(asked["generation"], asked["stage"], asked["layer"]) if live else None
@@ -121,7 +131,11 @@ class PageApp:
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600, immutable"})
 
     async def view(self, request: Request) -> Response:
-        """Take what the page shows of the scene."""
+        """Take what the page shows of the scene.
+
+        Raises:
+            HTTPException: if the window is none.
+        """
         body = await read_json(request)
         try:
             left, top, right, bottom = (int(end) for end in body["window"])
@@ -133,7 +147,11 @@ class PageApp:
         return JSONResponse({})
 
     async def suggest(self, request: Request) -> Response:
-        """Answer with places to label next."""
+        """Answer with places to label next.
+
+        Raises:
+            HTTPException: if n is no number.
+        """
         number = (await read_json(request)).get("n", 10)
         if not isinstance(number, int):
             raise HTTPException(400, "n is a number of places")
@@ -152,7 +170,11 @@ class PageApp:
         return JSONResponse(await self._read(self.desk.jobs.documents))
 
     async def start(self, request: Request) -> Response:
-        """Start a job."""
+        """Start a job.
+
+        Raises:
+            HTTPException: if the body does not say which.
+        """
         body = await read_json(request)
         kind, options = body.get("kind"), body.get("options") or {}
         if not isinstance(kind, str) or not isinstance(options, dict):
@@ -175,7 +197,11 @@ class PageApp:
         return await self._job(lambda: self.desk.jobs.resume(name))
 
     async def file(self, request: Request) -> Response:
-        """Answer with a file that a job has written, by its id."""
+        """Answer with a file that a job has written, by its id.
+
+        Raises:
+            HTTPException: if there is none of this id.
+        """
         path = await self._read(lambda: self.desk.jobs.file(request.path_params["id"]))
         if path is None:
             raise HTTPException(404, "there is no such file")
@@ -193,7 +219,11 @@ class PageApp:
         return JSONResponse({"id": path.name})
 
     async def take_along(self, request: Request) -> Response:
-        """Answer with the labels as a file."""
+        """Answer with the labels as a file.
+
+        Raises:
+            HTTPException: if it is no format of ours.
+        """
         name = request.path_params["name"]
         if name not in EXPORTS:
             raise HTTPException(404, f"expected one of {', '.join(EXPORTS)}")

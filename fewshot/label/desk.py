@@ -91,7 +91,7 @@ class Desk:
 
     def panel(self) -> dict[str, Any]:
         """Return how well the labels are learned, and what is wrong with them."""
-        return panel(self.log.snapshot()[1], self.live, self.jobs.all())
+        return panel(self.log.state, self.live.known if self.live else None, self.jobs.all())
 
     def look(self, window: Window) -> None:
         """Say what of the scene is looked at.

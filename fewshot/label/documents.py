@@ -9,7 +9,7 @@ from typing import Any
 
 from fewshot.exported import models_table
 from fewshot.label.jobs import Job
-from fewshot.label.live import LiveMap
+from fewshot.label.live import LiveLabels
 from fewshot.label.pictures import TILE, ScenePictures
 from fewshot.label.plan import ProjectPlan
 from fewshot.label.shapes import contradictions
@@ -57,15 +57,14 @@ def describe_model(plan: ProjectPlan) -> dict[str, str] | None:
     return {"name": plan.model or plan.method or "", "figure": figures.get(plan.model, "")}
 
 
-def panel(state: ProjectState, live: LiveMap | None, jobs: Sequence[Job]) -> dict[str, Any]:
+def panel(state: ProjectState, known: LiveLabels | None, jobs: Sequence[Job]) -> dict[str, Any]:
     """Return how well the labels are learned, and what is wrong with them.
 
     Args:
         state: Of the project.
-        live: The map that follows the labels, where there is one.
+        known: What the map that follows them was last adapted to, where there is one.
         jobs: Some of which may have compared methods.
     """
-    known = live.known if live else None
     model = known and (known.models.get("fine") or known.models.get("coarse"))
     compared = [kept_comparison(Path(job.result)) for job in jobs if job.kind in ("map", "compare")]
     found = [text for text in compared if text]

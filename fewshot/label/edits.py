@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from fewshot.errors import RecipeError
-from fewshot.label.state import Draft, Kind, Label, LabelClass, ProjectState
+from fewshot.label.state import Draft, Kind, Label, ProjectClass, ProjectState
 from fewshot.tables import make_table, nearest
 
 PALETTE = ("#332288", "#ddcc77", "#117733", "#88ccee", "#cc6677", "#44aa99", "#aa4499", "#999933", "#882255")
@@ -125,7 +125,7 @@ class AddClass(Edit):
             raise RecipeError(f"there is a class {self.id} already; give each an id of its own")
         if len(draft.classes) == _MOST_CLASSES:
             raise RecipeError(f"a map holds up to {_MOST_CLASSES} classes; merge some before adding another")
-        own = LabelClass(self.id, "", self.colour or free_colour(draft), "")
+        own = ProjectClass(self.id, "", self.colour or free_colour(draft), "")
         taken = {entry.key for entry in draft.classes.values()}
         key = next((key for key in KEYS if key not in taken), "") if self.key is None else self.key
         draft.classes[self.id] = _described(draft, own, self.name, own.colour, key)
@@ -147,7 +147,7 @@ class ChangeClass(Edit):
         given = (new if new is not None else old for new, old in self._pairs(own))
         draft.classes[self.id] = _described(draft, own, *given)
 
-    def _pairs(self, own: LabelClass) -> tuple[tuple[str | None, str], ...]:
+    def _pairs(self, own: ProjectClass) -> tuple[tuple[str | None, str], ...]:
         return (self.name, own.name), (self.colour, own.colour), (self.key, own.key)
 
 
@@ -263,7 +263,7 @@ def _nested(kind: Kind, given: Any, depth: int) -> tuple[Any, ...]:
     raise RecipeError(f"coordinates of a {kind} are {shape} in pixels; received {str(given)[:80]}")
 
 
-def _described(draft: Draft, own: LabelClass, name: str, colour: str, key: str) -> LabelClass:
+def _described(draft: Draft, own: ProjectClass, name: str, colour: str, key: str) -> ProjectClass:
     """Return a class with another name, colour and key, none of them another class's."""
     name, colour = " ".join(name.split()), colour.lower()
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
@@ -272,7 +272,7 @@ def _described(draft: Draft, own: LabelClass, name: str, colour: str, key: str) 
         raise RecipeError(f"a colour is #rrggbb; received {colour!r}")
     if key and key not in KEYS:
         raise RecipeError(f"a class's key is one of {KEYS[0]} to {KEYS[-1]}, or none; received {key!r}")
-    made = LabelClass(own.id, name, colour, key)
+    made = ProjectClass(own.id, name, colour, key)
     for other in draft.classes.values():
         for what in ("name", "colour", "key"):
             value = getattr(made, what)
@@ -288,7 +288,7 @@ def _require_id(name: str) -> None:
         raise RecipeError(f"an id is 1 to 64 letters, digits, - and _; received {name[:80]!r}")
 
 
-def _class(draft: Draft, name: str) -> LabelClass:
+def _class(draft: Draft, name: str) -> ProjectClass:
     if name not in draft.classes:
         raise RecipeError(f"there is no class {name[:80]!r}; it may be deleted by now. Read the project again")
     return draft.classes[name]

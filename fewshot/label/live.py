@@ -19,8 +19,15 @@ from fewshot.exported import AdaptedModel, open_predictor
 from fewshot.geo.windows import Window
 from fewshot.label.painting import paint
 from fewshot.label.state import ProjectState
-from fewshot.mapping import MapPreview, MapRequest, PreviewLabels, PreviewPart, WatchedPredictor
-from fewshot.mapping.preview import Stage
+from fewshot.mapping import (
+    MapPreview,
+    MapRequest,
+    PreviewLabels,
+    PreviewPart,
+    Stage,
+    WatchedPredictor,
+    choose_method,
+)
 
 _KEPT = 6  # pairs of generation and stage whose pictures are kept: a page may ask a little late
 _QUIET = 1.5  # seconds without a change after which accuracy is measured
@@ -28,7 +35,7 @@ _QUIET = 1.5  # seconds without a change after which accuracy is measured
 Event = dict[str, Any]
 
 
-class Source(Protocol):
+class LabelSource(Protocol):
     """The labels, and the files that the request reads them from."""
 
     def snapshot(self) -> tuple[int, ProjectState]:
@@ -87,7 +94,7 @@ class LiveLabels:
 class LiveMap:
     """Keeps a map of the window that is looked at as new as the labels."""
 
-    def __init__(self, source: Source, request: MapRequest, model: str, tell: Callable[[Event], None]) -> None:
+    def __init__(self, source: LabelSource, request: MapRequest, model: str, tell: Callable[[Event], None]) -> None:
         """Be ready to start.
 
         Args:
@@ -150,7 +157,8 @@ class LiveMap:
                 if self._model:
                     predictor = opened.enter_context(open_predictor(self._model))
                     models[""] = WatchedPredictor(predictor, self._check)
-                preview = MapPreview(models, self._request)
+                choice = choose_method(models, self._request)
+                preview = MapPreview(choice.predictor, choice.request)
                 preview.warm_up()
             except FewshotError as error:
                 self._fail(str(error))

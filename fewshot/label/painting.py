@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
-from fewshot.label.pictures import to_png
 from fewshot.mapping import PreviewPart
 
 
@@ -24,3 +26,10 @@ def paint(part: PreviewPart, colours: Sequence[str]) -> Mapping[str, bytes]:
     grey[..., :3] = np.round(255 * part.confidence)[..., np.newaxis]
     grey[..., 3] = np.where(shown, 255, 0)
     return {"map": to_png(table[part.classes]), "confidence": to_png(grey)}
+
+
+def to_png(rgba: npt.NDArray[np.uint8]) -> bytes:
+    """Return a picture [H, W, 4] as PNG, packed lightly: it travels within this machine."""
+    file = io.BytesIO()
+    Image.fromarray(rgba).save(file, "PNG", compress_level=1)
+    return file.getvalue()

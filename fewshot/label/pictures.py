@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from fewshot.errors import RecipeError
 from fewshot.geo.matching import read_spectra
@@ -20,6 +18,7 @@ from fewshot.geo.mosaic import describe_mosaic, read_reduced
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.spectrum import part_of_spectrum
 from fewshot.geo.windows import Window, intersection
+from fewshot.label.painting import to_png
 
 TILE = 256
 _LOOKED_AT = 512  # rows and columns of the picture that the usual stretch is taken from
@@ -165,10 +164,3 @@ class ScenePictures:
             Pixels [*shape, bands] as they are stored, and where they are valid.
         """
         return read_reduced(self._reader, self._parts, window, bands, shape)
-
-
-def to_png(rgba: npt.NDArray[np.uint8]) -> bytes:
-    """Return a picture [H, W, 4] as PNG, packed lightly: it travels within this machine."""
-    file = io.BytesIO()
-    Image.fromarray(rgba).save(file, "PNG", compress_level=1)
-    return file.getvalue()

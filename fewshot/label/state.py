@@ -16,7 +16,7 @@ outer corner of the first one."""
 
 
 @dataclass(frozen=True)
-class LabelClass:
+class ProjectClass:
     """A class that places are labelled with.
 
     Attributes:
@@ -60,7 +60,7 @@ class ProjectState:
         labels: By id, in the order in which they were made.
     """
 
-    classes: Mapping[str, LabelClass] = field(default_factory=lambda: MappingProxyType({}))
+    classes: Mapping[str, ProjectClass] = field(default_factory=lambda: MappingProxyType({}))
     labels: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -83,7 +83,7 @@ class Draft:
         labels: By id.
     """
 
-    classes: dict[str, LabelClass]
+    classes: dict[str, ProjectClass]
     labels: dict[str, Label]
 
     def state(self) -> ProjectState:

@@ -19,6 +19,7 @@ from fewshot.mapping.predict.pipeline import run_here as run_here
 from fewshot.mapping.preview import MapPreview as MapPreview
 from fewshot.mapping.preview import PreviewLabels as PreviewLabels
 from fewshot.mapping.preview import PreviewPart as PreviewPart
+from fewshot.mapping.preview import Stage as Stage
 from fewshot.mapping.preview import WatchedPredictor as WatchedPredictor
 from fewshot.mapping.product.report import MapReport as MapReport
 from fewshot.mapping.progress import is_begun as is_begun

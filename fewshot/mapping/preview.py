@@ -15,7 +15,6 @@ from fewshot.exported.predictor import Array, Predictor, Steps
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene_part import ScenePart
 from fewshot.geo.windows import Window
-from fewshot.mapping.compare.choose import Models, choose_method
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.compare.table import MethodFigures, measure
@@ -100,18 +99,17 @@ class PreviewPart:
 class MapPreview:
     """Maps parts of a scene from labels that change."""
 
-    def __init__(self, models: Models, request: MapRequest) -> None:
-        """Choose the method and open the scene; the labels' file need not be there yet.
+    def __init__(self, predictor: Predictor, request: MapRequest) -> None:
+        """Open the scene; the labels' file need not be there yet.
 
         Args:
-            models: By name; the first maps. None are needed for plain classifiers.
+            predictor: The model, or a plain classifier, as `choose_method` returned it together with the request.
             request: Of the map that is being prepared.
 
         Raises:
             FewshotError: if the scene or the model cannot be used.
         """
-        choice = choose_method(models, request)
-        self.predictor, self.request = choice.predictor, choice.request
+        self.predictor, self.request = predictor, request
         self.card = self.predictor.card()
         require_inductive(self.card)
         self.scene = open_scene(self.request.scenes, self.card, self.request.reading)

@@ -58,7 +58,11 @@ def open_project(tmp_path: Path, scene: Path) -> Iterator[Callable[..., Desk]]:
     with ExitStack() as opened:
 
         def open_it(name: str = "project", **changed: Any) -> Desk:
-            settings = {"scenes": (str(scene),), "folder": tmp_path / name, "method": "logistic"} | changed
+            settings: dict[str, Any] = {
+                "scenes": (str(scene),),
+                "folder": tmp_path / name,
+                "method": "logistic",
+            } | changed
             return opened.enter_context(open_desk(ProjectPlan(**settings)))
 
         yield open_it

@@ -86,7 +86,7 @@ def test_a_label_paints_the_map_anew_and_undoing_it_brings_the_old_one_back(
     following.look(WHOLE)
     desk.edit(labelled(truth, 3))
     following.changed(desk.log.revision)
-    pictures = []
+    pictures: list[bytes | None] = []
     for change in (
         lambda: None,
         lambda: desk.edit([{"op": "set_class", "ids": ["l0", "l1", "l2"], "class": "c1"}]),
@@ -124,14 +124,18 @@ def test_what_is_newest_wins(
     monkeypatch: pytest.MonkeyPatch, desk: Desk, heard: Heard, tmp_path: Path, truth: np.ndarray
 ) -> None:
     """Twelve labels come faster than a slow model answers: it adapts to few of them, and last to the last."""
-    model = fakes.FakePredictor(seconds=0.05)
+    adapted: list[int] = []
+
+    class SlowPredictor(fakes.FakePredictor):
+        def fit(self, support_x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+            adapted.append(int((y >= 0).sum()))
+            return super().fit(support_x, y)
+
+    model = SlowPredictor(seconds=0.05)
     monkeypatch.setattr(live, "open_predictor", lambda target: model)
     monkeypatch.setattr(live, "_QUIET", 60)
     request = desk.plan.live_request(tmp_path / "project" / "live")
     following = LiveMap(desk, fakes.replace(request, method="adapted"), "slow", heard)
-    adapted: list[int] = []
-    fit = model.fit
-    model.fit = lambda x, y: (adapted.append(int((y >= 0).sum())), fit(x, y))[1]  # type: ignore[method-assign]
     following.start()
     following.look(WHOLE)
     desk.edit(labelled(truth, 3))

@@ -12,13 +12,21 @@ import pytest
 
 from fewshot.errors import DataNotFoundError, RasterError
 from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.predictor import Predictor
 from fewshot.geo.windows import Window
+from fewshot.mapping.compare.choose import choose_method
 from fewshot.mapping.preview import MapPreview, WatchedPredictor, fitting_windows
 from fewshot.mapping.progress import is_begun, map_progress
+from fewshot.mapping.request import MapRequest
 from tests.mapping import fakes
 from tests.mapping.conftest import read, run
 
 MakeCase = Callable[..., Any]
+
+
+def preview_of(model: Predictor, request: MapRequest) -> MapPreview:
+    choice = choose_method(model, request)
+    return MapPreview(choice.predictor, choice.request)
 
 
 @pytest.mark.parametrize("card", [fakes.PIXEL, fakes.PATCH])
@@ -26,7 +34,7 @@ def test_the_model_is_adapted_as_for_the_map(make_case: MakeCase, tmp_path: Path
     case, model = make_case(), fakes.FakePredictor(card)
     request = case.request(tmp_path / "map.tif", method="adapted", save_adapted=tmp_path / "adapted.npz")
     run(request, model)
-    preview = MapPreview({"": model}, request)
+    preview = preview_of(model, request)
     adapted = preview.adapt(preview.read_labels(), "fine")
     wanted = AdaptedModel.load(tmp_path / "adapted.npz", card)
     assert adapted.adapted.vector.tobytes() == wanted.adapted.vector.tobytes()
@@ -38,7 +46,7 @@ def test_a_part_shows_what_the_map_shows_there(make_case: MakeCase, tmp_path: Pa
     request = case.request(tmp_path / "map.tif", method="adapted")
     run(request, model)
     mapped, sure = read(request.to), read(tmp_path / "map_confidence.tif")
-    preview = MapPreview({"": model}, request)
+    preview = preview_of(model, request)
     adapted = preview.adapt(preview.read_labels(), "fine")
     for window in (Window(0, 0, 90, 70), Window(25, 11, 40, 47), Window(80, 60, 10, 10)):
         part = preview.part(adapted, window, "fine")
@@ -52,7 +60,7 @@ def test_a_part_shows_what_the_map_shows_there(make_case: MakeCase, tmp_path: Pa
 
 def test_a_coarse_part_has_fewer_pixels_and_says_about_the_same(make_case: MakeCase, tmp_path: Path) -> None:
     case, model = make_case(400, 360), fakes.FakePredictor()
-    preview = MapPreview({"": model}, case.request(tmp_path / "map.tif", method="adapted"))
+    preview = preview_of(model, case.request(tmp_path / "map.tif", method="adapted"))
     adapted = preview.adapt(preview.read_labels(), "coarse")
     coarse = preview.part(adapted, Window(0, 0, 400, 360), "coarse")
     assert (coarse.step, coarse.classes.shape) == (3, (134, 120))
@@ -62,10 +70,10 @@ def test_a_coarse_part_has_fewer_pixels_and_says_about_the_same(make_case: MakeC
 
 def test_patches_are_previewed_too(make_case: MakeCase, tmp_path: Path) -> None:
     case, model = make_case(), fakes.FakePredictor(fakes.PATCH)
-    preview = MapPreview({"": model}, case.request(tmp_path / "map.tif", method="adapted"))
+    preview = preview_of(model, case.request(tmp_path / "map.tif", method="adapted"))
     adapted = preview.adapt(preview.read_labels(), "fine")
     for stage in ("coarse", "fine"):
-        part = preview.part(adapted, Window(10, 10, 60, 50), stage)  # type: ignore[arg-type]
+        part = preview.part(adapted, Window(10, 10, 60, 50), stage)
         assert part.window == Window(10, 10, 60, 50)
         found = np.array([fakes.CLASSES.index(name) for name in adapted.table.names])[part.classes]
         assert np.mean(found == case.truth[10:70, 10:60]) > 0.5
@@ -73,7 +81,7 @@ def test_patches_are_previewed_too(make_case: MakeCase, tmp_path: Path) -> None:
 
 def test_held_out_labels_are_told_as_in_a_comparison(make_case: MakeCase, tmp_path: Path) -> None:
     case, model = make_case(), fakes.FakePredictor()
-    preview = MapPreview({"": model}, case.request(tmp_path / "map.tif", method="adapted"))
+    preview = preview_of(model, case.request(tmp_path / "map.tif", method="adapted"))
     figures, tested = preview.cross_validate(preview.read_labels())
     assert (figures.name, tested) == ("adapted", 24)
     assert 0.9 <= figures.accuracy.low <= figures.accuracy.value <= figures.accuracy.high <= 1
@@ -84,7 +92,7 @@ def test_it_can_be_stopped_at_every_call(make_case: MakeCase, tmp_path: Path) ->
         raise RuntimeError("stopped")
 
     case, model = make_case(), fakes.FakePredictor()
-    preview = MapPreview({"": WatchedPredictor(model, stop)}, case.request(tmp_path / "map.tif", method="adapted"))
+    preview = preview_of(WatchedPredictor(model, stop), case.request(tmp_path / "map.tif", method="adapted"))
     with pytest.raises(RuntimeError, match="stopped"):
         preview.adapt(preview.read_labels(), "fine")
     assert not model.calls
@@ -93,7 +101,7 @@ def test_it_can_be_stopped_at_every_call(make_case: MakeCase, tmp_path: Path) ->
 def test_labels_may_come_later_and_change(make_case: MakeCase, tmp_path: Path) -> None:
     case, model = make_case(), fakes.FakePredictor()
     kept = case.labels.rename(tmp_path / "later.gpkg")
-    preview = MapPreview({"": model}, case.request(tmp_path / "map.tif", method="adapted"))
+    preview = preview_of(model, case.request(tmp_path / "map.tif", method="adapted"))
     with pytest.raises(DataNotFoundError):
         preview.read_labels()
     kept.rename(case.labels)
