@@ -23,6 +23,7 @@ from fewshot.label.live import LiveMap
 from fewshot.label.log import EditLog
 from fewshot.label.pictures import ScenePictures
 from fewshot.label.plan import CLASSES, LABELS, RESULTS, ProjectPlan, assess_command, sample_command
+from fewshot.label.shapes import contradictions
 from fewshot.label.state import ProjectState
 from fewshot.label.suggest import suggest_places
 
@@ -45,6 +46,7 @@ class Desk:
         self.jobs = Jobs(plan.folder / "jobs", self.events.send)
         self.model = describe_model(plan)
         self._seen = plan.folder / "live"
+        self._contradicting: tuple[ProjectState | None, tuple[str, ...]] = None, ()
         self.live: LiveMap | None = None
         if plan.maps:
             self.live = LiveMap(self, plan.live_request(self._seen), plan.model, self.events.send)
@@ -78,20 +80,28 @@ class Desk:
     def document(self) -> dict[str, Any]:
         """Return the whole project as the page shows it."""
         revision, state = self.log.snapshot()
+        contradicting = self._contradictions(state)
         return {
             **{"name": self.plan.name, "revision": revision},
             "scene": describe_scene(self.pictures),
-            **describe_state(state),
+            **describe_state(state, contradicting),
             **{"can_undo": self.log.can_undo, "can_redo": self.log.can_redo},
             "model": self.model,
             "live": self.live.last if self.live else None,
-            "panel": self.panel(),
+            "panel": self.panel(state),
             "jobs": self.jobs.documents(),
         }
 
-    def panel(self) -> dict[str, Any]:
-        """Return how well the labels are learned, and what is wrong with them."""
-        return panel(self.log.state, self.live.known if self.live else None, self.jobs.all())
+    def panel(self, state: ProjectState | None = None) -> dict[str, Any]:
+        """Return how well the labels of a state, the newest if None, are learned, and what is wrong with them."""
+        state = state or self.log.state
+        return panel(state, self._contradictions(state), self.live.known if self.live else None, self.jobs.all())
+
+    def _contradictions(self, state: ProjectState) -> tuple[str, ...]:
+        """Return the labels that contradict others; those of the last state are kept."""
+        if self._contradicting[0] is not state:
+            self._contradicting = state, contradictions(state)
+        return self._contradicting[1]
 
     def look(self, window: Window) -> None:
         """Say what of the scene is looked at.

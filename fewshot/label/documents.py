@@ -12,13 +12,12 @@ from fewshot.label.jobs import Job
 from fewshot.label.live import LiveLabels
 from fewshot.label.pictures import TILE, ScenePictures
 from fewshot.label.plan import ProjectPlan
-from fewshot.label.shapes import contradictions
 from fewshot.label.state import ProjectState
 from fewshot.mapping import kept_comparison
 
 
-def describe_state(state: ProjectState) -> dict[str, Any]:
-    """Return classes and labels."""
+def describe_state(state: ProjectState, contradicting: Sequence[str]) -> dict[str, Any]:
+    """Return classes and labels, and which of these contradict others."""
     classes, labels = state.classes.values(), state.labels.values()
     return {
         "classes": [{"id": own.id, "name": own.name, "colour": own.colour, "key": own.key} for own in classes],
@@ -27,7 +26,7 @@ def describe_state(state: ProjectState) -> dict[str, Any]:
             for own in labels
         ],
         "counts": state.counts,
-        "contradictions": contradictions(state),
+        "contradictions": contradicting,
     }
 
 
@@ -57,11 +56,14 @@ def describe_model(plan: ProjectPlan) -> dict[str, str] | None:
     return {"name": plan.model or plan.method or "", "figure": figures.get(plan.model, "")}
 
 
-def panel(state: ProjectState, known: LiveLabels | None, jobs: Sequence[Job]) -> dict[str, Any]:
+def panel(
+    state: ProjectState, contradicting: Sequence[str], known: LiveLabels | None, jobs: Sequence[Job]
+) -> dict[str, Any]:
     """Return how well the labels are learned, and what is wrong with them.
 
     Args:
         state: Of the project.
+        contradicting: Labels that contradict others.
         known: What the map that follows them was last adapted to, where there is one.
         jobs: Some of which may have compared methods.
     """
@@ -73,7 +75,7 @@ def panel(state: ProjectState, known: LiveLabels | None, jobs: Sequence[Job]) ->
         "steps": model.adapted.steps if model else None,
         "accuracy": known.accuracy if known else None,
         "warnings": [
-            *warnings(state),
+            *warnings(state, contradicting),
             *(known.labels.used.notes if known else ()),
             *filter(None, [known and known.note]),
         ],
@@ -81,7 +83,7 @@ def panel(state: ProjectState, known: LiveLabels | None, jobs: Sequence[Job]) ->
     }
 
 
-def warnings(state: ProjectState) -> list[str]:
+def warnings(state: ProjectState, contradicting: Sequence[str]) -> list[str]:
     """Return what is wrong with the labels, as far as they themselves tell."""
     said, counts = [], state.counts
     without = [own.name for own in state.classes.values() if not counts[own.id]]
@@ -90,7 +92,6 @@ def warnings(state: ProjectState) -> list[str]:
         said.append(f"no label of {', '.join(without)}: the map will not show it")
     if alone:
         said.append(f"only one label of {', '.join(alone)}")
-    contradicting = contradictions(state)
     if contradicting:
         said.append(f"{len(contradicting)} labels claim pixels of another class's; these pixels do not count")
     return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,8 @@ from fewshot.geo.windows import Window, intersection
 from fewshot.label.painting import to_png
 
 TILE = 256
-_LOOKED_AT = 512  # rows and columns of the picture that the usual stretch is taken from
+_SMALL = 1024  # most rows and columns of the copy of the whole scene that is kept
+_AT_ONCE = 512  # rows of the scene that are read at a time for it
 _PERCENT = (2, 98)
 _PRESETS = {"true": ("red", "green", "blue"), "false": ("nir", "red", "green")}
 
@@ -65,8 +67,27 @@ class Look:
         return rgba
 
 
+@dataclass(frozen=True, eq=False)
+class SmallCopy:
+    """A whole scene, with few pixels.
+
+    Attributes:
+        step: Pixels of the scene in one, along each side.
+        pixels: [H, W, bands] as they are stored.
+        valid: [H, W, bands] where there is data.
+    """
+
+    step: int
+    pixels: npt.NDArray[Any]
+    valid: npt.NDArray[np.bool_]
+
+
 class ScenePictures:
-    """A scene as pictures; threads may share it."""
+    """A scene as pictures; threads may share it.
+
+    The first levels are taken from a small copy, which is made once: without overviews in its files, each of these
+    tiles would read all of the scene.
+    """
 
     def __init__(self, sources: Sequence[str | Path], *, sensor: str = "") -> None:
         """Open a scene.
@@ -81,6 +102,9 @@ class ScenePictures:
         self.info, self._parts = describe_mosaic(sources)
         self.spectra = read_spectra(self.info, sensor=sensor)
         self._reader = RasterReader()
+        beside = ThreadPoolExecutor(1, "small copy")
+        self._small = beside.submit(self._make_small)
+        beside.shutdown(wait=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,13 +130,11 @@ class ScenePictures:
 
     @cached_property
     def stretch(self) -> list[tuple[float, float]]:
-        """What is usually black and white in each band: percentiles of a small picture of the whole scene."""
-        height, width = self.size
-        shape = tuple(max(1, round(side * min(1, _LOOKED_AT / max(self.size)))) for side in (height, width))
-        ends = []
-        for band in range(1, self.info.bands + 1):
-            pixels, valid = self.read(Window(0, 0, height, width), (band,), (shape[0], shape[1]))
-            low, high = np.percentile(pixels[valid], _PERCENT).tolist() if valid.any() else (0.0, 1.0)
+        """What is usually black and white in each band: percentiles of the whole scene."""
+        small, ends = self._small.result(), []
+        for band in range(self.info.bands):
+            shown = small.pixels[..., band][small.valid[..., band]]
+            low, high = np.percentile(shown, _PERCENT).tolist() if shown.size else (0.0, 1.0)
             ends.append((low, high if high > low else low + 1.0))
         return ends
 
@@ -145,10 +167,38 @@ class ScenePictures:
         wrong = [band for band in look.bands if not 1 <= band <= self.info.bands]
         if wrong:
             raise RecipeError(f"the scene has bands 1 to {self.info.bands}; received {wrong[0]}")
-        shape = (-(-inside.height // step), -(-inside.width // step))
         rgba = np.zeros((TILE, TILE, 4), np.uint8)
-        rgba[: shape[0], : shape[1]] = look.colours(*self.read(inside, look.bands, shape))
+        shown = look.colours(*self._reduced(inside, look.bands, step))
+        rgba[: shown.shape[0], : shown.shape[1]] = shown
         return to_png(rgba)
+
+    def _reduced(
+        self, window: Window, bands: Sequence[int], step: int
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Return a window with fewer pixels: from the small copy, every so many of its own, where that has enough."""
+        if step >= self._step:
+            small = self._small.result()
+            every, first = step // small.step, (window.row // small.step, window.column // small.step)
+            rows = slice(first[0], first[0] - (-window.height // small.step), every)
+            columns = slice(first[1], first[1] - (-window.width // small.step), every)
+            chosen = [band - 1 for band in bands]
+            return small.pixels[rows, columns][..., chosen], small.valid[rows, columns][..., chosen]
+        return self.read(window, bands, (-(-window.height // step), -(-window.width // step)))
+
+    @property
+    def _step(self) -> int:
+        """Pixels of the scene in one of the small copy."""
+        return 1 << max(0, math.ceil(math.log2(max(self.size) / _SMALL)))
+
+    def _make_small(self) -> SmallCopy:
+        """Read the whole scene once, piece by piece."""
+        (height, width), step = self.size, self._step
+        bands, parts = range(1, self.info.bands + 1), []
+        for row in range(0, height, max(_AT_ONCE, step)):
+            window = Window(row, 0, min(max(_AT_ONCE, step), height - row), width)
+            parts.append(self.read(window, bands, (-(-window.height // step), -(-width // step))))
+        pixels, valid = (np.concatenate(own) for own in zip(*parts, strict=True))
+        return SmallCopy(step, pixels, valid)
 
     def read(
         self, window: Window, bands: Sequence[int], shape: tuple[int, int]
