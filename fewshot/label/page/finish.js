@@ -48,7 +48,7 @@ function hear({ type, ...heard }) {
   else jobs[index] = { ...jobs[index], ...heard };
   draw();
   const ended = heard.state && heard.state !== before && heard.state !== "running";
-  if (ended) say(`${KINDS[heard.kind] ?? heard.kind}: ${STATES[heard.state]}. ${heard.message ?? ""}`, { error: heard.state === "failed" });
+  if (ended) say(`${KINDS[heard.kind] ?? heard.kind}: ${STATES[heard.state] ?? heard.state}.`, { error: heard.state === "failed" });
 }
 
 /** The command that does what a button does, to read and to copy. */

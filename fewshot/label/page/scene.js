@@ -14,7 +14,6 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export const map = L.map("map", {
   crs: PIXELS,
-  zoomSnap: 0.5,
   maxZoom: CLOSEST,
   keyboard: false,
   attributionControl: false,
@@ -68,7 +67,7 @@ export const sceneOpacity = (value) => tiles.setOpacity(value);
 export const pixelsAcross = (screen) => screen / 2 ** map.getZoom();
 
 // From here on pixels are shown as squares.
-const sharpen = () => map.getContainer().classList.toggle("pixels", map.getZoom() > 0.5);
+const sharpen = () => map.getContainer().classList.toggle("pixels", map.getZoom() > 0);
 
 /** The visible pixels of the scene, [column, row, column, row]; null where none are. */
 export function visible() {

@@ -4,7 +4,6 @@ import { crosshair } from "./crosshair.js";
 import { button, byId, h } from "./dom.js";
 import { attempt, say } from "./messages.js";
 import { map, toMap } from "./scene.js";
-import { state } from "./state.js";
 
 const MOST = 10;
 const marks = L.layerGroup().addTo(map);
@@ -41,9 +40,8 @@ function draw() {
     const icon = L.divIcon({ className: index === at ? "suggestion now" : "suggestion", html: String(index + 1), iconSize: [24, 24] });
     L.marker(toMap([column, row]), { icon, interactive: false, keyboard: false, title: reason }).addTo(marks);
   });
-  const item = ({ reason, class: of }, index) => {
-    const name = state.classOf(of)?.name;
-    const go = button(`${name ? `${name}? ` : ""}${reason}`, () => visit(index));
+  const item = ({ reason }, index) => {
+    const go = button(reason, () => visit(index));
     if (index === at) go.setAttribute("aria-current", "true");
     return h("li", {}, go);
   };
