@@ -5,17 +5,19 @@ import { state } from "./state.js";
 
 const percent = (value) => `${(100 * value).toFixed(0)} %`;
 
+const range = (low, high) => `${(100 * low).toFixed(0)} to ${percent(high)}`;
+
 const pair = (term, ...text) => [h("dt", {}, term), h("dd", {}, ...text)];
 
 const losses = ([before, after]) => `${before.toFixed(3)} before adaptation, ${after.toFixed(3)} after`;
 
 function shownAccuracy({ value, low, high, labels, how }) {
   const bar = h("span", { className: "interval", "--low": low, "--high": high, "--value": value, "aria-hidden": "true" });
-  const text = `${percent(value)}, 95 % interval ${percent(low)} to ${percent(high)}`;
+  const text = `${percent(value)}, 95 % interval ${range(low, high)}`;
   return pair("Accuracy", text, bar, h("small", {}, `${how ?? "held out in blocks"}, ${count(labels, "label")}`));
 }
 
-const ranged = ({ value, low, high }) => [percent(value), h("small", {}, `${percent(low)} to ${percent(high)}`)];
+const ranged = ({ value, low, high }) => [percent(value), h("small", {}, range(low, high))];
 
 /** Methods compared by cross-validation, the best first. */
 function table({ methods, chosen, reason, notes }) {
