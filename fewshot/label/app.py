@@ -23,6 +23,7 @@ from fewshot.geo.windows import Window
 from fewshot.label.desk import EXPORTS, Desk
 from fewshot.label.jobs import Job
 from fewshot.label.library import library_files
+from fewshot.label.painting import ENCODINGS
 from fewshot.label.pictures import Look
 
 PAGE = Path(__file__).parent / "page"
@@ -53,7 +54,7 @@ class PageApp:
             "/static/{path:path}": self.static,
             "/api/project": self.project,
             "/api/events": self.events,
-            "/tiles/scene/{level:int}/{column:int}/{row:int}.png": self.tile,
+            "/tiles/scene/{level:int}/{column:int}/{row:int}.{ending}": self.tile,
             "/live/{generation:int}/{stage}/{layer}.png": self.live,
             **{"/api/panel": self.panel, "/api/command": self.command, "/api/jobs": self.jobs},
             **{"/files/{id}": self.file, "/api/export/{name}": self.take_along},
@@ -111,11 +112,17 @@ class PageApp:
             HTTPException: if there is no such tile.
         """
         level, column, row = (request.path_params[name] for name in ("level", "column", "row"))
-        look = _look(request) or self.desk.pictures.usual_look()
-        png = await self._read(lambda: self.desk.pictures.tile(level, column, row, look))
-        if png is None:
+        encode = ENCODINGS.get(ending := request.path_params["ending"])
+        look = _look(request)
+
+        def draw() -> bytes | None:
+            tile = self.desk.pictures.tile(level, column, row, look or self.desk.pictures.usual_look())
+            return encode(tile) if encode is not None and tile is not None else None
+
+        content = await self._read(draw)
+        if content is None:
             raise HTTPException(404, "there is no such tile")
-        return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+        return Response(content, media_type=f"image/{ending}", headers={"Cache-Control": "private, max-age=3600"})
 
     async def live(self, request: Request) -> Response:
         """Answer with a picture of the map that follows the labels.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,19 @@ def paint(part: PreviewPart, colours: Sequence[str]) -> Mapping[str, bytes]:
 
 def to_png(rgba: npt.NDArray[np.uint8]) -> bytes:
     """Return a picture [H, W, 4] as PNG, packed lightly: it travels within this machine."""
+    return _encoded(rgba, "PNG", compress_level=1)
+
+
+def to_webp(rgba: npt.NDArray[np.uint8]) -> bytes:
+    """Return a picture [H, W, 4] as WebP without loss, which takes a third of the time of PNG where it is noisy."""
+    return _encoded(rgba, "WEBP", lossless=True, quality=0, method=0)
+
+
+def _encoded(rgba: npt.NDArray[np.uint8], kind: str, **options: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(rgba).save(file, "PNG", compress_level=1)
+    Image.fromarray(rgba).save(file, kind, **options)
     return file.getvalue()
+
+
+ENCODINGS: Mapping[str, Callable[[npt.NDArray[np.uint8]], bytes]] = {"png": to_png, "webp": to_webp}
+"""How pictures are sent, by the ending that is asked for."""

@@ -19,7 +19,6 @@ from fewshot.geo.mosaic import describe_mosaic, read_reduced
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.spectrum import part_of_spectrum
 from fewshot.geo.windows import Window, intersection
-from fewshot.label.painting import to_png
 
 TILE = 256
 _SMALL = 1024  # most rows and columns of the copy of the whole scene that is kept
@@ -144,8 +143,8 @@ class ScenePictures:
         low, high = zip(*(self.stretch[band - 1] for band in bands), strict=True)
         return Look(tuple(bands), low, high)
 
-    def tile(self, level: int, column: int, row: int, look: Look) -> bytes | None:
-        """Return a tile as PNG, None where there is none.
+    def tile(self, level: int, column: int, row: int, look: Look) -> npt.NDArray[np.uint8] | None:
+        """Return a tile [TILE, TILE, 4], transparent where the scene has no data, None where there is no tile.
 
         Args:
             level: 0 shows all of the scene in one tile, the last each pixel.
@@ -170,7 +169,7 @@ class ScenePictures:
         rgba = np.zeros((TILE, TILE, 4), np.uint8)
         shown = look.colours(*self._reduced(inside, look.bands, step))
         rgba[: shown.shape[0], : shown.shape[1]] = shown
-        return to_png(rgba)
+        return rgba
 
     def _reduced(
         self, window: Window, bands: Sequence[int], step: int

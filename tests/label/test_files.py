@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import httpx
 import numpy as np
 import pytest
 import shapely
-from PIL import Image
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
 from fewshot.geo.windows import Window
@@ -140,13 +138,28 @@ def test_any_scene_has_tiles(tmp_path: Path, changed: dict[str, Any]) -> None:
     path = fakes.write_scene(tmp_path / "scene.tif", pixels, fakes.grid_of(300, 520, **changed, **corner))
     pictures = ScenePictures([path])
     assert pictures.levels == 3
-    whole = pictures.tile(0, 0, 0, pictures.usual_look())
-    assert whole is not None
-    shown = np.asarray(Image.open(io.BytesIO(whole)))
-    assert shown[:75, :130, 3].all() and not shown[76:, :, 3].any()
+    shown = pictures.tile(0, 0, 0, pictures.usual_look())
+    assert shown is not None and shown[:75, :130, 3].all() and not shown[76:, :, 3].any()
     end = pictures.tile(2, 2, 1, pictures.usual_look())
-    assert end is not None
-    assert np.asarray(Image.open(io.BytesIO(end)))[:44, :8, 3].all()
+    assert end is not None and end[:44, :8, 3].all() and not end[:, 8:, 3].any()
+
+
+def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = fakes.draw_pixels(fakes.draw_truth(600, 520))
+    pixels[:64, :64] = 0
+    path = fakes.write_scene(tmp_path / "scene.tif", pixels, fakes.grid_of(600, 520))
+    direct = ScenePictures([path])
+    monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
+    copied = ScenePictures([path])
+    look = direct.usual_look()
+    for level, most in ((0, 3), (1, 1)):
+        one, other = direct.tile(level, 0, 0, look), copied.tile(level, 0, 0, look)
+        assert one is not None and other is not None
+        assert np.array_equal(one[..., 3], other[..., 3])
+        # Every second pixel of the copy, or each of them, is a mean of the scene's.
+        assert np.abs(one[..., :3].astype(int) - other[..., :3]).mean() < 10 * most
+    monkeypatch.setattr(ScenePictures, "read", lambda *asked: pytest.fail("a tile of a first level reads the scene"))
+    assert copied.tile(0, 0, 0, look) is not None
 
 
 def test_places_are_suggested_where_it_is_unsure_and_no_label_is(state: ProjectState) -> None:

@@ -124,14 +124,20 @@ def test_pages_hear_of_what_other_pages_do(page: httpx.Client) -> None:
 
 def test_tiles_show_the_bands_that_are_asked_for(page: httpx.Client, desk: Desk) -> None:
     query = {"bands": "2,1,1", "low": "0,0,0", "high": "4000,2550,2550", "gamma": "1"}
-    answer = page.get("/tiles/scene/0/0/0.png", params=query)
-    picture = np.asarray(Image.open(io.BytesIO(answer.content)))
+    pictures = []
+    for ending in ("png", "webp"):
+        answer = page.get(f"/tiles/scene/0/0/0.{ending}", params=query)
+        assert answer.headers["content-type"] == f"image/{ending}"
+        pictures.append(np.asarray(Image.open(io.BytesIO(answer.content))))
+    picture = pictures[0]
+    assert np.array_equal(picture[:90, :70], pictures[1][:90, :70])
     pixels, _ = desk.pictures.read(Window(0, 0, 90, 70), (2, 1), desk.pictures.size)
     assert picture.shape == (256, 256, 4)
     assert np.array_equal(picture[:90, :70, 1], np.round(np.clip(pixels[..., 1] / 2550, 0, 1) * 255))
     assert picture[:90, :70, 3].all() and not picture[90:, :, 3].any() and not picture[:, 70:, 3].any()
     assert page.get("/tiles/scene/0/1/0.png").status_code == 404
     assert page.get("/tiles/scene/9/0/0.png").status_code == 404
+    assert page.get("/tiles/scene/0/0/0.gif").status_code == 404
     for wrong in ({"bands": "3", "low": "0", "high": "1"}, {"bands": "x", "low": "0", "high": "1"}, {"bands": "1"}):
         assert page.get("/tiles/scene/0/0/0.png", params=wrong).status_code == 400
 
