@@ -31,6 +31,12 @@ class LabelOptions:
         "--scale", type=NumberOrAuto(click.FLOAT), help="What one unit of the scene is worth."
     )
     offset: float | None = option("--offset", type=float, help="Added after --scale.")
+    background: str = option(
+        "--background",
+        default="",
+        metavar="URL",
+        help="Tiles to lay under the scene, such as https://HOST/{z}/{x}/{y}.png; none if not given, and no network.",
+    )
     host: str = option("--host", default="127.0.0.1", help="Address to listen at.")
     port: int = option("--port", default=0, show_default=False, help="Port to listen at; a free one if not given.")
     browser: bool = option("--browser/--no-browser", default=True, help="Open the page in the usual browser.")
@@ -58,6 +64,7 @@ def command(scenes: tuple[str, ...], options: LabelOptions) -> None:
         options.sensor,
         options.scale,
         options.offset,
+        options.background,
     )
     with open_desk(plan) as desk:
         serve_page(desk, host=options.host, port=options.port, ready=lambda address: announce(address, options))

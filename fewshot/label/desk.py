@@ -14,6 +14,7 @@ from fewshot.errors import ArtifactError, RecipeError
 from fewshot.exported import find_model, model_names, newest_version, read_card
 from fewshot.geo import LandClass, read_class_table
 from fewshot.geo.windows import Window, intersection
+from fewshot.label.background import place_background
 from fewshot.label.documents import describe_model, describe_scene, describe_state, panel
 from fewshot.label.edits import Step
 from fewshot.label.events import Events
@@ -45,6 +46,7 @@ class Desk:
         self.plan, self.log, self.pictures, self.events = plan, log, pictures, Events()
         self.jobs = Jobs(plan.folder / "jobs", self.events.send)
         self.model = describe_model(plan)
+        self.background = place_background(plan.background, pictures.info.grid) if plan.background else None
         self._seen = plan.folder / "live"
         self._contradicting: tuple[ProjectState | None, tuple[str, ...]] = None, ()
         self.live: LiveMap | None = None
@@ -84,6 +86,7 @@ class Desk:
         return {
             **{"name": self.plan.name, "revision": revision},
             "scene": describe_scene(self.pictures),
+            "background": self.background.document() if self.background else None,
             **describe_state(state, contradicting),
             **{"can_undo": self.log.can_undo, "can_redo": self.log.can_redo},
             "model": self.model,

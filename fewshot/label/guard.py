@@ -14,8 +14,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_POLICY = "Content-Security-Policy"
+_IMAGES = "img-src 'self' data: blob:"
 HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'self'; "
+    _POLICY: f"default-src 'self'; {_IMAGES}; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -37,18 +39,21 @@ def is_loopback(host: str) -> bool:
 class PageGuard:
     """Stands before the page's application, as one itself."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, port: int, images: str = "") -> None:
         """Let in who has the token.
 
         Args:
             app: Behind it.
             host: Where the server listens.
             port: Where it listens.
+            images: Another origin that the page may show pictures of.
 
         `origin` is what a page of the server comes from, `token` what lets one in.
         """
         self._app, self.token, self._cookie = app, secrets.token_urlsafe(32), f"fewshot-{port}"
         self.origin = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        policy = HEADERS[_POLICY].replace(_IMAGES, f"{_IMAGES} {images}".rstrip())
+        self._headers = {**HEADERS, _POLICY: policy}
         # Behind another name the cookie alone decides: a browser shows it to the name that it got it from.
         own = (*LOOPBACK, f"[{host}]" if ":" in host else host)
         self._hosts = {f"{name}:{port}" for name in own} if is_loopback(host) else set()
@@ -61,7 +66,7 @@ class PageGuard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         answer = self._answer(scope)

@@ -33,6 +33,7 @@ class ProjectPlan:
         sensor: What recorded the scene.
         scale: What one unit is worth.
         offset: Added after scaling.
+        background: Address of tiles of the world to lay under the scene; "" for none.
     """
 
     scenes: tuple[str, ...]
@@ -45,6 +46,7 @@ class ProjectPlan:
     sensor: str = ""
     scale: float | Literal["auto"] | None = None
     offset: float | None = None
+    background: str = ""
 
     @property
     def name(self) -> str:

@@ -29,7 +29,8 @@ def serve_page(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, ready: Cal
     """
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    guard = PageGuard(PageApp(desk).starlette(), host=host, port=port)
+    images = desk.background.origin if desk.background else ""
+    guard = PageGuard(PageApp(desk).starlette(), host=host, port=port, images=images)
     config = uvicorn.Config(
         guard,
         log_level="warning",

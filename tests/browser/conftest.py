@@ -44,11 +44,13 @@ class LabelServer:
     Attributes:
         scene: That is labelled.
         project: Its folder.
+        more: Options.
         address: That the process printed.
     """
 
     scene: Path
     project: Path
+    more: tuple[str, ...] = ()
     address: str = ""
     _port: int = 0
     _process: subprocess.Popen[str] | None = None
@@ -60,7 +62,10 @@ class LabelServer:
         command = [sys.executable, ROOT / "cli.py", "label", self.scene, "--method", "logistic", "--no-browser"]
         options = ["--project", self.project, "--port", str(self._port)]
         self._process = subprocess.Popen(
-            [str(part) for part in (*command, *options)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [str(part) for part in (*command, *options, *self.more)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self.address = _address(self._process.stdout)
         return self

@@ -127,9 +127,16 @@ def picture(page: Any) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
+def plain_tile(colour: tuple[int, int, int]) -> bytes:
+    """Return a tile of one colour as PNG."""
+    file = io.BytesIO()
+    Image.new("RGB", (256, 256), colour).save(file, "PNG")
+    return file.getvalue()
+
+
 def changed(before: np.ndarray, after: np.ndarray) -> float:
     """Return the share of pixels whose colour differs plainly."""
-    return float((np.abs(before - after).max(axis=2) > 24).mean())
+    return float((np.abs(before - after).max(axis=-1) > 24).mean())
 
 
 def project(page: Any) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.browser import steps
+from tests.browser.conftest import LabelServer
 
 Open = Callable[..., Any]
 WIDTHS = {"desk": 1280, "magnified to 200 %": 640, "phone": 400, "smallest": 320}
@@ -85,3 +89,30 @@ def test_all_is_done_by_keys_alone(open_page: Open) -> None:
     steps.wait_for_labels(page, 0)
     page.keyboard.press("Control+z")
     steps.wait_for_labels(page, 1)
+
+
+def test_a_background_lies_under_the_scene_once_it_is_asked_for(chromium: Any, scene: Path, tmp_path: Path) -> None:
+    server = LabelServer(scene, tmp_path / "project", ("--background", "https://tiles.invalid/{z}/{x}/{y}.png")).start()
+    asked: list[str] = []
+    with chromium.new_context(viewport={"width": 1000, "height": 700}) as window:
+        page = window.new_page()
+
+        def answer(route: Any) -> None:
+            asked.append(route.request.url)
+            route.fulfill(body=steps.plain_tile((200, 30, 60)), content_type="image/png")
+
+        page.route("https://tiles.invalid/**", answer)
+        page.goto(server.address)
+        page.wait_for_selector("body[data-ready]")
+        page.wait_for_timeout(300)
+        assert not asked
+        before = steps.picture(page)
+        page.get_by_text("Picture", exact=True).click()
+        page.get_by_label("Background of tiles.invalid").check()
+        steps.until(page, "() => [...document.querySelectorAll('img.ground')].some(({ naturalWidth }) => naturalWidth)")
+        after = steps.picture(page)
+    server.stop(signal.SIGKILL)
+    assert (after == np.array([200, 30, 60])).all(axis=2).mean() > 0.3
+    middle = (slice(300, 400), slice(280, 380))
+    assert steps.changed(before[middle], after[middle]) == 0
+    assert all(url.startswith("https://tiles.invalid/") for url in asked)

@@ -35,7 +35,7 @@ function draw() {
     "aria-pressed": String(own.join() === look.bands.join()),
   });
   byId("look").replaceChildren(
-    h("div", { className: "row" }, ...Object.entries(presets).map(preset),
+    h("div", { className: "row" }, ...Object.entries(presets).filter(([, own]) => own.length === 3).map(preset),
       button("One band", () => set({ bands: [look.bands[0]] }), { "aria-pressed": String(grey) })),
     ...look.bands.map((band, channel) => field(grey ? "Band" : CHANNELS[channel], select(names, band, choose(channel)))),
     cuts.length ? field("Stretch", select(cuts, look.stretch, (stretch) => set({ stretch }))) : "",

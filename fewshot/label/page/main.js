@@ -1,3 +1,4 @@
+import { openBackground } from "./background.js";
 import { openClasses } from "./classes.js";
 import { byId } from "./dom.js";
 import { showHandles } from "./editing.js";
@@ -28,7 +29,7 @@ if (state.project) {
   byId("undo").onclick = state.undo;
   byId("redo").onclick = state.redo;
   state.on("project", drawHead);
-  for (const open of [openScene, showShapes, showHandles, openTools, openClasses, openLook, openLayers, openFigures, openSuggestions, openFinish, openFiles, openKeys]) {
+  for (const open of [openScene, openBackground, showShapes, showHandles, openTools, openClasses, openLook, openLayers, openFigures, openSuggestions, openFinish, openFiles, openKeys]) {
     open();
   }
   state.tell("project");

@@ -25,6 +25,7 @@ export const map = L.map("map", {
   preferCanvas: true,
 });
 L.control.zoom({ position: "bottomright" }).addTo(map);
+map.createPane("background").style.zIndex = 100;
 map.createPane("scene").style.zIndex = 200;
 map.createPane("left").style.zIndex = 300;
 map.createPane("right").style.zIndex = 310;
@@ -38,7 +39,7 @@ export function openScene() {
   map.setMinZoom(-levels - 1);
   map.setMaxBounds(bounds.pad(0.5));
   map.fitBounds(bounds, { animate: false });
-  tiles = L.tileLayer("/tiles/scene/{z}/{x}/{y}.png", {
+  tiles = L.tileLayer("/tiles/scene/{z}/{x}/{y}.webp", {
     pane: "scene",
     tileSize: tile,
     zoomOffset: levels - 1,
@@ -58,7 +59,7 @@ export function openScene() {
 }
 
 /** Show the scene in other bands and another stretch. */
-export const lookAt = (query) => tiles.setUrl(`/tiles/scene/{z}/{x}/{y}.png?${query}`);
+export const lookAt = (query) => tiles.setUrl(`/tiles/scene/{z}/{x}/{y}.webp?${query}`);
 
 /** How opaque the scene is. */
 export const sceneOpacity = (value) => tiles.setOpacity(value);
