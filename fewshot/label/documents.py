@@ -43,7 +43,7 @@ def describe_scene(pictures: ScenePictures) -> dict[str, Any]:
         "crs": grid.crs.to_string()[:200] if grid.crs is not None else None,
         "pixel_size": grid.pixel_sides(),
         "lonlat": bool(grid.crs is not None and grid.crs.is_geographic),
-        **{"stretch": pictures.stretch, "presets": pictures.presets},
+        **{"stretch": pictures.stretch, "stretches": pictures.stretches, "presets": pictures.presets},
         **{"tile": TILE, "levels": pictures.levels},
     }
 

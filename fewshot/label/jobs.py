@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ State = Literal["running", "done", "failed", "cancelled"]
 _PROGRAM = Path(__file__).parents[2] / "cli.py"
 _OFTEN = 0.5  # seconds between two looks at what runs
 _HIDDEN = ("job.json", "log.txt")
+_OF_TENSORFLOW = re.compile(r"[IWEF]\d{4} |WARNING: All log messages before absl|To enable the following instructions")
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,8 @@ class Jobs:
             text = (self.folder / job.id / "log.txt").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        lines = [line.strip() for line in text[-4000:].splitlines() if line.strip()]
+        lines = [line.strip() for line in text[-4000:].splitlines()]
+        lines = [line for line in lines if line and not _OF_TENSORFLOW.match(line)]
         return lines[-1][:500] if lines else ""
 
     def _watch(self) -> None:

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from fewshot.errors import FewshotError
@@ -254,15 +254,14 @@ class LiveMap:
             return
         self._current = lambda: self._wanted() == wanted
         try:
-            figures, tested = preview.cross_validate(known.labels)
+            found, tested = preview.cross_validate(known.labels)
         except Superseded:
             raise
         except FewshotError as error:
             known.note = str(error)
         else:
-            value, low, high = figures.accuracy.value, figures.accuracy.low, figures.accuracy.high
-            how = f"labels held out in squares, {figures.name} with the steps of this view"
-            known.accuracy = {"value": value, "low": low, "high": high, "labels": tested, "how": how}
+            how = f"labels held out in squares, {self._request.method}, with the steps of this view"
+            known.accuracy = {**asdict(found), "labels": tested, "how": how}
         self._tell({"type": "panel", "accuracy": known.accuracy})
 
     def _fail(self, message: str) -> None:

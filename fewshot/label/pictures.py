@@ -23,7 +23,8 @@ from fewshot.geo.windows import Window, intersection
 TILE = 256
 _SMALL = 1024  # most rows and columns of the copy of the whole scene that is kept
 _AT_ONCE = 512  # rows of the scene that are read at a time for it
-_PERCENT = (2, 98)
+_CUTS = (0, 1, 2, 5)  # percent of the pixels that are black, and that are white
+_USUAL_CUT = 2
 _PRESETS = {"true": ("red", "green", "blue"), "false": ("nir", "red", "green")}
 
 
@@ -128,14 +129,16 @@ class ScenePictures:
         return found or {"true": first if len(first) == 3 else first[:1]}
 
     @cached_property
+    def stretches(self) -> dict[str, list[tuple[float, float]]]:
+        """What is black and white in each band, by the percent that are cut off at each end of the whole scene."""
+        small = self._small.result()
+        shown = [small.pixels[..., band][small.valid[..., band]] for band in range(self.info.bands)]
+        return {str(cut): [_ends(own, cut) for own in shown] for cut in _CUTS}
+
+    @property
     def stretch(self) -> list[tuple[float, float]]:
-        """What is usually black and white in each band: percentiles of the whole scene."""
-        small, ends = self._small.result(), []
-        for band in range(self.info.bands):
-            shown = small.pixels[..., band][small.valid[..., band]]
-            low, high = np.percentile(shown, _PERCENT).tolist() if shown.size else (0.0, 1.0)
-            ends.append((low, high if high > low else low + 1.0))
-        return ends
+        """What is usually black and white in each band."""
+        return self.stretches[str(_USUAL_CUT)]
 
     def usual_look(self) -> Look:
         """Return true colours, or what comes nearest, in the usual stretch."""
@@ -213,3 +216,9 @@ class ScenePictures:
             Pixels [*shape, bands] as they are stored, and where they are valid.
         """
         return read_reduced(self._reader, self._parts, window, bands, shape)
+
+
+def _ends(shown: npt.NDArray[Any], cut: float) -> tuple[float, float]:
+    """Return two percentiles that are apart."""
+    low, high = np.percentile(shown, (cut, 100 - cut)).tolist() if shown.size else (0.0, 1.0)
+    return low, high if high > low else low + 1.0

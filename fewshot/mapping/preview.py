@@ -17,7 +17,7 @@ from fewshot.geo.scene_part import ScenePart
 from fewshot.geo.windows import Window
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.compare.folds import deal
-from fewshot.mapping.compare.table import MethodFigures, measure
+from fewshot.mapping.compare.table import Ranged, measure
 from fewshot.mapping.methods import Entry
 from fewshot.mapping.predict.blend import assemble, predict_group
 from fewshot.mapping.predict.groups import MapPlan
@@ -172,10 +172,11 @@ class MapPreview:
             found[rows, columns] = probabilities
         return _summed_up(part, found)
 
-    def cross_validate(self, labels: PreviewLabels) -> tuple[MethodFigures, int]:
-        """Return how well the model tells labels whose surroundings it is not shown, and how many were tested.
+    def cross_validate(self, labels: PreviewLabels) -> tuple[Ranged, int]:
+        """Return the share of labels that the model tells without their surroundings, and how many were tested.
 
-        As a comparison of methods does it, of this one alone and with the steps of the preview.
+        As a comparison of methods does it, of this one alone and with the steps of the preview. Where all are right, or
+        none, drawing squares anew shows no doubt; so the interval is at least Wilson's for as many squares.
 
         Args:
             labels: As `read_labels` returned them.
@@ -194,7 +195,9 @@ class MapPreview:
         entry = Entry(self.request.method or "adapted")
         answers = contender.held_out(examples, folds, len(labels.table.names))
         (figures,) = measure({entry: answers}, examples.labels, folds, {entry: card.title})
-        return figures, int(folds.tested.sum())
+        found, squares = figures.accuracy, len(np.unique(folds.block[folds.tested]))
+        low, high = _wilson(found.value, squares)
+        return Ranged(found.value, min(found.low, low), max(found.high, high)), int(folds.tested.sum())
 
     def _predicted(self, plan: MapPlan) -> Iterator[tuple[slice, slice, npt.NDArray[np.uint16]]]:
         parts: dict[int, Parts] = {}
@@ -212,6 +215,13 @@ class MapPreview:
             return step, fitting_windows(self.card, (-(-window.height // step), -(-window.width // step)))
         stride = max(side // 4, math.ceil(math.sqrt(area / _PATCHES[stage])))
         return max(1, math.ceil(stride / side)), WindowPlan(stride=min(stride, side))
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of so many (Wilson 1927)."""
+    z2 = 1.96**2
+    middle, spread = share + z2 / (2 * count), math.sqrt(z2 * share * (1 - share) / count + z2**2 / (4 * count**2))
+    return (middle - spread) / (1 + z2 / count), (middle + spread) / (1 + z2 / count)
 
 
 def fitting_windows(card: Card, size: tuple[int, int]) -> WindowPlan:

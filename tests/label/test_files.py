@@ -144,6 +144,12 @@ def test_any_scene_has_tiles(tmp_path: Path, changed: dict[str, Any]) -> None:
     assert end is not None and end[:44, :8, 3].all() and not end[:, 8:, 3].any()
 
 
+def extremes(pixels: np.ndarray) -> tuple[list[float], list[float]]:
+    """Least and greatest number of each band, without those that stand for no data."""
+    shown = np.ma.masked_equal(pixels, 0)
+    return shown.min(axis=(0, 1)).tolist(), shown.max(axis=(0, 1)).tolist()
+
+
 def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = fakes.draw_pixels(fakes.draw_truth(600, 520))
     pixels[:64, :64] = 0
@@ -152,6 +158,8 @@ def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
     copied = ScenePictures([path])
     look = direct.usual_look()
+    assert direct.stretches["0"] == [(lowest, highest) for lowest, highest in zip(*extremes(pixels), strict=True)]
+    assert list(direct.stretches) == ["0", "1", "2", "5"]
     for level, most in ((0, 3), (1, 1)):
         one, other = direct.tile(level, 0, 0, look), copied.tile(level, 0, 0, look)
         assert one is not None and other is not None

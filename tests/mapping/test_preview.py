@@ -82,9 +82,10 @@ def test_patches_are_previewed_too(make_case: MakeCase, tmp_path: Path) -> None:
 def test_held_out_labels_are_told_as_in_a_comparison(make_case: MakeCase, tmp_path: Path) -> None:
     case, model = make_case(), fakes.FakePredictor()
     preview = preview_of(model, case.request(tmp_path / "map.tif", method="adapted"))
-    figures, tested = preview.cross_validate(preview.read_labels())
-    assert (figures.name, tested) == ("adapted", 24)
-    assert 0.9 <= figures.accuracy.low <= figures.accuracy.value <= figures.accuracy.high <= 1
+    found, tested = preview.cross_validate(preview.read_labels())
+    assert (found.value, tested) == (1, 24)
+    assert 0.7 < found.low < 0.95  # of 24 labels in a score of squares nobody knows it better
+    assert found.high == pytest.approx(1)
 
 
 def test_it_can_be_stopped_at_every_call(make_case: MakeCase, tmp_path: Path) -> None:
