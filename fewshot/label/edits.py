@@ -14,9 +14,8 @@ from fewshot.errors import RecipeError
 from fewshot.label.state import Draft, Kind, Label, ProjectClass, ProjectState
 from fewshot.tables import make_table, nearest
 
-PALETTE = ("#332288", "#ddcc77", "#117733", "#88ccee", "#cc6677", "#44aa99", "#aa4499", "#999933", "#882255")
-"""Colours that people with any colour vision tell apart (Paul Tol's "muted"), in an order whose neighbours differ
-in brightness."""
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#000000")
+"""Colours that people with any colour vision tell apart (Okabe and Ito)."""
 KEYS = "123456789"
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
