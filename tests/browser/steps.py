@@ -121,6 +121,17 @@ def wait_for_map(page: Any, after: str = "") -> str:
     return str(page.locator("#stage").get_attribute("data-live"))
 
 
+def wait_for_scene(page: Any) -> None:
+    """Wait until the scene is shown."""
+    until(
+        page,
+        """() => {
+            const tiles = [...document.querySelectorAll(".leaflet-scene-pane img")];
+            return tiles.length > 0 && tiles.every((own) => own.classList.contains("leaflet-tile-loaded"));
+        }""",
+    )
+
+
 def picture(page: Any) -> np.ndarray:
     """Return the pixels of the map on the screen [H, W, 3] as int."""
     png = page.locator("#stage").screenshot(animations="disabled")

@@ -25,6 +25,7 @@ def page(open_page: Open) -> Any:
 def test_six_places_by_mouse_and_keys_make_a_map_that_outlives_the_server(
     page: Any, open_page: Open, server: LabelServer
 ) -> None:
+    steps.wait_for_scene(page)
     empty = steps.picture(page)
     spots = steps.places(each=2)
     steps.label_by_mouse(page, spots[:3])

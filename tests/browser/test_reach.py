@@ -104,7 +104,7 @@ def test_a_background_lies_under_the_scene_once_it_is_asked_for(chromium: Any, s
         page.route("https://tiles.invalid/**", answer)
         page.goto(server.address)
         page.wait_for_selector("body[data-ready]")
-        page.wait_for_timeout(300)
+        steps.wait_for_scene(page)
         assert not asked
         before = steps.picture(page)
         page.get_by_text("Picture", exact=True).click()
