@@ -39,6 +39,12 @@ class LabelOptions:
     )
     host: str = option("--host", default="127.0.0.1", help="Address to listen at.")
     port: int = option("--port", default=0, show_default=False, help="Port to listen at; a free one if not given.")
+    origin: str = option(
+        "--origin",
+        default="",
+        metavar="URL",
+        help="What browsers call the page by, such as https://label.example.org, where TLS is put before it.",
+    )
     browser: bool = option("--browser/--no-browser", default=True, help="Open the page in the usual browser.")
 
 
@@ -67,7 +73,13 @@ def command(scenes: tuple[str, ...], options: LabelOptions) -> None:
         options.background,
     )
     with open_desk(plan) as desk:
-        serve_page(desk, host=options.host, port=options.port, ready=lambda address: announce(address, options))
+        serve_page(
+            desk,
+            host=options.host,
+            port=options.port,
+            origin=options.origin,
+            ready=lambda address: announce(address, options),
+        )
 
 
 def announce(address: str, options: LabelOptions) -> None:
@@ -75,7 +87,7 @@ def announce(address: str, options: LabelOptions) -> None:
     from fewshot.label.guard import is_loopback
 
     click.echo(f"Label at {address}")
-    if not is_loopback(options.host):
+    if not is_loopback(options.host) and not options.origin:
         click.echo(
             "Other machines can read what is sent and the token with it: put TLS before this (docs/labelling.md)."
         )

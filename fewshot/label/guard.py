@@ -39,7 +39,7 @@ def is_loopback(host: str) -> bool:
 class PageGuard:
     """Stands before the page's application, as one itself."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, images: str = "") -> None:
+    def __init__(self, app: ASGIApp, *, host: str, port: int, images: str = "", origin: str = "") -> None:
         """Let in who has the token.
 
         Args:
@@ -47,16 +47,20 @@ class PageGuard:
             host: Where the server listens.
             port: Where it listens.
             images: Another origin that the page may show pictures of.
+            origin: What browsers call the server by, where something that speaks TLS stands before it:
+                https://label.example.org.
 
         `origin` is what a page of the server comes from, `token` what lets one in.
         """
         self._app, self.token, self._cookie = app, secrets.token_urlsafe(32), f"fewshot-{port}"
-        self.origin = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        name = f"[{host}]" if ":" in host else host
+        self.origin = origin.rstrip("/").lower() or f"http://{name}:{port}"
         policy = HEADERS[_POLICY].replace(_IMAGES, f"{_IMAGES} {images}".rstrip())
         self._headers = {**HEADERS, _POLICY: policy}
-        # Behind another name the cookie alone decides: a browser shows it to the name that it got it from.
-        own = (*LOOPBACK, f"[{host}]" if ":" in host else host)
-        self._hosts = {f"{name}:{port}" for name in own} if is_loopback(host) else set()
+        # Where it is not known by which names others reach this machine, the cookie alone decides: a browser shows it
+        # to the name that it got it from.
+        known = {f"http://{own}:{port}" for own in (*LOOPBACK, name)} if is_loopback(host) else set()
+        self._origins = {self.origin} if origin else known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the application answer, as ASGI servers ask for it."""
@@ -76,7 +80,8 @@ class PageGuard:
         """Return what is said instead of the application's own answer, None where that is let through."""
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
-        if self._hosts and host not in self._hosts:
+        own = next((known for known in self._origins if known.partition("://")[2] == host), "")
+        if self._origins and not own:
             return PlainTextResponse("This server is not called by this name; use the address that it printed.", 403)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and scope["method"] in _READS and given:
@@ -85,7 +90,7 @@ class PageGuard:
             return PlainTextResponse(
                 "Open the address that `fewshot label` printed, with its token: it lets this browser in.", 403
             )
-        if scope["method"] not in _READS and not _same_origin(headers, f"{scope['scheme']}://{host}"):
+        if scope["method"] not in _READS and not _same_origin(headers, own or f"http://{host}"):
             return PlainTextResponse("Only the page itself may change something: send its Origin.", 403)
         return None
 
@@ -94,7 +99,8 @@ class PageGuard:
         if not self._matches(given):
             return PlainTextResponse("This token is of another start; open the address that was printed last.", 403)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(self._cookie, self.token, httponly=True, samesite="strict")
+        secure = self.origin.startswith("https:")
+        answer.set_cookie(self._cookie, self.token, httponly=True, samesite="strict", secure=secure)
         return answer
 
     def _matches(self, given: str) -> bool:

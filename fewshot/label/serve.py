@@ -15,13 +15,16 @@ from fewshot.label.events import Events
 from fewshot.label.guard import PageGuard
 
 
-def serve_page(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, ready: Callable[[str], None]) -> None:
+def serve_page(
+    desk: Desk, *, host: str = "127.0.0.1", port: int = 0, origin: str = "", ready: Callable[[str], None]
+) -> None:
     """Serve a project's page, until SIGINT or SIGTERM.
 
     Args:
         desk: The project.
         host: Address to listen at.
         port: Port to listen at; a free one if 0.
+        origin: What browsers call the server by, where something that speaks TLS stands before it.
         ready: Called with the page's address, token and all, once it can be opened.
 
     Raises:
@@ -30,7 +33,7 @@ def serve_page(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, ready: Cal
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     images = desk.background.origin if desk.background else ""
-    guard = PageGuard(PageApp(desk).starlette(), host=host, port=port, images=images)
+    guard = PageGuard(PageApp(desk).starlette(), host=host, port=port, images=images, origin=origin)
     config = uvicorn.Config(
         guard,
         log_level="warning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from fewshot.errors import ArtifactError
 from fewshot.geo.windows import Window
@@ -71,6 +74,37 @@ def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_do_not_see(
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     words = {word.strip().lower() for word in answer.headers["set-cookie"].split(";")}
     assert {"httponly", "samesite=strict"} <= words
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "called", "asked_from", "answered"),
+    [
+        ("127.0.0.1", "", "localhost:80", "http://localhost:80", 200),
+        ("127.0.0.1", "", "127.0.0.1:80", "http://localhost:80", 403),
+        ("127.0.0.1", "", "machine:80", "http://machine:80", 403),
+        ("0.0.0.0", "", "machine:80", "http://machine:80", 200),
+        ("0.0.0.0", "", "machine:80", "http://evil.example", 403),
+        ("127.0.0.1", "https://label.example.org", "label.example.org", "https://label.example.org", 200),
+        ("127.0.0.1", "https://label.example.org", "label.example.org", "http://label.example.org", 403),
+        ("127.0.0.1", "https://label.example.org", "127.0.0.1:80", "http://127.0.0.1:80", 403),
+    ],
+)
+def test_by_which_names_a_server_is_called(host: str, origin: str, called: str, asked_from: str, answered: int) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("in")(scope, receive, send)
+
+    async def ask() -> tuple[int, str]:
+        guard = PageGuard(application, host=host, port=80, origin=origin)
+        transport = httpx.ASGITransport(app=guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://any", headers={"Host": called}) as client:
+            welcome = await client.get("/", params={"token": guard.token})
+            headers = {"Origin": asked_from, "Cookie": f"fewshot-80={guard.token}"}
+            answer = await client.post("/api/undo", headers=headers)
+            return answer.status_code, welcome.headers.get("set-cookie", "")
+
+    found, cookie = asyncio.run(ask())
+    assert found == answered
+    assert ("Secure" in cookie) == (bool(origin) and called == "label.example.org")
 
 
 def test_every_answer_says_what_a_page_may_do(page: httpx.Client) -> None:
