@@ -19,7 +19,7 @@ function drawHead() {
   const { name, model, can_undo: undo, can_redo: redo } = state.project;
   document.title = `Label ${name}`;
   byId("name").textContent = name;
-  byId("model").textContent = [model?.name, model?.figure].filter(Boolean).join(", ");
+  byId("model").textContent = byId("model").title = [model?.name, model?.figure].filter(Boolean).join(", ");
   byId("undo").disabled = !undo;
   byId("redo").disabled = !redo;
 }
