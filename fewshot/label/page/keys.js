@@ -1,6 +1,7 @@
 import { crosshair } from "./crosshair.js";
 import { byId, button, h } from "./dom.js";
 import { deleteSelected, nudge } from "./editing.js";
+import { whisper } from "./messages.js";
 import { map } from "./scene.js";
 import { state } from "./state.js";
 import { next } from "./suggestions.js";
@@ -38,6 +39,13 @@ function onMap(event) {
 function label() {
   crosshair.show(crosshair.place);
   use(crosshair.place);
+  const done = state.tool === "select" ? `Selected: ${state.label(state.selected)?.kind ?? "nothing"}` : state.classOf(state.classId)?.name;
+  whisper(`${done}, ${byId("place").textContent}`);
+}
+
+function chooseClass({ id, name }) {
+  state.choose({ classId: id });
+  whisper(`Class ${name}`);
 }
 
 /** Anywhere but in a field. */
@@ -45,7 +53,7 @@ function anywhere(event) {
   const key = event.key.toLowerCase();
   const own = state.project.classes.find((each) => each.key === key);
   const tool = Object.keys(TOOLS).find((each) => TOOLS[each].key === key);
-  if (own) state.choose({ classId: own.id });
+  if (own) chooseClass(own);
   else if (tool) chooseTool(tool);
   else if (key === "n") next();
   else if (key === "?") openHelp();

@@ -4,6 +4,8 @@ import { map, sceneOpacity } from "./scene.js";
 import { state } from "./state.js";
 
 const NAMES = { none: "Scene alone", map: "Map", confidence: "Confidence", applicable: "Where the model applies" };
+const USUAL = ["map", "confidence"]; // where the server does not say which pictures there are
+const LEGENDS = { confidence: "Confidence: light is sure, dark is not." };
 const view = { right: "map", left: "none", opacity: 0.6, scene: 1, swipe: false };
 
 /** One side of the swipe: a pane with one picture, which stays until its successor has come. */
@@ -57,7 +59,16 @@ function cut() {
   byId("stage").style.setProperty("--at", `${at}px`);
 }
 
+/** Offer the pictures that there are. */
+function offer() {
+  const there = ["none", ...(state.live?.layers ?? USUAL)];
+  for (const option of byId("layers").querySelectorAll("option")) option.hidden = !there.includes(option.value);
+  const seen = view.swipe ? [view.left, view.right] : [view.right];
+  byId("legend").textContent = seen.map((own) => LEGENDS[own]).find(Boolean) ?? "";
+}
+
 function show() {
+  offer();
   byId("divider").hidden = !view.swipe;
   sceneOpacity(view.scene);
   for (const side of sides) side.show(state.live);
@@ -101,6 +112,7 @@ export function openLayers() {
     field("Opacity of the scene", percent(view.scene, (own) => set({ scene: own }))),
     h("label", { className: "check" }, swipe, h("span", {}, "Swipe between two sides")),
     left,
+    h("p", { id: "legend", className: "quiet" }),
   );
   byId("swipe-at").oninput = cut;
   map.on("move zoom viewreset resize", cut);

@@ -18,6 +18,11 @@ export function say(text, { error = false, stay = error } = {}) {
   return close;
 }
 
+/** Say something to screen readers alone, of what others see happen. */
+export function whisper(text) {
+  byId("whisper").textContent = text;
+}
+
 /** Run what may fail, and say why it did. */
 export async function attempt(call) {
   try {

@@ -1,7 +1,7 @@
 import * as L from "/static/leaflet/leaflet-src.esm.js";
 import { button, byId, field, h, newId } from "./dom.js";
 import { coordinatesOf, FEWEST, nearest } from "./geometry.js";
-import { say } from "./messages.js";
+import { say, whisper } from "./messages.js";
 import { map, pixelsAcross, toMap, toPlace } from "./scene.js";
 import { layersOf } from "./shapes.js";
 import { state } from "./state.js";
@@ -138,6 +138,7 @@ function toolbar() {
 export function chooseTool(tool) {
   drop();
   state.choose({ tool, selected: "" });
+  whisper(`Tool: ${TOOLS[tool].name}`);
 }
 
 export function openTools() {
