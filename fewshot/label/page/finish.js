@@ -30,7 +30,14 @@ function job({ id, kind, state: now, done, total, message, files }) {
     h("div", { className: "row" }, h("strong", {}, name), h("span", { className: "quiet" }, STATES[now] ?? now), actions[now] ?? null),
     now === "running" ? progress : null,
     message ? h("p", { className: now === "failed" ? "warning" : "quiet" }, message) : null,
+    picture(name, files),
     files.length ? h("ul", { className: "downloads" }, ...files.map(download)) : null);
+}
+
+/** The picture of what a job made, where there is one. */
+function picture(name, files) {
+  const own = files.find((file) => file.name.endsWith(".png"));
+  return own ? h("img", { src: `/files/${own.id}`, alt: `Picture of: ${name}`, loading: "lazy" }) : null;
 }
 
 const download = ({ id, name }) => h("li", {}, h("a", { href: `/files/${id}`, download: name }, name));

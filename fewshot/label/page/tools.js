@@ -96,6 +96,7 @@ function followStrokes(container) {
   const at = (event) => toPlace(map.mouseEventToLatLng(event));
   const paints = (event) => state.tool === "brush" && event.isPrimary && event.button === 0 && event.target.closest("#map") && !event.target.closest("a");
   container.addEventListener("pointerdown", (event) => {
+    if (state.tool === "brush" && !event.isPrimary) drop(); // a second finger: the map is being pinched
     if (!paints(event)) return;
     container.setPointerCapture(event.pointerId);
     points = [at(event)];
