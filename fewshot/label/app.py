@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import mimetypes
-import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +31,6 @@ MOST_JSON = 8 << 20
 MOST_FILE = 64 << 20
 """Bytes of a file that is sent."""
 _THREADS = 4  # that read the scene
-_HASHED = re.compile(r"[-.][0-9a-zA-Z]{8,}\.")
 
 Made = TypeVar("Made")
 Answer = Callable[[Request], Awaitable[Response]]
@@ -305,14 +303,12 @@ def _look(request: Request) -> Look | None:
 
 
 def _file(path: Path | None, request: Request) -> Response:
-    """Answer with a file of the page; one with a hash in its name never changes."""
+    """Answer with a file of the page, or say that the browser has it already."""
     if path is None or not path.is_file():
         raise HTTPException(404, "there is no such file")
     content = path.read_bytes()
-    tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-    keep = "private, max-age=31536000, immutable" if _HASHED.search(path.name) else "no-cache"
-    headers = {"Cache-Control": keep, "ETag": tag}
-    if request.headers.get("if-none-match") == tag:
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{hashlib.sha256(content).hexdigest()[:20]}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=mimetypes.guess_type(path.name)[0], headers=headers)
 

@@ -67,7 +67,7 @@ def panel(
         known: What the map that follows them was last adapted to, where there is one.
         jobs: Some of which may have compared methods.
     """
-    model = known and (known.models.get("fine") or known.models.get("coarse"))
+    model = known and known.best
     compared = [kept_comparison(Path(job.result)) for job in jobs if job.kind in ("map", "compare")]
     found = [text for text in compared if text]
     return {

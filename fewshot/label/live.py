@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from fewshot.errors import FewshotError
 from fewshot.exported import AdaptedModel, open_predictor
+from fewshot.exported.predictor import Steps
 from fewshot.geo.windows import Window
 from fewshot.label.painting import paint
 from fewshot.label.state import ProjectState
@@ -69,14 +70,14 @@ class LiveLabels:
     Attributes:
         state: Of the project.
         labels: As the model reads them.
-        models: Adapted, by the stage they are for.
+        models: Adapted, by their inner steps; those with more come later.
         accuracy: Measured on labels held out in turn; None before, or where that cannot be done.
         note: Why not.
     """
 
     state: ProjectState
     labels: PreviewLabels
-    models: dict[Stage, AdaptedModel]
+    models: dict[Steps, AdaptedModel]
     accuracy: dict[str, Any] | None = None
     note: str = ""
 
@@ -84,6 +85,11 @@ class LiveLabels:
         """Whether another state has the same labels of the same classes, whatever their colours are."""
         named = [[(own.id, own.name) for own in one.classes.values()] for one in (self.state, state)]
         return self.state.labels == state.labels and named[0] == named[1]
+
+    @property
+    def best(self) -> AdaptedModel | None:
+        """The model that was adapted with the most steps so far."""
+        return next(reversed(self.models.values()), None)
 
     def class_ids(self) -> list[str]:
         """Return the ids of the classes in the order of the model's answers."""
@@ -150,7 +156,15 @@ class LiveMap:
         return self._pictures.get((generation, stage), {}).get(layer)
 
     def _run(self) -> None:
-        """Serve what is wanted, the newest alone, until told to end."""
+        """Follow the labels until told to end; pages hear of whatever ends it before."""
+        try:
+            self._follow()
+        except Exception as error:
+            self._fail(f"the live map has ended: {error!r}. Start the page again.")
+            raise
+
+    def _follow(self) -> None:
+        """Serve what is wanted, the newest alone."""
         with ExitStack() as opened:
             try:
                 models = {}
@@ -209,13 +223,20 @@ class LiveMap:
         stages: tuple[Stage, ...] = ("coarse", "fine")
         for stage in stages:
             self._current = lambda: self._revision == wanted.revision
-            best = self.known.models.get("fine")
-            model = best or self.known.models.get(stage) or preview.adapt(self.known.labels, stage)
-            self.known.models[stage] = model
+            model = self._model_of(preview, self.known, stage)
             self._current = lambda: self._wanted() == wanted
             self._show(preview.part(model, wanted.window, stage), model, stage, began)
         adapted = model.adapted
         self._tell({"type": "panel", "support_loss": adapted.support_loss, "steps": adapted.steps})
+
+    def _model_of(self, preview: MapPreview, known: LiveLabels, stage: Stage) -> AdaptedModel:
+        """Return the model of a stage: for the coarse one any that is there, so that another window costs no step."""
+        steps = preview.steps(stage)
+        if stage == "coarse" and known.best is not None:
+            return known.best
+        if steps not in known.models:
+            known.models[steps] = preview.adapt(known.labels, steps)
+        return known.models[steps]
 
     def _read(self, preview: MapPreview, state: ProjectState) -> LiveLabels:
         """Hand the labels to the mapper's own reader."""

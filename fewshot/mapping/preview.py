@@ -140,17 +140,17 @@ class MapPreview:
         own = self.card.steps if self.request.steps in (None, "auto") else self.request.steps
         return 0 if stage == "coarse" else own
 
-    def adapt(self, labels: PreviewLabels, stage: Stage) -> AdaptedModel:
+    def adapt(self, labels: PreviewLabels, steps: Steps) -> AdaptedModel:
         """Adapt to labels.
 
         Args:
             labels: As `read_labels` returned them.
-            stage: That the model is for.
+            steps: As `steps` returned them.
 
         Raises:
             FewshotError: what the model raises.
         """
-        return adapt_to(self.predictor, labels.support, labels.table, steps=self.steps(stage))
+        return adapt_to(self.predictor, labels.support, labels.table, steps=steps)
 
     def part(self, model: AdaptedModel, window: Window, stage: Stage) -> PreviewPart:
         """Predict a window of the scene.

@@ -35,7 +35,7 @@ def test_the_model_is_adapted_as_for_the_map(make_case: MakeCase, tmp_path: Path
     request = case.request(tmp_path / "map.tif", method="adapted", save_adapted=tmp_path / "adapted.npz")
     run(request, model)
     preview = preview_of(model, request)
-    adapted = preview.adapt(preview.read_labels(), "fine")
+    adapted = preview.adapt(preview.read_labels(), preview.steps("fine"))
     wanted = AdaptedModel.load(tmp_path / "adapted.npz", card)
     assert adapted.adapted.vector.tobytes() == wanted.adapted.vector.tobytes()
     assert adapted.table == wanted.table
@@ -47,7 +47,7 @@ def test_a_part_shows_what_the_map_shows_there(make_case: MakeCase, tmp_path: Pa
     run(request, model)
     mapped, sure = read(request.to), read(tmp_path / "map_confidence.tif")
     preview = preview_of(model, request)
-    adapted = preview.adapt(preview.read_labels(), "fine")
+    adapted = preview.adapt(preview.read_labels(), preview.steps("fine"))
     for window in (Window(0, 0, 90, 70), Window(25, 11, 40, 47), Window(80, 60, 10, 10)):
         part = preview.part(adapted, window, "fine")
         assert (part.window, part.step) == (window, 1)
@@ -61,7 +61,7 @@ def test_a_part_shows_what_the_map_shows_there(make_case: MakeCase, tmp_path: Pa
 def test_a_coarse_part_has_fewer_pixels_and_says_about_the_same(make_case: MakeCase, tmp_path: Path) -> None:
     case, model = make_case(400, 360), fakes.FakePredictor()
     preview = preview_of(model, case.request(tmp_path / "map.tif", method="adapted"))
-    adapted = preview.adapt(preview.read_labels(), "coarse")
+    adapted = preview.adapt(preview.read_labels(), preview.steps("coarse"))
     coarse = preview.part(adapted, Window(0, 0, 400, 360), "coarse")
     assert (coarse.step, coarse.classes.shape) == (3, (134, 120))
     fine = preview.part(adapted, Window(0, 0, 400, 360), "fine")
@@ -71,7 +71,7 @@ def test_a_coarse_part_has_fewer_pixels_and_says_about_the_same(make_case: MakeC
 def test_patches_are_previewed_too(make_case: MakeCase, tmp_path: Path) -> None:
     case, model = make_case(), fakes.FakePredictor(fakes.PATCH)
     preview = preview_of(model, case.request(tmp_path / "map.tif", method="adapted"))
-    adapted = preview.adapt(preview.read_labels(), "fine")
+    adapted = preview.adapt(preview.read_labels(), preview.steps("fine"))
     for stage in ("coarse", "fine"):
         part = preview.part(adapted, Window(10, 10, 60, 50), stage)
         assert part.window == Window(10, 10, 60, 50)
@@ -95,7 +95,7 @@ def test_it_can_be_stopped_at_every_call(make_case: MakeCase, tmp_path: Path) ->
     case, model = make_case(), fakes.FakePredictor()
     preview = preview_of(WatchedPredictor(model, stop), case.request(tmp_path / "map.tif", method="adapted"))
     with pytest.raises(RuntimeError, match="stopped"):
-        preview.adapt(preview.read_labels(), "fine")
+        preview.adapt(preview.read_labels(), preview.steps("fine"))
     assert not model.calls
 
 
