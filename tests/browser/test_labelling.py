@@ -31,6 +31,7 @@ def test_six_places_by_mouse_and_keys_make_a_map_that_outlives_the_server(
     steps.label_by_mouse(page, spots[:3])
     steps.label_by_keys(page, spots[3:])
     steps.wait_for_labels(page, 6)
+    page.get_by_text("Saved", exact=True).wait_for()
     whole = steps.wait_for_map(page)
     mapped = steps.picture(page)
     assert steps.changed(empty, mapped) > 0.2

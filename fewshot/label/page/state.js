@@ -5,7 +5,8 @@ const ADDS = { add_label: "labels", add_class: "classes" };
 
 /**
  * The page's one copy of /api/project, and what the page alone knows (chosen class, tool, selection).
- * Events: "project" (anything of the project), "chosen" (class, tool or selection), "map", "live" (a newer one is shown), "panel", "job".
+ * Events: "project" (anything of the project), "chosen" (class, tool or selection), "map", "live" (a newer one is shown), "panel", "job",
+ * "saving" (`saved` may have changed).
  */
 class State extends EventTarget {
   project = null;
@@ -14,6 +15,7 @@ class State extends EventTarget {
   width = 8;
   selected = "";
   live = null; // the newest map of what is visible
+  #waiting = 0; // changes that are on their way
   #sent = new Set(); // new labels and classes that the server has not answered for yet
 
   /** Follow what the server tells. */
@@ -50,7 +52,7 @@ class State extends EventTarget {
     this.adopt(this.project);
     const answered = () => added.forEach((own) => this.#sent.delete(own));
     try {
-      const project = await change("/api/edits", { edits });
+      const project = await this.#change("/api/edits", { edits });
       answered();
       this.adopt(project);
       return true;
@@ -64,7 +66,23 @@ class State extends EventTarget {
 
   undo = () => this.step("/api/undo");
   redo = () => this.step("/api/redo");
-  step = (path) => attempt(async () => this.adopt(await change(path, {})));
+  step = (path) => attempt(async () => this.adopt(await this.#change(path, {})));
+
+  /** Whether the server has every change on its disk. */
+  get saved() {
+    return this.#waiting === 0;
+  }
+
+  async #change(path, body) {
+    this.#waiting += 1;
+    this.tell("saving");
+    try {
+      return await change(path, body);
+    } finally {
+      this.#waiting -= 1;
+      this.tell("saving");
+    }
+  }
 
   /** Choose a class, tool, width or label. */
   choose(chosen) {
