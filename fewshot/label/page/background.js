@@ -13,7 +13,9 @@ let on = false;
 /** What a place becomes by a polynomial of the server's. */
 function by({ centre, spread, powers, factors }, place) {
   const [a, b] = place.map((own, axis) => (own - centre[axis]) / spread[axis]);
-  return factors.map((own) => own.reduce((sum, factor, index) => sum + factor * a ** powers[index][0] * b ** powers[index][1], 0));
+  return factors.map((own) =>
+    own.reduce((sum, factor, index) => sum + factor * a ** powers[index][0] * b ** powers[index][1], 0),
+  );
 }
 
 /** The tiles that cover what is visible: their zoom, and first and last column and row. */

@@ -10,13 +10,20 @@ function row(own) {
   const labels = state.project.counts[own.id] ?? 0;
   const radio = h("input", { type: "radio", name: "class", value: own.id, checked: own.id === state.classId });
   radio.onchange = () => state.choose({ classId: own.id });
-  return h("div", { className: "class" },
-    h("label", {}, radio,
+  return h(
+    "div",
+    { className: "class" },
+    h(
+      "label",
+      {},
+      radio,
       h("span", { className: "swatch", "--colour": own.colour }),
       h("span", { className: "class-name" }, own.name),
       h("span", { className: labels ? "quiet" : "quiet none" }, count(labels, "label")),
-      own.key ? h("kbd", {}, own.key) : null),
-    button("Edit", () => openDialog(own), { "aria-label": `Edit ${own.name}` }));
+      own.key ? h("kbd", {}, own.key) : null,
+    ),
+    button("Edit", () => openDialog(own), { "aria-label": `Edit ${own.name}` }),
+  );
 }
 
 // What has the focus keeps it, though the list is made anew.
@@ -43,9 +50,15 @@ function drawSelection() {
   place.replaceChildren(
     h("h3", {}, `Selected ${label.kind}`),
     clash ? h("p", { className: "warning" }, "It contradicts a label of another class in the same pixel.") : "",
-    h("div", { className: "row" },
-      field("Class", select(choices, label.class, (of) => state.edit({ op: "set_class", ids: [label.id], class: of }))),
-      button("Delete", deleteSelected, { "aria-keyshortcuts": "Delete", title: "Delete (Del)" })),
+    h(
+      "div",
+      { className: "row" },
+      field(
+        "Class",
+        select(choices, label.class, (of) => state.edit({ op: "set_class", ids: [label.id], class: of })),
+      ),
+      button("Delete", deleteSelected, { "aria-keyshortcuts": "Delete", title: "Delete (Del)" }),
+    ),
   );
 }
 
@@ -62,16 +75,33 @@ function freeKey() {
 /** Ask for a class's name, colour and key; an existing one can also be merged into another, or deleted. */
 function openDialog(own = null) {
   const dialog = byId("class-dialog");
-  const name = h("input", { type: "text", required: true, maxLength: 80, value: own?.name ?? "", autofocus: true, autocomplete: "off" });
+  const name = h("input", {
+    type: "text",
+    required: true,
+    maxLength: 80,
+    value: own?.name ?? "",
+    autofocus: true,
+    autocomplete: "off",
+  });
   const colour = h("input", { type: "color", value: own?.colour ?? freeColour().toLowerCase() });
   const keys = ["", ..."123456789"].map((key) => [key, key || "none"]);
   const key = select(keys, own?.key ?? freeKey(), () => {});
   const close = () => dialog.close();
-  const form = h("form", { method: "dialog" },
+  const form = h(
+    "form",
+    { method: "dialog" },
     h("h2", { id: "class-dialog-title" }, own ? `Edit ${own.name}` : "Add a class"),
-    field("Name", name), field("Colour", colour), field("Key", key),
+    field("Name", name),
+    field("Colour", colour),
+    field("Key", key),
     own ? others(own, close) : null,
-    h("div", { className: "row end" }, button("Cancel", close), h("button", { className: "main" }, own ? "Save" : "Add")));
+    h(
+      "div",
+      { className: "row end" },
+      button("Cancel", close),
+      h("button", { className: "main" }, own ? "Save" : "Add"),
+    ),
+  );
   form.onsubmit = async () => {
     const id = own?.id ?? newId();
     const values = { id, name: name.value.trim(), colour: colour.value, key: key.value };
@@ -89,13 +119,34 @@ function others(own, close) {
     close();
     state.edit(edit()).then((done) => done && say(`${text()} Ctrl+Z takes it back.`));
   };
-  const remove = button("Delete class",
-    does(() => ({ op: "delete_class", id: own.id }), () => `${own.name} and its labels are deleted.`), { className: "danger" });
+  const remove = button(
+    "Delete class",
+    does(
+      () => ({ op: "delete_class", id: own.id }),
+      () => `${own.name} and its labels are deleted.`,
+    ),
+    { className: "danger" },
+  );
   if (!rest.length) return remove;
-  const into = select(rest.map(({ id, name }) => [id, name]), rest[0].id, () => {});
-  const merge = button("Merge",
-    does(() => ({ op: "merge_class", from: own.id, into: into.value }), () => `${own.name} is merged.`));
-  return h("fieldset", {}, h("legend", {}, "Other changes"), h("div", { className: "row" }, field("Merge into", into), merge), remove);
+  const into = select(
+    rest.map(({ id, name }) => [id, name]),
+    rest[0].id,
+    () => {},
+  );
+  const merge = button(
+    "Merge",
+    does(
+      () => ({ op: "merge_class", from: own.id, into: into.value }),
+      () => `${own.name} is merged.`,
+    ),
+  );
+  return h(
+    "fieldset",
+    {},
+    h("legend", {}, "Other changes"),
+    h("div", { className: "row" }, field("Merge into", into), merge),
+    remove,
+  );
 }
 
 export function openClasses() {

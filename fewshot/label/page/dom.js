@@ -22,7 +22,8 @@ export function select(choices, value, onchange, properties = {}) {
 }
 
 /** A field with its name before it. */
-export const field = (name, input, ...after) => h("label", { className: "field" }, h("span", {}, name), input, ...after);
+export const field = (name, input, ...after) =>
+  h("label", { className: "field" }, h("span", {}, name), input, ...after);
 
 /** A button. */
 export const button = (text, onclick, properties = {}) => h("button", { type: "button", onclick, ...properties }, text);

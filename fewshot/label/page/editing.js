@@ -24,7 +24,9 @@ function draw() {
   const through = (changed) => save(label, coordinatesOf(label.kind, changed, label.coordinates));
   if (label.kind !== "brush") {
     points.forEach((at, index) => {
-      const own = handle(at, "corner", "Drag to move; right click to take away", (to) => through(points.with(index, to)));
+      const own = handle(at, "corner", "Drag to move; right click to take away", (to) =>
+        through(points.with(index, to)),
+      );
       own.on("contextmenu", () => points.length > FEWEST[label.kind] && through(points.toSpliced(index, 1)));
     });
     for (const { at, index } of sides(label)) {
@@ -33,7 +35,9 @@ function draw() {
   }
   if (label.kind === "point") return;
   const from = middle(label);
-  handle(from, "whole", "Drag to move all of it", (to) => save(label, moved(label.coordinates, [to[0] - from[0], to[1] - from[1]])));
+  handle(from, "whole", "Drag to move all of it", (to) =>
+    save(label, moved(label.coordinates, [to[0] - from[0], to[1] - from[1]])),
+  );
 }
 
 /** Move the selected label by pixels. */

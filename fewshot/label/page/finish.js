@@ -6,10 +6,11 @@ import { state } from "./state.js";
 const KINDS = { map: "Map all", sample: "Sample for validation", assess: "Assess", compare: "Compare methods" };
 const STATES = { running: "running", done: "done", failed: "failed", cancelled: "stopped" };
 
-const ask = (path, body) => attempt(async () => {
-  await post(path, body);
-  await load();
-});
+const ask = (path, body) =>
+  attempt(async () => {
+    await post(path, body);
+    await load();
+  });
 
 async function load() {
   const jobs = await get("/api/jobs");
@@ -26,12 +27,21 @@ function job({ id, kind, state: now, done, total, message, files }) {
     cancelled: button("Resume", () => ask(`/api/jobs/${id}/resume`), { "aria-label": `Resume: ${name}` }),
     failed: button("Try again", () => ask(`/api/jobs/${id}/resume`), { "aria-label": `Try again: ${name}` }),
   };
-  return h("li", { className: `job ${now}` },
-    h("div", { className: "row" }, h("strong", {}, name), h("span", { className: "quiet" }, STATES[now] ?? now), actions[now] ?? null),
+  return h(
+    "li",
+    { className: `job ${now}` },
+    h(
+      "div",
+      { className: "row" },
+      h("strong", {}, name),
+      h("span", { className: "quiet" }, STATES[now] ?? now),
+      actions[now] ?? null,
+    ),
     now === "running" ? progress : null,
     message ? h("p", { className: now === "failed" ? "warning" : "quiet" }, message) : null,
     picture(name, files),
-    files.length ? h("ul", { className: "downloads" }, ...files.map(download)) : null);
+    files.length ? h("ul", { className: "downloads" }, ...files.map(download)) : null,
+  );
 }
 
 /** The picture of what a job made, where there is one. */
@@ -55,16 +65,20 @@ function hear({ type, ...heard }) {
   else jobs[index] = { ...jobs[index], ...heard };
   draw();
   const ended = heard.state && heard.state !== before && heard.state !== "running";
-  if (ended) say(`${KINDS[heard.kind] ?? heard.kind}: ${STATES[heard.state] ?? heard.state}.`, { error: heard.state === "failed" });
+  if (ended)
+    say(`${KINDS[heard.kind] ?? heard.kind}: ${STATES[heard.state] ?? heard.state}.`, {
+      error: heard.state === "failed",
+    });
 }
 
 /** The command that does what a button does, to read and to copy. */
 function commands() {
   const text = h("textarea", { rows: 4, readOnly: true, spellcheck: false, "aria-label": "Command" });
   const kind = select(Object.entries(KINDS), "map", () => read());
-  const read = () => attempt(async () => {
-    text.value = (await get("/api/command"))[kind.value] ?? "";
-  });
+  const read = () =>
+    attempt(async () => {
+      text.value = (await get("/api/command"))[kind.value] ?? "";
+    });
   const copy = async () => {
     await read();
     try {
@@ -75,7 +89,14 @@ function commands() {
       say("The command is selected: copy it with Ctrl+C.");
     }
   };
-  const all = h("details", {}, h("summary", {}, "The same as a command"), field("Of", kind), text, button("Copy command", copy));
+  const all = h(
+    "details",
+    {},
+    h("summary", {}, "The same as a command"),
+    field("Of", kind),
+    text,
+    button("Copy command", copy),
+  );
   all.ontoggle = () => all.open && read();
   return all;
 }
@@ -83,22 +104,32 @@ function commands() {
 /** The sample once people have said what they saw there, and the assessment of the map with it. */
 function assessment() {
   const file = h("input", { type: "file", accept: ".gpkg,.geojson,.csv" });
-  const start = () => attempt(async () => {
-    const [own] = file.files;
-    if (!own) throw new Error("Choose the file of the sample first, with the class that was seen at each place.");
-    const { id } = await upload(`/api/upload?name=${encodeURIComponent(own.name)}`, own);
-    await ask("/api/jobs", { kind: "assess", options: { places: id } });
-  });
+  const start = () =>
+    attempt(async () => {
+      const [own] = file.files;
+      if (!own) throw new Error("Choose the file of the sample first, with the class that was seen at each place.");
+      const { id } = await upload(`/api/upload?name=${encodeURIComponent(own.name)}`, own);
+      await ask("/api/jobs", { kind: "assess", options: { places: id } });
+    });
   return [field("Labelled sample", file), h("div", { className: "row" }, button(KINDS.assess, start))];
 }
 
 export function openFinish() {
   const size = h("input", { type: "number", min: 10, max: 100000, value: 100 });
   const start = (kind, options = () => ({})) =>
-    button(KINDS[kind], () => ask("/api/jobs", { kind, options: options() }), kind === "map" ? { className: "main" } : {});
+    button(
+      KINDS[kind],
+      () => ask("/api/jobs", { kind, options: options() }),
+      kind === "map" ? { className: "main" } : {},
+    );
   byId("finish").append(
     h("div", { className: "row" }, start("map")),
-    h("div", { className: "row" }, field("Places", size), start("sample", () => ({ n: Number(size.value) }))),
+    h(
+      "div",
+      { className: "row" },
+      field("Places", size),
+      start("sample", () => ({ n: Number(size.value) })),
+    ),
     ...assessment(),
     h("ul", { id: "jobs" }),
     commands(),

@@ -59,11 +59,12 @@ function inside([x, y], ring) {
 }
 
 /** How far a place is from a label, in pixels: 0 within it. */
-export function distance(place, label) {
+function distance(place, label) {
   const all = vertices(label);
   if (label.kind === "polygon" && inside(place, all)) return 0;
   const ring = label.kind === "polygon" ? [...all, all[0]] : all;
-  if (ring.length === 1) return Math.max(0, Math.hypot(place[0] - all[0][0], place[1] - all[0][1]) - (label.width ?? 0) / 2);
+  if (ring.length === 1)
+    return Math.max(0, Math.hypot(place[0] - all[0][0], place[1] - all[0][1]) - (label.width ?? 0) / 2);
   const nearest = Math.min(...ring.slice(1).map((own, index) => fromSide(place, ring[index], own)));
   return Math.max(0, nearest - (label.width ?? 0) / 2);
 }

@@ -39,7 +39,10 @@ function onMap(event) {
 function label() {
   crosshair.show(crosshair.place);
   use(crosshair.place);
-  const done = state.tool === "select" ? `Selected: ${state.label(state.selected)?.kind ?? "nothing"}` : state.classOf(state.classId)?.name;
+  const done =
+    state.tool === "select"
+      ? `Selected: ${state.label(state.selected)?.kind ?? "nothing"}`
+      : state.classOf(state.classId)?.name;
   whisper(`${done}, ${byId("place").textContent}`);
 }
 
@@ -85,9 +88,21 @@ function openHelp() {
   const dialog = byId("help-dialog");
   dialog.replaceChildren(
     h("h2", { id: "help-title" }, "Keys"),
-    h("dl", { className: "keys" }, ...HELP.flatMap(([keys, does]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, does)])),
-    h("p", { className: "quiet" }, "Press Tab until the map has the focus, or use “Skip to the map”. The map is drawn with Leaflet."),
-    h("div", { className: "row end" }, button("Close", () => dialog.close(), { autofocus: true })),
+    h(
+      "dl",
+      { className: "keys" },
+      ...HELP.flatMap(([keys, does]) => [h("dt", {}, h("kbd", {}, keys)), h("dd", {}, does)]),
+    ),
+    h(
+      "p",
+      { className: "quiet" },
+      "Press Tab until the map has the focus, or use “Skip to the map”. The map is drawn with Leaflet.",
+    ),
+    h(
+      "div",
+      { className: "row end" },
+      button("Close", () => dialog.close(), { autofocus: true }),
+    ),
   );
   dialog.showModal();
 }

@@ -24,15 +24,22 @@ class Side {
     const source = `/live/${live.generation}/${live.stage}/${layer}.png`;
     if (source === this.#source) return this.#picture.setOpacity(view.opacity);
     const [west, north, east, south] = live.window;
-    const next = L.imageOverlay(source, [[north, west], [south, east]], {
-      pane: this.name,
-      opacity: view.opacity,
-      className: "live",
-      alt: `${NAMES[layer]}, made of the labels so far`,
-    });
+    const next = L.imageOverlay(
+      source,
+      [
+        [north, west],
+        [south, east],
+      ],
+      {
+        pane: this.name,
+        opacity: view.opacity,
+        className: "live",
+        alt: `${NAMES[layer]}, made of the labels so far`,
+      },
+    );
     this.#source = source;
     next.once("load", () => source === this.#source && this.#replace(next, source));
-    next.once("error", () => source === this.#source ? this.#replace(null, "") : next.remove());
+    next.once("error", () => (source === this.#source ? this.#replace(null, "") : next.remove()));
     return next.addTo(map);
   }
 
@@ -78,12 +85,19 @@ function show() {
 const WORDS = { coarse: "A first look. The finer map follows.", fine: "" };
 
 function hear(event) {
-  byId("working").textContent = event.stage === "failed" ? event.message : (event.message || WORDS[event.stage] || "");
+  byId("working").textContent = event.stage === "failed" ? event.message : event.message || WORDS[event.stage] || "";
   if (event.generation < (state.live?.generation ?? 0)) return;
   state.live = event.stage === "failed" ? null : event; // what was mapped with other labels is shown no longer
   state.tell("live");
   byId("stage").dataset.live = `${event.generation}/${event.stage}`;
   show();
+}
+
+/** Say that the first map is on its way, which takes seconds while the model is opened. */
+function announce() {
+  const { model, labels } = state.project;
+  const labelled = new Set(labels.map((own) => own.class)).size > 1;
+  if (model && labelled && !state.live && !byId("working").textContent) byId("working").textContent = "Mapping …";
 }
 
 const percent = (value, onchange) => {
@@ -99,7 +113,10 @@ const set = (changes) => {
 
 export function openLayers() {
   const choices = Object.entries(NAMES);
-  const left = field("Left of it", select(choices, view.left, (own) => set({ left: own })));
+  const left = field(
+    "Left of it",
+    select(choices, view.left, (own) => set({ left: own })),
+  );
   left.hidden = true;
   const swipe = h("input", { type: "checkbox" });
   swipe.onchange = () => {
@@ -107,9 +124,18 @@ export function openLayers() {
     set({ swipe: swipe.checked });
   };
   byId("layers").append(
-    field("Show", select(choices, view.right, (own) => set({ right: own }), { id: "shown-layer" })),
-    field("Opacity", percent(view.opacity, (own) => set({ opacity: own }))),
-    field("Opacity of the scene", percent(view.scene, (own) => set({ scene: own }))),
+    field(
+      "Show",
+      select(choices, view.right, (own) => set({ right: own }), { id: "shown-layer" }),
+    ),
+    field(
+      "Opacity",
+      percent(view.opacity, (own) => set({ opacity: own })),
+    ),
+    field(
+      "Opacity of the scene",
+      percent(view.scene, (own) => set({ scene: own })),
+    ),
     h("label", { className: "check" }, swipe, h("span", {}, "Swipe between two sides")),
     left,
     h("p", { id: "legend", className: "quiet" }),
@@ -117,7 +143,9 @@ export function openLayers() {
   byId("swipe-at").oninput = cut;
   map.on("move zoom viewreset resize", cut);
   state.on("map", hear);
-  if (!state.project.model) byId("layers").prepend(h("p", { className: "quiet" }, "Nothing maps yet: start with --model or --method."));
+  state.on("project", announce);
+  if (!state.project.model)
+    byId("layers").prepend(h("p", { className: "quiet" }, "Nothing maps yet: start with --model or --method."));
   if (state.project.live) hear(state.project.live);
   else show();
 }

@@ -22,7 +22,10 @@ const set = (changes) => {
 
 function draw() {
   const { bands, presets } = state.project.scene;
-  const names = bands.map(({ index, name, wavelength }) => [index, `${name || index}${wavelength ? ` (${Math.round(wavelength)} nm)` : ""}`]);
+  const names = bands.map(({ index, name, wavelength }) => [
+    index,
+    `${name || index}${wavelength ? ` (${Math.round(wavelength)} nm)` : ""}`,
+  ]);
   const grey = look.bands.length === 1;
   const choose = (channel) => (band) => set({ bands: look.bands.with(channel, Number(band)) });
   const gamma = h("input", { type: "range", min: 0.3, max: 3, step: 0.1, value: look.gamma });
@@ -30,15 +33,32 @@ function draw() {
     look.gamma = Number(gamma.value);
     show();
   };
-  const cuts = Object.keys(stretches()).map((cut) => [cut, cut === "0" ? "All values" : `Without ${cut} % at each end`]);
-  const preset = ([name, own]) => button(`${name === "true" ? "True" : "False"} colour`, () => set({ bands: own }), {
-    "aria-pressed": String(own.join() === look.bands.join()),
-  });
+  const cuts = Object.keys(stretches()).map((cut) => [
+    cut,
+    cut === "0" ? "All values" : `Without ${cut} % at each end`,
+  ]);
+  const preset = ([name, own]) =>
+    button(`${name === "true" ? "True" : "False"} colour`, () => set({ bands: own }), {
+      "aria-pressed": String(own.join() === look.bands.join()),
+    });
   byId("look").replaceChildren(
-    h("div", { className: "row" }, ...Object.entries(presets).filter(([, own]) => own.length === 3).map(preset),
-      button("One band", () => set({ bands: [look.bands[0]] }), { "aria-pressed": String(grey) })),
-    ...look.bands.map((band, channel) => field(grey ? "Band" : CHANNELS[channel], select(names, band, choose(channel)))),
-    cuts.length ? field("Stretch", select(cuts, look.stretch, (stretch) => set({ stretch }))) : "",
+    h(
+      "div",
+      { className: "row" },
+      ...Object.entries(presets)
+        .filter(([, own]) => own.length === 3)
+        .map(preset),
+      button("One band", () => set({ bands: [look.bands[0]] }), { "aria-pressed": String(grey) }),
+    ),
+    ...look.bands.map((band, channel) =>
+      field(grey ? "Band" : CHANNELS[channel], select(names, band, choose(channel))),
+    ),
+    cuts.length
+      ? field(
+          "Stretch",
+          select(cuts, look.stretch, (stretch) => set({ stretch })),
+        )
+      : "",
     field("Gamma", gamma),
   );
 }

@@ -30,7 +30,21 @@ if (state.project) {
   byId("redo").onclick = state.redo;
   state.on("project", drawHead);
   state.on("saving", () => (byId("saved").textContent = state.saved ? "Saved" : "Saving …"));
-  for (const open of [openScene, openBackground, showShapes, showHandles, openTools, openClasses, openLook, openLayers, openFigures, openSuggestions, openFinish, openFiles, openKeys]) {
+  for (const open of [
+    openScene,
+    openBackground,
+    showShapes,
+    showHandles,
+    openTools,
+    openClasses,
+    openLook,
+    openLayers,
+    openFigures,
+    openSuggestions,
+    openFinish,
+    openFiles,
+    openKeys,
+  ]) {
     open();
   }
   state.tell("project");

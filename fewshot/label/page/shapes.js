@@ -20,13 +20,35 @@ export function layersOf({ kind, coordinates, width }, colour, { selected = fals
   if (kind === "point" || (kind === "brush" && points.length === 1)) {
     const radius = kind === "point" ? 7 : onScreen(width) / 2;
     return [
-      L.circleMarker(points[0], { ...common, radius: radius + 2, weight: 2, color: selected ? HALO : EDGE, fillColor: selected ? EDGE : HALO, fillOpacity: 1 }),
-      L.circleMarker(points[0], { ...common, radius, stroke: clash, color: EDGE, weight: 3, ...dash, fillColor: colour, fillOpacity: 1 }),
+      L.circleMarker(points[0], {
+        ...common,
+        radius: radius + 2,
+        weight: 2,
+        color: selected ? HALO : EDGE,
+        fillColor: selected ? EDGE : HALO,
+        fillOpacity: 1,
+      }),
+      L.circleMarker(points[0], {
+        ...common,
+        radius,
+        stroke: clash,
+        color: EDGE,
+        weight: 3,
+        ...dash,
+        fillColor: colour,
+        fillOpacity: 1,
+      }),
     ];
   }
   if (kind === "polygon") {
     return [
-      L.polygon(points, { ...common, color: selected ? HALO : EDGE, weight: selected ? 7 : 5, fillColor: colour, fillOpacity: 0.25 }),
+      L.polygon(points, {
+        ...common,
+        color: selected ? HALO : EDGE,
+        weight: selected ? 7 : 5,
+        fillColor: colour,
+        fillOpacity: 0.25,
+      }),
       L.polygon(points, { ...common, color: colour, weight: 3, fill: false, ...dash }),
     ];
   }

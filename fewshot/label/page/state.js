@@ -38,7 +38,8 @@ class State extends EventTarget {
   adopt(project) {
     if (this.project && project.revision < this.project.revision) return;
     this.project = project;
-    for (const { list, item } of this.#sent) if (!project[list].some(({ id }) => id === item.id)) project[list].push(item);
+    for (const { list, item } of this.#sent)
+      if (!project[list].some(({ id }) => id === item.id)) project[list].push(item);
     if (!this.classOf(this.classId)) this.classId = project.classes[0]?.id ?? "";
     if (!this.label(this.selected)) this.selected = "";
     this.tell("project");

@@ -16,7 +16,11 @@ async function suggest() {
   places = answer.places;
   at = -1;
   draw();
-  say(places.length ? `${places.length} places to label. N goes to the next.` : "No place stands out. Label a few of each class first.");
+  say(
+    places.length
+      ? `${places.length} places to label. N goes to the next.`
+      : "No place stands out. Label a few of each class first.",
+  );
 }
 
 /** Go to the next place; ask for some first if there are none. */
@@ -37,7 +41,11 @@ function visit(index) {
 function draw() {
   marks.clearLayers();
   places.forEach(({ column, row, reason }, index) => {
-    const icon = L.divIcon({ className: index === at ? "suggestion now" : "suggestion", html: String(index + 1), iconSize: [24, 24] });
+    const icon = L.divIcon({
+      className: index === at ? "suggestion now" : "suggestion",
+      html: String(index + 1),
+      iconSize: [24, 24],
+    });
     L.marker(toMap([column, row]), { icon, interactive: false, keyboard: false, title: reason }).addTo(marks);
   });
   const item = ({ reason }, index) => {
@@ -51,9 +59,12 @@ function draw() {
 export function openSuggestions() {
   byId("suggestions").append(
     h("p", { className: "quiet" }, "Places where another label teaches the map most."),
-    h("div", { className: "row" },
+    h(
+      "div",
+      { className: "row" },
       button("Suggest places", suggest),
-      button("Next place", next, { title: "Next place (N)", "aria-keyshortcuts": "N" })),
+      button("Next place", next, { title: "Next place (N)", "aria-keyshortcuts": "N" }),
+    ),
     h("ol", { id: "places" }),
   );
 }

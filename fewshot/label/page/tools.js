@@ -2,7 +2,7 @@ import * as L from "/static/leaflet/leaflet-src.esm.js";
 import { button, byId, field, h, newId } from "./dom.js";
 import { coordinatesOf, FEWEST, nearest } from "./geometry.js";
 import { say, whisper } from "./messages.js";
-import { map, pixelsAcross, toMap, toPlace } from "./scene.js";
+import { map, pixelsAcross, toPlace } from "./scene.js";
 import { layersOf } from "./shapes.js";
 import { state } from "./state.js";
 
@@ -94,7 +94,12 @@ export function drop() {
 
 function followStrokes(container) {
   const at = (event) => toPlace(map.mouseEventToLatLng(event));
-  const paints = (event) => state.tool === "brush" && event.isPrimary && event.button === 0 && event.target.closest("#map") && !event.target.closest("a");
+  const paints = (event) =>
+    state.tool === "brush" &&
+    event.isPrimary &&
+    event.button === 0 &&
+    event.target.closest("#map") &&
+    !event.target.closest("a");
   container.addEventListener("pointerdown", (event) => {
     if (state.tool === "brush" && !event.isPrimary) drop(); // a second finger: the map is being pinched
     if (!paints(event)) return;
