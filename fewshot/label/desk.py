@@ -170,9 +170,11 @@ class Desk:
         made = self.jobs.latest("map", "compare")
         if made is None:
             raise RecipeError("places are drawn of a finished map, and it is assessed: map all first")
-        mapped = self.plan.folder / "jobs" / made.id
         if kind == "sample":
-            return folder, sample_command(mapped, folder, options)
+            return folder, sample_command(Path(made.result), folder, options)
+        # Places that were drawn of an older map know that one's classes.
+        drawn = self.jobs.latest("sample")
+        mapped = Path(drawn.where, drawn.arguments[1]) if drawn is not None else Path(made.result)
         return folder, assess_command(mapped, folder, self._places(options))
 
     def commands(self) -> dict[str, str]:
@@ -263,9 +265,7 @@ class Desk:
         name = str(options.get("places", ""))
         files = {path.name: path for path in (self.plan.folder / "uploads").glob("*")}
         if name not in files:
-            raise RecipeError(
-                "send the places with their classes first (POST /api/upload), and give their id as places"
-            )
+            raise RecipeError("choose the file of the sampled places first, with the class that was seen at each")
         return files[name]
 
     def _changed(self) -> None:

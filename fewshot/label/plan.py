@@ -110,7 +110,7 @@ def sample_command(mapped: Path, folder: Path, options: Mapping[str, Any]) -> tu
     """Return the arguments of `fewshot` that draw places of a map to look at.
 
     Args:
-        mapped: Folder of the map.
+        mapped: The map.
         folder: For the places.
         options: "n", their number.
 
@@ -120,15 +120,15 @@ def sample_command(mapped: Path, folder: Path, options: Mapping[str, Any]) -> tu
     number = options.get("n", 100)
     if not isinstance(number, int) or isinstance(number, bool) or set(options) - {"n"}:
         raise RecipeError(f"a sample takes n, a number of places; received {dict(options)}"[:300])
-    return ("sample", str(mapped / MAP), "--to", str(folder / PLACES), "--n", str(number))
+    return ("sample", str(mapped), "--to", str(folder / PLACES), "--n", str(number))
 
 
 def assess_command(mapped: Path, folder: Path, places: Path) -> tuple[str, ...]:
     """Return the arguments of `fewshot` that say how good a map is.
 
     Args:
-        mapped: Folder of the map.
+        mapped: The map.
         folder: For the figures.
         places: With the class that was seen at each.
     """
-    return ("assess", str(mapped / MAP), str(places), "--to", str(folder / ASSESSMENT))
+    return ("assess", str(mapped), str(places), "--to", str(folder / ASSESSMENT))

@@ -17,7 +17,7 @@ from fewshot.commands import main
 from fewshot.errors import RecipeError
 from fewshot.label.desk import Desk
 from fewshot.label.jobs import Job, Jobs
-from tests.label.conftest import labelled
+from tests.label.conftest import add_class, add_point, labelled
 
 SLEEP = "import sys, time, pathlib; time.sleep(float(sys.argv[1])); pathlib.Path(sys.argv[2]).write_text('x')"
 
@@ -121,6 +121,21 @@ def test_the_page_maps_as_the_command_that_it_shows(desk: Desk, truth: np.ndarra
         ):
             assert np.array_equal(one.read(), other.read())
     assert "sample" in desk.commands()["sample"]
+
+
+def test_places_are_assessed_with_the_map_that_they_were_drawn_of(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import sys, pathlib; pathlib.Path(sys.argv[sys.argv.index('--to') + 1]).write_text('x')")
+    monkeypatch.setattr("fewshot.label.jobs._PROGRAM", program)
+    desk.edit([add_class("a", 0), add_point("l0", 0, 1, 1)])
+    for kind in ("map", "sample", "map"):
+        wait_for(desk.jobs, desk.start_job(kind, {}).id, "done")
+    places = desk.keep_upload("places.gpkg", b"x")
+    _, arguments = desk.command("assess", {"places": places.name})
+    assert [Path(text).parent.name for text in arguments[1:3]] == ["map-1", "uploads"]
+    assert Path(desk.command("sample", {"n": 9})[1][1]).parent.name == "map-2"
 
 
 @pytest.mark.parametrize(
