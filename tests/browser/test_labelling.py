@@ -139,3 +139,25 @@ def test_labels_go_out_and_come_back(page: Any, tmp_path: Path) -> None:
     assert [label["class"] for label in back] == [label["class"] for label in before]
     for label, again in zip(before, back, strict=True):
         assert again["coordinates"] == pytest.approx(label["coordinates"], abs=1e-3)
+
+
+def test_n_goes_to_a_place_that_the_map_is_unsure_of_and_space_labels_it(page: Any) -> None:
+    steps.label_by_mouse(page, steps.places(each=2))
+    steps.wait_for_map(page)
+    page.locator("#map").focus()
+    page.keyboard.press("n")
+    page.locator(".suggestion.now").wait_for()
+    page.get_by_text("1 of ").wait_for()
+    suggested = page.locator("#place").inner_text()
+    page.keyboard.press("Space")
+    steps.wait_for_labels(page, 7)
+    column, row = steps.project(page)["labels"][-1]["coordinates"]
+    assert suggested == f"column {int(column)}, row {int(row)}"
+
+
+def test_labels_that_contradict_each_other_are_marked(page: Any) -> None:
+    steps.label_by_mouse(page, [(50, 60, 0), (50, 60, 1), (90, 30, 2)])
+    steps.wait_for_labels(page, 3)
+    page.locator(".clash").first.wait_for()
+    assert page.locator(".clash").count() == 2
+    assert "Contradictions\n2 labels" in page.locator("#figures").inner_text()
