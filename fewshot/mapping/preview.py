@@ -13,6 +13,7 @@ from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Array, Predictor, Steps
 from fewshot.geo.landcover import ClassTable
+from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene_part import ScenePart
 from fewshot.geo.windows import Window
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
@@ -112,7 +113,7 @@ class MapPreview:
         self.predictor, self.request = predictor, request
         self.card = self.predictor.card()
         require_inductive(self.card)
-        self.scene = open_scene(self.request.scenes, self.card, self.request.reading)
+        self.scene = RememberingScene(open_scene(self.request.scenes, self.card, self.request.reading))
 
     def warm_up(self) -> None:
         """Let the model adapt and answer once for noise: what it prepares for its first call takes seconds."""

@@ -13,6 +13,7 @@ from fewshot.geo.bands import Band
 from fewshot.geo.grid import Grid
 from fewshot.geo.mosaic import describe_mosaic, read_reduced
 from fewshot.geo.rasters import RasterReader
+from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene import Scene
 from fewshot.geo.scene_part import ScenePart
 from fewshot.geo.windows import Window
@@ -67,6 +68,18 @@ def test_a_part_travels(scene: Scene) -> None:
     part = ScenePart(scene, Window(8, 16, 16, 20), 4)
     again = pickle.loads(pickle.dumps(part))
     assert np.array_equal(again.read(Window(0, 0, 4, 5))[0], part.read(Window(0, 0, 4, 5))[0])
+
+
+def test_a_scene_that_remembers_reads_each_window_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    remembering, window = RememberingScene(scene), Window(-3, 50, 20, 20)
+    wanted, inside = scene.read(window), Window(0, 0, 8, 8)
+    first, mask = remembering.read(window), remembering.valid(inside)
+    monkeypatch.setattr(Scene, "_read", lambda *asked: pytest.fail("it reads again"))
+    for found in (first, remembering.read(window)):
+        assert np.array_equal(found[0], wanted[0]) and np.array_equal(found[1], wanted[1])
+    assert remembering.valid(inside) is mask
+    with pytest.raises(ValueError, match="read-only"):
+        first[0][:] = 0
 
 
 def test_a_mosaic_is_reduced_as_one(make_grid: Make, tmp_path: Path, pixels: np.ndarray) -> None:
