@@ -125,9 +125,10 @@ class Desk:
         Raises:
             RecipeError: if there is no map yet.
         """
-        known, part = (self.live.known, self.live.part) if self.live else (None, None)
-        if known is None or part is None:
+        mapped = self.live.mapped if self.live else None
+        if mapped is None:
             raise RecipeError("label two classes first: places are suggested where the map of what you see is unsure")
+        known, part = mapped
         labels = list(self.log.state.labels.values())
         most = max(1, min(most, _MOST_SUGGESTED))
         return suggest_places(part, known.labels.table.names, known.class_ids(), labels, most)

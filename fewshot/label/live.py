@@ -118,7 +118,7 @@ class LiveMap:
         self._pictures: OrderedDict[tuple[int, str], Mapping[str, bytes]] = OrderedDict()
         self.last: Event | None = None
         self.known: LiveLabels | None = None
-        self.part: PreviewPart | None = None
+        self.mapped: tuple[LiveLabels, PreviewPart] | None = None  # what is shown, while the next is in the making
         self._thread = threading.Thread(target=self._run, name="live map", daemon=True)
 
     def start(self) -> None:
@@ -254,7 +254,7 @@ class LiveMap:
         classes = self._source.snapshot()[1].classes
         ids = self.known.class_ids()
         colours = [classes[name].colour if name in classes else "#888888" for name in ids]
-        self.part = part
+        self.mapped = self.known, part
         self._pictures[self._generation, stage] = paint(part, colours)
         while len(self._pictures) > _KEPT:
             self._pictures.popitem(last=False)
@@ -288,6 +288,7 @@ class LiveMap:
     def _fail(self, message: str) -> None:
         """Tell the pages why there is no map."""
         self._generation += 1
+        self.mapped = None
         self.last = {"type": "map", "generation": self._generation, "stage": "failed", "message": message}
         self._tell(self.last)
 

@@ -105,7 +105,7 @@ def test_until_there_are_two_classes_the_page_is_told_what_is_missing(
 ) -> None:
     following.look(WHOLE)
     assert "two classes" in heard.wait(is_map("failed"))["message"]
-    assert following.part is None
+    assert following.mapped is None
 
 
 def test_accuracy_is_measured_once_it_is_quiet(
