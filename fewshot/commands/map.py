@@ -102,6 +102,8 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
         title=options.title,
         method=options.method,
         compare=options.compare,
+        applicable=options.applicable,
+        suggest=options.suggest,
     )
 
 

@@ -167,6 +167,17 @@ class MapOptions:
         "--overlap", type=int, help="Segmentation: pixels that windows share; an eighth if not given."
     )
     probabilities: bool = option("--probabilities", is_flag=True, help="Write the probabilities of all classes too.")
+    applicable: bool = option(
+        "--applicable", is_flag=True, help="Map where the method is applicable: how unlike the labels a place is."
+    )
+    suggest: int = option(
+        "--suggest",
+        type=click.IntRange(0),
+        default=0,
+        show_default=False,
+        metavar="N",
+        help="Name N places worth a label next, unsure or unlike all labels; maps --applicable too.",
+    )
     title: str = option("--title", default="", help="Above the picture.")
     resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
     workers: int = option("--workers", default=1, help="Processes that predict on this machine.")

@@ -9,6 +9,7 @@ each to those of other folds.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -123,6 +124,11 @@ class Applicability:
         found |= {"scale": np.array([self.mean_distance, self.threshold])}
         found |= {"profile": np.array(self.profile, np.float64).reshape(-1, 3)}
         return {f"{_PREFIX}{name}": values for name, values in found.items()}
+
+    def digest(self) -> str:
+        """Return a name of all that the dissimilarity of a place depends on."""
+        kept = self.arrays()
+        return hashlib.sha256(b"".join(kept[name].tobytes() for name in sorted(kept))).hexdigest()
 
     @classmethod
     def of_arrays(cls, kept: Mapping[str, npt.NDArray[Any]]) -> Self | None:

@@ -29,7 +29,7 @@ def r_uniform(seed: int, count: int) -> np.ndarray:
         state = (69069 * state + 1) & 0xFFFFFFFF
         key.append(state)
     generator = np.random.RandomState()  # noqa: NPY002  whose state can be set
-    generator.set_state(("MT19937", np.array(key[51:], np.uint32), 624))
+    generator.set_state(("MT19937", np.array(key[51:], np.uint32), 624, 0, 0.0))
     return generator.randint(0, 2**32, count, dtype=np.uint32) * 2.3283064365386963e-10
 
 

@@ -15,9 +15,10 @@ from fewshot.assessment.accuracy import MapAccuracy
 from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene import Scene
+from fewshot.mapping.applicable.reach import Reach
 from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.groups import MapPlan
-from fewshot.mapping.product.outputs import Summary
+from fewshot.mapping.product.outputs import Outputs, Summary
 from fewshot.mapping.scene import Reading
 from fewshot.mapping.support.examples import UsedLabels
 
@@ -36,6 +37,8 @@ class MapReport:
         seconds: It took.
         comparison: Of methods, where it was asked for.
         steps: Inner steps taken, where the model says.
+        reach: Where the map holds, where that was asked for.
+        suggested: How many places to label next were named.
     """
 
     files: tuple[Path, ...]
@@ -47,6 +50,8 @@ class MapReport:
     seconds: float
     comparison: Comparison | None = None
     steps: int | None = None
+    reach: Reach | None = None
+    suggested: int = 0
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
@@ -65,6 +70,11 @@ class MapReport:
                 f"Accuracy {100 * self.accuracy.overall:.1f} % on {sum(map(sum, self.accuracy.confusion))} labels that "
                 f"the model was not shown, {weighted} % weighted by area; macro F1 {self.accuracy.macro_f1:.3f}."
             )
+        if self.reach is not None:
+            yield from self.reach.lines()
+        if self.suggested:
+            where = Outputs(self.files[-1]).suggested
+            yield f"{self.suggested} places to label next, with the reason: {where}; fill in the field 'class'."
 
 
 def _resolution(plan: MapPlan) -> str:
