@@ -60,7 +60,7 @@ def test_what_is_unlike_every_label_is_outside(with_lava: Case, tmp_path: Path, 
 
 
 def test_the_dissimilarity_is_that_of_the_bands(with_lava: Case, tmp_path: Path) -> None:
-    """Of a model without features: a pixel's bands, standardised by the labels, weighted by what tells classes apart."""
+    """Of a model without features: its bands, standardised by the labels, weighted by what tells classes apart."""
     run(with_lava.request(output(tmp_path), applicable=True, save_adapted=tmp_path / "mine.npz"))
     with np.load(tmp_path / "mine.npz") as kept, rasterio.open(with_lava.scene) as scene:
         bands = np.moveaxis(scene.read(), 0, -1).astype(np.float64)
@@ -71,21 +71,30 @@ def test_the_dissimilarity_is_that_of_the_bands(with_lava: Case, tmp_path: Path)
     np.testing.assert_allclose(found, np.where(np.isnan(found), np.nan, np.minimum(expected, 16)), atol=2 / 4096)
 
 
-def test_resumed_or_on_workers_the_same_to_the_bit(with_lava: Case, tmp_path: Path, small_groups: None) -> None:
-    asked = with_lava.request(
-        tmp_path / "whole" / "map.tif", applicable=True, suggest=4, windows=WindowPlan(size=16, overlap=4)
-    )
+def same(one: Path, other: Path) -> bool:
+    """Whether two maps are the same to the bit."""
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in ("map.tif", *REACH_FILES))
+
+
+def test_resumed_it_is_the_same_to_the_bit(with_lava: Case, tmp_path: Path, small_groups: None) -> None:
+    windows = WindowPlan(size=16, overlap=4)
+    asked = with_lava.request(tmp_path / "whole" / "map.tif", applicable=True, suggest=4, windows=windows)
     run(asked)
     stopped = replace(asked, to=tmp_path / "resumed" / "map.tif")
     with pytest.raises(ArtifactError, match="server is gone.*--resume"):
         run(stopped, FakePredictor(fail_after=12))
     run(replace(stopped, resume=True))
+    assert same(tmp_path / "whole", tmp_path / "resumed")
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_bits(with_lava: Case, tmp_path: Path, small_groups: None) -> None:
+    asked = with_lava.request(tmp_path / "here" / "map.tif", applicable=True, windows=WindowPlan(size=16, overlap=4))
+    run(asked)
     model = FakePredictor()
     with local_workers(2) as client:
         run(replace(asked, to=tmp_path / "workers" / "map.tif"), model, engine=run_on(client, model))
-    for name in ("map.tif", *REACH_FILES):
-        for other in ("resumed", "workers"):
-            assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / other / name).read_bytes(), (name, other)
+    assert same(tmp_path / "here", tmp_path / "workers")
 
 
 def test_asked_for_otherwise_it_is_not_resumed(with_lava: Case, tmp_path: Path, small_groups: None) -> None:
