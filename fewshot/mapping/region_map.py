@@ -45,7 +45,7 @@ Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 
 
-def map_region(
+def map_scene(
     predictor: Predictor,
     engine: Engine,
     request: MapRequest,
@@ -121,7 +121,9 @@ def map_region(
         said = describe_map(plan, card, labels, summary)
         said |= {"method": request.method or "adapted", "compare": asdict(comparison) if comparison else None}
         said |= {"steps": {"asked": request.steps, "taken": model.adapted.steps}}
-        said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
+        caveat = validation.caveat if validation else ""
+        measured = {"intervals": caveat, **accuracy.plain()} if accuracy else None
+        said |= {"accuracy": measured, "notes": list(notes), "seconds": round(seconds, 2)}
         said |= {"applicability": reach.plain() if reach else None, "suggested": suggested}
         if comparison is not None and comparison.labels >= DRAWN:
             draw_reliability(made.reliability, comparison.calibration)
@@ -138,7 +140,7 @@ def map_region(
     shares = dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True))
     loss, steps = model.adapted.support_loss, model.adapted.steps
     found = tuple(files), model.table, shares, loss, accuracy, notes, seconds
-    return MapReport(*found, comparison, steps, reach, suggested)
+    return MapReport(*found, comparison, steps, reach, suggested, caveat)
 
 
 def _adapt(

@@ -39,6 +39,7 @@ class MapReport:
         steps: Inner steps taken, where the model says.
         reach: Where the map holds, where that was asked for.
         suggested: How many places to label next were named.
+        caveat: What the intervals of the accuracy do not cover.
     """
 
     files: tuple[Path, ...]
@@ -52,6 +53,7 @@ class MapReport:
     steps: int | None = None
     reach: Reach | None = None
     suggested: int = 0
+    caveat: str = ""
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
@@ -70,6 +72,7 @@ class MapReport:
                 f"Accuracy {100 * self.accuracy.overall:.1f} % on {sum(map(sum, self.accuracy.confusion))} labels that "
                 f"the model was not shown, {weighted} % weighted by area; macro F1 {self.accuracy.macro_f1:.3f}."
             )
+            yield self.caveat
         if self.reach is not None:
             yield from self.reach.lines()
         if self.suggested:
