@@ -11,6 +11,8 @@ from fewshot.mapping.many import read_regions as read_regions
 from fewshot.mapping.many import split_bands as split_bands
 from fewshot.mapping.many import table_lines as table_lines
 from fewshot.mapping.many import write_table as write_table
+from fewshot.mapping.one_call import map_region as map_region
+from fewshot.mapping.one_call import run_request as run_request
 from fewshot.mapping.predict.engine import EngineOf as EngineOf
 from fewshot.mapping.predict.engine import open_engine as open_engine
 from fewshot.mapping.predict.engine import open_engines as open_engines
@@ -20,5 +22,4 @@ from fewshot.mapping.predict.pipeline import run_here as run_here
 from fewshot.mapping.product.report import MapReport as MapReport
 from fewshot.mapping.region_map import map_scene as map_scene
 from fewshot.mapping.request import MapRequest as MapRequest
-from fewshot.mapping.run import run_request as run_request
 from fewshot.mapping.support.examples import LabelPlan as LabelPlan

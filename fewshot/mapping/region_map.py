@@ -25,8 +25,8 @@ from fewshot.mapping.predict.groups import Engine, MapPlan
 from fewshot.mapping.predict.layout import plan_windows
 from fewshot.mapping.predict.parts import Block, Parts
 from fewshot.mapping.product.drawing import draw_map, prepare_drawing
+from fewshot.mapping.product.files import Outputs
 from fewshot.mapping.product.outputs import (
-    Outputs,
     Summary,
     publish,
     raster_styles,

@@ -8,12 +8,14 @@ from typing import Literal
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import Steps
 from fewshot.geo.names import local_file
-from fewshot.mapping.applicable.suggest import MOST_SUGGESTED
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
-from fewshot.mapping.product.outputs import Outputs
+from fewshot.mapping.product.files import Outputs
 from fewshot.mapping.scene import Reading
 from fewshot.mapping.support.examples import LabelPlan
+
+MOST_SUGGESTED = 10_000
+"""Places to label next that may be asked for."""
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from fewshot.errors import RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.applicability import Applicability, accuracy_profile, between_classes
-from fewshot.exported.predictor import Predictor, Steps
+from fewshot.exported.predictor import AdaptedVector, Predictor, Steps
 from fewshot.geo.points import Examples
 from fewshot.geo.scene import Scene
-from fewshot.mapping.applicable.space import seen_at
+from fewshot.geo.windows import Window
+from fewshot.mapping.applicable.space import AT_ONCE, seen_by
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.support.examples import LabelPlan, SupportSet, read_support
+
+FloatArray = npt.NDArray[np.float32]
 
 _LABELS = 1000
 """Labels that places are compared with at most: more tell the same and take long."""
@@ -50,7 +54,7 @@ def with_applicability(
     except RasterError as error:
         told = f"where the map holds cannot be told: {error} Or leave --applicable and --suggest out."
         raise RasterError(told) from None
-    seen = seen_at(predictor, model.adapted, support, examples)
+    seen = _seen_at(predictor, model.adapted, support, examples)
     found = Applicability.fit(seen, weights=between_classes(seen, examples.labels), fold=folds.fold)
     answers = _contender(predictor, support, plan, steps).held_out(examples, folds, len(model.values))
     right = answers.argmax(axis=1) == examples.labels
@@ -65,3 +69,29 @@ def _contender(predictor: Predictor, support: SupportSet, plan: LabelPlan, steps
     if card.output == "pixel" and card.size.rows > 1:
         return ManyInAPicture(predictor, support, taken, fixed, plan.radius)
     return OnePictureEach(predictor, support, taken, fixed)
+
+
+def _seen_at(predictor: Predictor, adapted: AdaptedVector, support: SupportSet, examples: Examples) -> FloatArray:
+    """Return what a method sees of labels [n, features].
+
+    Args:
+        predictor: The method.
+        adapted: To the labels.
+        support: The pictures that show them; one each where the method answers for pictures.
+        examples: The labels.
+    """
+    side = support.x.shape[1]
+    at_once = max(1, AT_ONCE // side**2)
+    found: list[tuple[npt.NDArray[np.int64], FloatArray]] = []
+    for first in range(0, len(support.x), at_once):
+        seen = seen_by(predictor, adapted, support.x[first : first + at_once])
+        if seen.ndim == 2:
+            found.append((np.arange(first, first + len(seen)), seen))
+            continue
+        for window, picture in zip(support.windows[first : first + at_once], seen, strict=True):
+            margin, inner = support.margin, side - 2 * support.margin
+            own = examples.within(Window(window.row + margin, window.column + margin, inner, inner))
+            here = np.flatnonzero(own)
+            found.append((here, picture[examples.rows[here] - window.row, examples.columns[here] - window.column]))
+    order = np.argsort(np.concatenate([numbers for numbers, _ in found]), kind="stable")
+    return np.concatenate([seen for _, seen in found])[order]

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fewshot.exported.applicability import AccuracyBin, Applicability
 from fewshot.geo.windows import keep_every
 from fewshot.mapping.predict.groups import MapPlan
-from fewshot.mapping.predict.parts import Block, in_levels
+from fewshot.mapping.predict.parts import Block, in_levels, is_inside
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class ReachTally:
         if block.dissimilarity is None:
             return
         valid = block.confidence > 0  # a pixel with data has at least the confidence of chance
-        inside = is_inside(self.applicability, block.dissimilarity)
+        inside = is_inside(block.dissimilarity, self.applicability.threshold)
         self._inside += int(np.count_nonzero(inside & valid))
         numbers = np.searchsorted(self._ends, block.dissimilarity[valid])
         self._pixels += np.bincount(numbers, minlength=len(self._pixels))
@@ -104,11 +103,6 @@ class ReachTally:
         bins = tuple(zip(self.applicability.profile, shares, strict=False))
         kept = self.applicability
         return Reach(self._inside / total, kept.threshold, bins, len(kept.points))
-
-
-def is_inside(applicability: Applicability, dissimilarity: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
-    """Return where a method is applicable, of dissimilarity in `LEVELS` steps."""
-    return np.asarray(dissimilarity <= in_levels(applicability.threshold))
 
 
 def _said(entry: AccuracyBin, share: float) -> str:

@@ -14,9 +14,6 @@ from fewshot.geo.vectors import write_points
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import LEVELS, Block
 
-MOST_SUGGESTED = 10_000
-"""Places that may be asked for."""
-
 _CELLS = 4096
 """Cells of the map, of each of which the best place of each class is kept: what bounds the memory."""
 _AROUND = 5

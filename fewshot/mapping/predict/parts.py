@@ -22,6 +22,11 @@ def in_levels(values: npt.NDArray[np.floating] | float) -> npt.NDArray[np.uint16
     return np.asarray(np.minimum(np.round(np.asarray(values) * LEVELS), 0xFFFF), np.uint16)
 
 
+def is_inside(dissimilarity: npt.NDArray[np.uint16], threshold: float) -> npt.NDArray[np.bool_]:
+    """Return where dissimilarity in `LEVELS` steps is at most a threshold, so that a method is applicable."""
+    return np.asarray(dissimilarity <= in_levels(threshold))
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """Finished pixels.
