@@ -44,8 +44,8 @@ class Reach:
         if self.expected is not None:
             parts = ", ".join(_said(entry, share) for entry, share in self.bins)
             yield (
-                f"Accuracy to expect there {100 * self.expected:.0f} %, by labels held out in squares as unlike the "
-                f"others: {parts}."
+                f"Accuracy to expect there {100 * self.expected:.0f} %, if classes were as common as among the labels; "
+                f"of those held out in squares, right were {parts}."
             )
 
     def plain(self) -> dict[str, Any]:
