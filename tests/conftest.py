@@ -1,6 +1,7 @@
 """What several rooms' tests share: real data where it is there, and small made-up data where it is not needed."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from fewshot.data.region import ArrayStore, Region, RegionSet
 pytest_plugins = ["tests.exported.fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave graphs as they were traced: rewriting them takes longer than the few steps that a quick test runs.
+
+    With slow tests among those that run, they are rewritten as they are for users.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and not any(item.get_closest_marker("slow") for item in session.items):
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")

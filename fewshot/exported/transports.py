@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import orjson
 
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import Array
@@ -192,10 +193,7 @@ class RestTransport(Transport):
             raise StatusError("UNAVAILABLE" if connecting else "DEADLINE_EXCEEDED", str(error)) from None
         except httpx.TransportError as error:
             raise StatusError("UNAVAILABLE", str(error)) from None
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = {}
+        answer = _read(response)
         if response.status_code != httpx.codes.OK:
             message = answer.get("error") if isinstance(answer, dict) else None
             later = response.headers.get("retry-after", "")
@@ -214,16 +212,22 @@ class RestTransport(Transport):
         self._client.close()
 
 
+def _read(response: httpx.Response) -> Any:
+    try:
+        return orjson.loads(response.content)
+    except orjson.JSONDecodeError:  # not strict: TF Serving has words for what is not finite
+        pass
+    try:
+        return response.json()
+    except ValueError:
+        return {}
+
+
 def json_text(value: Array) -> str:
     """Return an array as JSON: numbers nested like its axes, bytes as TF Serving's b64 objects, text as text."""
     if value.dtype == object:
         files = [{"b64": base64.b64encode(item).decode()} for item in np.atleast_1d(value)]
         return json.dumps(files if value.ndim else value.item().decode())
-    if not value.size:
-        return json.dumps(value.tolist())
-    # Lists in lists would be thousands of objects at a time, which set off Python's search for garbage: half a second
-    # where TensorFlow is loaded.
-    texts = json.dumps(value.ravel().tolist())[1:-1].split(", ")
-    for size in reversed(value.shape):
-        texts = [f"[{', '.join(texts[first : first + size])}]" for first in range(0, len(texts), size)]
-    return texts[0]
+    if value.ndim and np.isfinite(value).all():
+        return orjson.dumps(np.require(value, requirements="C"), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return json.dumps(value.tolist())  # with words for what is not finite

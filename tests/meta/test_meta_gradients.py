@@ -137,13 +137,22 @@ CASES = [
     for steps in LEARNERS[learner].get("steps", (1, 3))
     if network in LEARNERS[learner].get("networks", NETWORKS if learner in EVERYWHERE else THREE)
 ]
-_LIGHT = [case for case in CASES if LEARNERS[str(case.values[1])].get("steps") != AT_THE_MINIMUM["steps"]]
-CHEAP = ("conv4-pool", "mlp")
-FAST = [
-    *[case for case in _LIGHT if case.values[0] in CHEAP][::13],
-    *[case for case in _LIGHT if case.values[0] not in CHEAP][::97],
-]
-"""Nearly every learner on a network that takes a second, and a few cases on each of the others."""
+
+
+def few() -> Iterator[str]:
+    """Names of cases that take a second: every learner once, every normalization, every network."""
+    for number, learner in enumerate(LEARNERS):
+        if LEARNERS[learner].get("steps") != AT_THE_MINIMUM["steps"]:
+            steps = LEARNERS[learner].get("steps", (1, 3))
+            yield f"mlp-{learner}-{NORMALIZATIONS[number % len(NORMALIZATIONS)]}-{steps[number % len(steps)]}"
+    for norm in NORMALIZATIONS:
+        yield f"conv4-pool-meta-sgd-{norm}-1"
+    for network in NETWORKS:
+        yield f"{network}-maml-support-1"
+
+
+QUICK = set(few())
+FAST = [case for case in CASES if case.id in QUICK]
 
 
 @pytest.fixture(autouse=True)

@@ -85,10 +85,11 @@ def test_two_kills_end_where_no_kill_ends(tmp_path: Path) -> None:
 
 def tiny(**changes: str) -> list[str]:
     settings = {"training.updates": "4", "training.validate_every": "2", "training.validation_tasks": "4"}
-    settings |= {"network.filters": "4", "network.blocks": "2"} | changes
+    settings |= {"network.filters": "4", "network.blocks": "1"} | changes
     return [f"{key}={value}" for key, value in settings.items()]
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_run_is_not_overwritten_nor_resumed_under_another_recipe(tmp_path: Path) -> None:
     recipe = read_recipe("demo", settings=tiny())
     state = train(recipe, [], tmp_path / "run", verbose=0)
@@ -102,6 +103,7 @@ def test_a_run_is_not_overwritten_nor_resumed_under_another_recipe(tmp_path: Pat
     assert train(recipe, [], tmp_path / "run", resume=True, verbose=0) == state
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(tmp_path: Path) -> None:
     too_many = read_recipe("demo", settings=tiny(**{"tasks.shots": "10000"}))
     with pytest.raises(TaskError):

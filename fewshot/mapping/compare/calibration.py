@@ -46,7 +46,8 @@ class Calibration:
     """How confidence was calibrated, and what that did on labels that neither model nor temperature had seen.
 
     Attributes:
-        temperature: That the confidence of the map is calibrated with; over 1 it was too sure.
+        temperature: That the confidence of the map is calibrated with; over 1 it was too sure. Exactly 1 where
+            calibrating does not lower the log-loss of labels that the temperature was not fitted to.
         labels: Held out.
         error_before: Expected calibration error: mean difference of confidence and accuracy, 0-1.
         error_after: The same of calibrated answers, each by a temperature fitted to the other folds.
@@ -67,6 +68,11 @@ class Calibration:
 
     def sentence(self) -> str:
         """Say the same in words."""
+        if self.temperature == 1:
+            return (
+                f"Confidence is left as it is: on {self.labels} held-out labels its expected calibration error is "
+                f"{100 * self.error_before:.1f} %, and calibrated on some of them it was no better on the others."
+            )
         how = "too sure" if self.temperature > 1 else "not sure enough"
         return (
             f"Confidence calibrated on {self.labels} held-out labels: it was {how} (temperature "
@@ -90,9 +96,11 @@ def calibrate(probabilities: FloatArray, labels: Labels, fold: IntArray) -> Cali
             calibrated[held] = with_temperature(
                 probabilities[held], fit_temperature(probabilities[~held], labels[~held])
             )
+    helps = _log_loss(calibrated, labels) < _log_loss(probabilities, labels)
+    calibrated = calibrated if helps else probabilities
     before, after = reliability(probabilities, labels), reliability(calibrated, labels)
     return Calibration(
-        temperature=fit_temperature(probabilities, labels),
+        temperature=fit_temperature(probabilities, labels) if helps else 1.0,
         labels=len(labels),
         error_before=expected_error(before),
         error_after=expected_error(after),

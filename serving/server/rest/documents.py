@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import numpy as np
+import orjson
 
 from fewshot.exported.status import invalid
 
@@ -42,18 +43,25 @@ def read_document(body: bytes | bytearray) -> dict[str, Any]:
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     try:
-        document = json.loads(text)
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = _read_leniently(body.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Value: {quote(document)} Is not object")
+    return document
+
+
+def _read_leniently(text: str) -> Any:
+    """Read what is not strictly JSON, as far as TF Serving reads it, and say what is wrong as it does."""
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        document = _read_odd_numbers(text, error)
+        return _read_odd_numbers(text, error)
     except RecursionError:
         raise invalid("JSON Parse error: The document is nested too deeply.") from None
     except ValueError:  # more digits than Python turns into a number
         raise invalid("JSON Parse error: Number too big to be stored in double.") from None
-    if not isinstance(document, dict):
-        raise invalid(f"JSON Value: {quote(document)} Is not object")
-    return document
 
 
 def quote(value: Any) -> str:

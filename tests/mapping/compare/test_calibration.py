@@ -32,14 +32,30 @@ def test_the_temperature_is_how_much_too_sharp_the_answers_are(sharper: float) -
         assert f"{'too sure' if sharper > 1 else 'not sure enough'} (temperature" in found.sentence()
 
 
-def test_what_is_said_of_calibrated_answers_is_of_folds_that_the_temperature_has_not_seen() -> None:
+def unlike_halves(share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Answers [400, 4] of two folds, labels and folds; so much of the second fold is always right."""
     answers, labels = drawn(3.0, 400)
-    fold = np.arange(400) % 2
-    other = labels.copy()
-    other[fold == 1] = answers[fold == 1].argmax(axis=1)  # one half always right, the other far from it
-    found = calibrate(answers, other, fold)
-    together = expected_error(reliability(with_temperature(answers, found.temperature), other))
-    assert found.error_after > together + 0.05
+    fold, other = np.arange(400) % 2, labels.copy()
+    right = (fold == 1) & (np.arange(400) < 400 * share)
+    other[right] = answers[right].argmax(axis=1)
+    return answers, other, fold
+
+
+def test_what_is_said_of_calibrated_answers_is_of_folds_that_the_temperature_has_not_seen() -> None:
+    answers, labels, fold = unlike_halves(0.5)
+    found = calibrate(answers, labels, fold)
+    assert found.temperature > 1
+    together = expected_error(reliability(with_temperature(answers, found.temperature), labels))
+    assert found.error_after > together + 0.02
+
+
+def test_confidence_stays_where_calibrating_it_helps_no_label_that_was_held_out() -> None:
+    answers, labels, fold = unlike_halves(1.0)
+    found = calibrate(answers, labels, fold)
+    assert found.temperature == 1
+    assert (found.error_after, found.log_loss_after) == (found.error_before, found.log_loss_before)
+    assert found.curve_after == found.curve_before
+    assert "left as it is" in found.sentence()
 
 
 def test_no_temperature_changes_the_class() -> None:
@@ -52,8 +68,8 @@ def test_no_temperature_changes_the_class() -> None:
 
 
 def test_impossible_answers_stay_finite() -> None:
-    certain = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
-    found = calibrate(certain, np.array([0, 1, 2, 1], np.int32), np.array([0, 0, 1, 1]))
+    certain = np.eye(3, dtype=np.float32)[[0, 1, 2, 0] * 2]
+    found = calibrate(certain, np.array([0, 1, 2, 1] * 2, np.int32), np.arange(8) // 4)
     assert np.isfinite(found.log_loss_before) and np.isfinite(found.log_loss_after)
     assert found.temperature > 1
 

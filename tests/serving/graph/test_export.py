@@ -20,7 +20,8 @@ from fewshot.exported.card import read_card
 from fewshot.exported.predictor import LocalPredictor
 from fewshot.training.run import Run
 from serving.graph import export as module
-from serving.graph.export import ExportOptions, export, find_accuracy, publish
+from serving.graph.description import find_accuracy
+from serving.graph.export import ExportOptions, export, publish
 
 
 def test_versions_are_never_overwritten(trained_run: Path, tmp_path: Path) -> None:

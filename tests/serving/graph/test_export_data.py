@@ -14,15 +14,15 @@ from fewshot.data.region import ArrayStore, RegionSet, RotatedStore
 from fewshot.data.sources.scene_list import read_scene_list
 from fewshot.data.sources.sen12ms import Cut, read_sen12ms
 from fewshot.errors import ArtifactError
-from fewshot.exported.card import read_card
+from fewshot.exported.card import Limits
 from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.classes import find_classes, number_classes
 from fewshot.training.recipe import read_recipe
-from serving.graph import export as module
-from serving.graph.export import export
+from fewshot.training.run import Run
+from serving.graph import description as module
 from tests.data.trees import sen12ms_tree
 from tests.exported.models import write_run
 
@@ -128,7 +128,9 @@ def test_a_model_of_your_own_scenes_finds_their_bands_again(scenes: Path, tmp_pa
         *("data.test=[]", "tasks.ways=2", "network.blocks=2", "network.filters=4", 'tasks.labels="global"'),
         *('learner.head="fixed"', "learner.restrict=true"),
     ]
-    card = read_card(export(write_run(tmp_path / "run", settings, [scenes]), tmp_path / "models"))
+    run = Run.open(write_run(tmp_path / "run", settings, [scenes]))
+    regions = run.parts()["train"]
+    card = module.describe_run(run.recipe, regions, run.learner(regions), Limits(), None)
     assert [(band.name, band.scale, band.unit, band.stored) for band in card.bands] == [
         ("green", 2e-4, "reflectance", "uint16"),
         ("nir", 2e-4, "reflectance", "uint16"),

@@ -18,7 +18,7 @@ from fewshot.exported.predictor import LocalPredictor
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head, unet
 from serving.graph.contract import describe_signatures
-from serving.graph.export import describe_size
+from serving.graph.description import describe_size
 from serving.graph.signatures import adapted_layout, make_module
 
 Signatures = Any

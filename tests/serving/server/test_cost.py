@@ -128,17 +128,16 @@ def test_the_cost_on_a_card_is_counted_in_the_network(trained: Any) -> None:
     assert 6 + 6 / 4 < cost.numbers < 100
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_what_takes_too_much_is_refused_by_the_server(run_server: Callable, trained: Any, protocol: str) -> None:
+def test_what_takes_too_much_is_refused_by_the_server(run_server: Callable, trained: Any) -> None:
     running = run_server({"land": trained.folder.parent}, max_request_gflop=0.01)
-    targets = {"grpc": f"127.0.0.1:{running.options.port}", "rest": f"http://127.0.0.1:{running.options.rest_api_port}"}
     support_x, labels, query_x = trained.task()
-    with FewshotClient(targets[protocol], model="land") as client:
-        assert client.adapt_and_predict(support_x, labels, query_x, steps=1).probabilities.shape == (5, 3)
-        with pytest.raises(
-            FewshotError, match=r"takes about 0.\d+ GFLOP and 0.\d+ MB to compute; the most is 0.01 GFLOP"
-        ):
-            client.adapt_and_predict(support_x, labels, query_x, steps=50)
+    for target in (f"127.0.0.1:{running.options.port}", f"http://127.0.0.1:{running.options.rest_api_port}"):
+        with FewshotClient(target, model="land") as client:
+            assert client.adapt_and_predict(support_x, labels, query_x, steps=1).probabilities.shape == (5, 3)
+            with pytest.raises(
+                FewshotError, match=r"takes about 0.\d+ GFLOP and 0.\d+ MB to compute; the most is 0.01 GFLOP"
+            ):
+                client.adapt_and_predict(support_x, labels, query_x, steps=50)
     running.stop()
 
 

@@ -113,9 +113,10 @@ def test_nothing_of_a_refused_request_outlives_its_answer(server: Any, without_c
     request = REQUESTS[kind]
     refused = {code_of(server.predictions.Predict, request) for _ in range(5)}
     before = resident()
-    refused |= {code_of(server.predictions.Predict, request) for _ in range(25)}
+    refused |= {code_of(server.predictions.Predict, request) for _ in range(50)}
     assert "OK" not in refused
-    assert resident() - before < 30e6, refused
+    # What threads keep of memory that was freed differs from time to time; what is held grows by every request.
+    assert resident() - before < 25 * request.ByteSize(), refused
 
 
 @pytest.mark.parametrize(
