@@ -21,6 +21,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT))
 
-import real_scenes  # noqa: E402  which is found now
+from benchmarks import real_scenes  # noqa: E402  which is found now
 
 Array = npt.NDArray[Any]
 
@@ -144,8 +145,9 @@ class Labeller:
         real_scenes.write_points(labels, points, self.truth.grid)
         asked.unlink(missing_ok=True)
         place, plan = self.truth.place, LabelPlan(labels, field="class", radius=0)
-        scenes, how = (str(self.truth.scene),), {"bands": place.bands, "sensor": place.sensor}
-        choice = choose_method(self.predictor, MapRequest(scenes, to, plan, method=self.method, suggest=suggest, **how))
+        scenes = (str(self.truth.scene),)
+        request = MapRequest(scenes, to, plan, bands=place.bands, sensor=place.sensor, method=self.method)
+        choice = choose_method(self.predictor, replace(request, suggest=suggest))
         report = map_scene(choice.predictor, run_here(choice.predictor), choice.request)
         numbers = np.zeros(256, np.int64)
         for value, name in zip(number_classes(report.table), report.table.names, strict=True):
