@@ -141,7 +141,7 @@ class Labeller:
 
         labels, to, asked = (self.folder / name for name in ("points.gpkg", "map.tif", "map_label_next.gpkg"))
         values = self.truth.labels[tuple(places.T)]
-        points = real_scenes.Draw(*places.T, values, places)
+        points = real_scenes.Draw(places[:, 0], places[:, 1], values, places)
         real_scenes.write_points(labels, points, self.truth.grid)
         asked.unlink(missing_ok=True)
         place, plan = self.truth.place, LabelPlan(labels, field="class", radius=0)
