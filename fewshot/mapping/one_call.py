@@ -187,7 +187,9 @@ def _scene_file(scene: Scene, path: Path) -> str:
     """Return a scene as GDAL opens it; what is in memory is written."""
     if not isinstance(scene, GeoArray):
         return str(scene)
-    scene.rio.to_raster(path, tiled=True, windowed=True, BIGTIFF="IF_SAFER")
+    # An array remembers the blocks of the file it is from, which may be none that a tiled GeoTIFF has.
+    blocks = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    scene.rio.to_raster(path, windowed=True, BIGTIFF="IF_SAFER", **blocks)
     return str(path)
 
 
