@@ -7,6 +7,7 @@ tell most of its classes apart. Labels are exact: every pixel's class is what wa
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,9 +86,10 @@ def simulate_patches(  # noqa: PLR0913  independent sizes, all with defaults
     names: list[str] = []
     pixels, made, start = [], [], 0
     digits = max(2, len(str(regions - 1)))
-    for number in range(regions):
+    with ThreadPoolExecutor() as pool:  # arrays are computed beside each other; a region depends on its number alone
+        cut = list(pool.map(lambda number: _cut(number, images_per_class, size, bands, seed), range(regions)))
+    for number, (images, labels, sources) in enumerate(cut):
         name = f"simulated_{number:0{digits}d}"
-        images, labels, sources = _cut(number, images_per_class, size, bands, seed)
         classes = np.unique(labels)
         class_names = tuple(IGBP.names[kind] for kind in classes)
         own = np.searchsorted(classes, labels)
