@@ -6,10 +6,13 @@ from fewshot.mapping.compare.choose import Choice as Choice
 from fewshot.mapping.compare.choose import choose_method as choose_method
 from fewshot.mapping.compare.table import Comparison as Comparison
 from fewshot.mapping.many import map_many as map_many
+from fewshot.mapping.many import map_unless_there as map_unless_there
 from fewshot.mapping.many import read_regions as read_regions
 from fewshot.mapping.many import split_bands as split_bands
 from fewshot.mapping.many import table_lines as table_lines
 from fewshot.mapping.many import write_table as write_table
+from fewshot.mapping.one_call import map_region as map_region
+from fewshot.mapping.one_call import run_request as run_request
 from fewshot.mapping.predict.engine import EngineOf as EngineOf
 from fewshot.mapping.predict.engine import open_engine as open_engine
 from fewshot.mapping.predict.engine import open_engines as open_engines
@@ -25,6 +28,6 @@ from fewshot.mapping.product.report import MapReport as MapReport
 from fewshot.mapping.progress import is_begun as is_begun
 from fewshot.mapping.progress import kept_comparison as kept_comparison
 from fewshot.mapping.progress import map_progress as map_progress
-from fewshot.mapping.region_map import map_region as map_region
+from fewshot.mapping.region_map import map_scene as map_scene
 from fewshot.mapping.request import MapRequest as MapRequest
 from fewshot.mapping.support.examples import LabelPlan as LabelPlan

@@ -10,9 +10,12 @@ from fewshot.exported.predictor import Steps
 from fewshot.geo.names import local_file
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
-from fewshot.mapping.product.outputs import Outputs
+from fewshot.mapping.product.files import Outputs
 from fewshot.mapping.scene import Reading
 from fewshot.mapping.support.examples import LabelPlan
+
+MOST_SUGGESTED = 10_000
+"""Places to label next that may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class MapRequest:
         method: What maps, one of `METHODS`, or "auto", the best of all; what suits the model if None. See
             `compare.choose_method`.
         compare: Whether to compare all methods on the labels first.
+        applicable: Whether to map where the method is applicable, by how unlike the labels a place is.
+        suggest: How many places to name that are worth a label next; more than 0 asks for `applicable` too.
     """
 
     scenes: tuple[str, ...]
@@ -60,6 +65,8 @@ class MapRequest:
     title: str = ""
     method: str | None = None
     compare: bool = False
+    applicable: bool = False
+    suggest: int = 0
 
     def __post_init__(self) -> None:
         """Check what goes together."""
@@ -78,6 +85,8 @@ class MapRequest:
             raise RecipeError(f"--method is {AUTO} or one of {', '.join(METHODS)}; received {self.method}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
+        if not 0 <= self.suggest <= MOST_SUGGESTED:
+            raise RecipeError(f"--suggest names up to {MOST_SUGGESTED} places; received {self.suggest}")
         self._require_room()
 
     @property
@@ -89,6 +98,11 @@ class MapRequest:
     def compares(self) -> bool:
         """Whether methods are compared before the map is made."""
         return self.compare or self.method == AUTO
+
+    @property
+    def maps_applicability(self) -> bool:
+        """Whether it is mapped where the method is applicable."""
+        return self.applicable or self.suggest > 0
 
     def _require_room(self) -> None:
         """Refuse a map that would be written over what it is made from, or that has the name of a folder."""
@@ -103,5 +117,8 @@ class MapRequest:
                 raise RecipeError(f"{written} is an input of the map and would be overwritten; give --to another name")
             if written.is_dir():
                 raise RecipeError(f"{written} is a folder; name a file that the map may be written to")
+        suggested = Outputs(self.to).suggested
+        if self.suggest and suggested.exists() and not self.resume:
+            raise RecipeError(f"{suggested} is there already, and may hold labels by now; move or rename it first")
         if any(path in Outputs(self.to).all for path in kept):
             raise RecipeError(f"--save-adapted {self.save_adapted} is a file of the map itself; give it another name")
