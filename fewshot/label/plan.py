@@ -16,6 +16,7 @@ LABELS, CLASSES, MAP = "labels.gpkg", "classes.csv", "map.tif"
 PLACES, ASSESSMENT = "places.gpkg", "assessment.json"
 RESULTS = {"map": MAP, "compare": MAP, "sample": PLACES, "assess": ASSESSMENT}
 """Kinds of jobs, and the file that is there once one is done."""
+_SWITCHES = ("compare", "probabilities", "applicable")
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,14 @@ class ProjectPlan:
 
         Args:
             folder: That holds labels and classes, and will hold the map.
-            options: What the page adds: "method", "compare", "probabilities".
+            options: What the page adds: "method", and whether "compare", "probabilities" and "applicable" are wanted.
 
         Raises:
             RecipeError: if it adds anything else.
         """
         method = options.get("method") or self.method
-        unknown = set(options) - {"method", "compare", "probabilities"}
-        if unknown or method not in (None, AUTO, *METHODS):
-            raise RecipeError(f"a map takes method, compare and probabilities; received {dict(options)}"[:300])
+        if set(options) - {"method", *_SWITCHES} or method not in (None, AUTO, *METHODS):
+            raise RecipeError(f"a map takes method, {', '.join(_SWITCHES)}; received {dict(options)}"[:300])
         named = {
             "--model": self.model,
             "--labels": folder / LABELS,
@@ -100,7 +100,7 @@ class ProjectPlan:
             **{"--method": method, "--bands": self.bands, "--sensor": self.sensor},
             **{"--scale": self.scale, "--offset": self.offset, "--to": folder / MAP},
         }
-        switches = [f"--{name}" for name in ("compare", "probabilities") if options.get(name)]
+        switches = [f"--{name}" for name in _SWITCHES if options.get(name)]
         scenes = [text for scene in self.scenes for text in ("--scene", scene)]
         given = [text for name, value in named.items() if value not in (None, "") for text in (name, str(value))]
         return ("map", *scenes, *given, *switches)

@@ -138,6 +138,15 @@ def test_places_are_assessed_with_the_map_that_they_were_drawn_of(
     assert Path(desk.command("sample", {"n": 9})[1][1]).parent.name == "map-2"
 
 
+def test_what_the_page_adds_to_a_map_is_in_its_command(desk: Desk) -> None:
+    desk.edit([add_class("a", 0), add_point("l0", 0, 1, 1)])
+    _, plain = desk.command("map", {"compare": False})
+    _, more = desk.command("map", {"applicable": True, "probabilities": True, "method": "forest"})
+    assert set(more) - set(plain) == {"--applicable", "--probabilities", "forest"}
+    assert set(plain) - set(more) == {"logistic"}
+    assert "--compare" in desk.command("compare", {})[1]
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
