@@ -25,8 +25,9 @@ def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_pa
     steps.until(page, "() => document.querySelector('#finish textarea').value.startsWith('fewshot map')")
     command = shlex.split(page.get_by_label("Command", exact=True).input_value())
     page.get_by_role("button", name="Map all").click()
+    page.locator("#jobs .done, #jobs .failed").wait_for(timeout=90_000)
     link = page.get_by_role("link", name="map.tif", exact=True)
-    link.wait_for(timeout=90_000)
+    assert link.count() == 1, page.locator("#jobs").inner_text()
     with page.expect_download() as download:
         link.click()
     mapped = tmp_path / "page.tif"
