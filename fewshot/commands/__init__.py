@@ -24,6 +24,7 @@ COMMANDS = {
     "sample": "fewshot.commands.sample",
     "serve": "fewshot.commands.serve",
     "train": "fewshot.commands.train",
+    "tune": "fewshot.commands.tune",
 }
 """Each command's name, and the module whose `command` it is; imported when it is asked for."""
 
