@@ -1,16 +1,17 @@
 # A newcomer needs two of these: `make demo` and `make test`. Each builds .venv first where it is missing.
 #
-#   make demo        a small real run on data that the program makes itself
-#   make test        the tests, without those marked slow
-#   make test-slow   the slow ones: long trainings, the notebooks, the wheel
-#   make check       ruff, ruff format --check, mypy
-#   make format      let ruff mend what it can
-#   make install     .venv alone, with every package as pinned in requirements.lock
-#   make wheel       dist/fewshot-*.whl
-#   make models      train the models in the box again (about an hour)
-#   make bench       second-order MAML against PyTorch and JAX; builds an environment for the peers
-#   make lock        choose the newest versions again (needs uv)
-#   make clean       remove .venv and everything built
+#   make demo          a small real run on data that the program makes itself
+#   make test          the tests, without those marked slow
+#   make test-slow     the slow ones: long trainings, the notebooks, the wheel
+#   make test-browser  the label page in a real browser; needs Chromium (apt-get install chromium)
+#   make check         ruff, ruff format --check, mypy
+#   make format        let ruff mend what it can
+#   make install       .venv alone, with every package as pinned in requirements.lock
+#   make wheel         dist/fewshot-*.whl
+#   make models        train the models in the box again (about an hour)
+#   make bench         second-order MAML against PyTorch and JAX; builds an environment for the peers
+#   make lock          choose the newest versions again (needs uv)
+#   make clean         remove .venv and everything built
 #
 # PYTHON=python3.12 chooses an interpreter (3.11 to 3.13); WORKERS=4 runs the tests in four processes.
 
@@ -25,7 +26,7 @@ PIP_QUIET := $(PIP) install --quiet --no-deps --no-build-isolation
 # share is made once.
 TEST_ENV := TF_CPP_MIN_LOG_LEVEL=2 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=2 OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow check format install wheel models bench lock clean
+.PHONY: help demo test test-slow test-browser check format install wheel models bench lock clean
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
@@ -34,10 +35,15 @@ demo: $(INSTALLED)
 	@TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/fewshot demo
 
 test: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow and not browser" -n $(WORKERS) --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
+
+# What drives the browser is 50 MB that nothing else needs: it is installed here, not by `make install`.
+test-browser: $(INSTALLED)
+	@$(PIP_QUIET) -r tests/browser/requirements.txt
+	$(TEST_ENV) $(BIN)/python -m pytest -m browser tests/browser
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -254,15 +254,15 @@ def time_map(predictor: Any, folder: Path, workers: int) -> float:
 
     from fewshot.mapping.predict.cluster import local_workers, run_on
     from fewshot.mapping.predict.pipeline import run_here
-    from fewshot.mapping.region_map import map_region
+    from fewshot.mapping.region_map import map_scene
 
     request = make_request(folder, folder / f"map{workers}.tif")
     with local_workers(workers) if workers else nullcontext() as client:
         engine = run_on(client, predictor) if client else run_here(predictor)
         if client:
-            map_region(predictor, engine, request)  # each worker loads the model
+            map_scene(predictor, engine, request)  # each worker loads the model
         began = time.perf_counter()
-        map_region(predictor, engine, request)
+        map_scene(predictor, engine, request)
         return time.perf_counter() - began
 
 

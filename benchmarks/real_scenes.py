@@ -255,7 +255,7 @@ class Mapper:
         """Map the scene by a method; return the number of the class of every pixel [H, W]."""
         import rasterio
 
-        from fewshot.mapping import LabelPlan, MapRequest, choose_method, map_region
+        from fewshot.mapping import LabelPlan, MapRequest, choose_method, map_scene
         from fewshot.mapping.predict.pipeline import run_here
         from fewshot.mapping.support.classes import number_classes
 
@@ -272,7 +272,7 @@ class Mapper:
             method=method,
         )
         choice = choose_method(self._predictor, request)
-        report = map_region(choice.predictor, run_here(choice.predictor), choice.request, comparison=choice.comparison)
+        report = map_scene(choice.predictor, run_here(choice.predictor), choice.request, comparison=choice.comparison)
         with rasterio.open(to) as raster:
             found = raster.read(1)
         numbers = np.zeros(256, np.int64)

@@ -9,7 +9,8 @@ from fewshot.errors import RecipeError as RecipeError
 from fewshot.errors import TaskError as TaskError
 from fewshot.exported.client import FewshotClient as FewshotClient
 from fewshot.exported.client import open_predictor as open_predictor
-from fewshot.mapping.region_map import map_region as map_region
+from fewshot.mapping.one_call import map_region as map_region
+from fewshot.mapping.region_map import map_scene as map_scene
 from fewshot.mapping.request import MapRequest as MapRequest
 from fewshot.meta import InnerLoop as InnerLoop
 from fewshot.meta import InnerRates as InnerRates

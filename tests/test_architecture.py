@@ -22,7 +22,8 @@ OURS = ("fewshot", "serving", "cli")
 ANYTHING = "*"
 EVERYTHING = "everything"
 PLAN = ROOT / "docs" / "architecture.md"
-GROUND = ("fewshot.files", "fewshot.public", "fewshot.tables")  # whoever may raise our errors may use these
+GROUND = ("fewshot.files", "fewshot.html", "fewshot.public", "fewshot.tables")
+"""Whoever may raise our errors may use these."""
 
 
 @dataclass(frozen=True)

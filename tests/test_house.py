@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MOST_DEEP = 10
 MOST_LINES = 400
 MOST_BODY = 40
-JOBS = {"train", "map_region"}
+JOBS = {"train", "map_scene"}
 """The two jobs, which read top to bottom."""
 
 

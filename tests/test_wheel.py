@@ -56,7 +56,9 @@ def test_recipes_manifests_and_types_are_in_the_wheel(wheel: Path) -> None:
     manifests = {f"fewshot/data/manifests/{name}" for name in in_repository("data_manifests/*.toml")}
     assert recipes, "the repository has no recipes"
     assert manifests, "the repository has no manifests"
-    assert recipes | manifests <= names
+    page = {f"fewshot/label/page/{name}" for name in in_repository("fewshot/label/page/*")}
+    assert page, "the repository has no label page"
+    assert recipes | manifests | page <= names
     assert {"cli.py", "serving/__init__.py", "fewshot/py.typed"} <= names
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fewshot.assessment.estimates import Estimate, FloatArray, Samples, StratifiedSample
 from fewshot.errors import ShapeError
+from fewshot.html import html_table
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,20 @@ class MapAccuracy:
     adjusted: Estimate
     classes: tuple[ClassAccuracy, ...]
     notes: tuple[str, ...]
+
+    def table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return the heads and rows of a table for people: what is mapped as what, and accuracies in per cent."""
+        names = [entry.name for entry in self.classes]
+        rows = [
+            (entry.name, *map(str, counts), entry.users.percent(), entry.producers.percent())
+            for entry, counts in zip(self.classes, self.confusion, strict=True)
+        ]
+        return ("Mapped \\ is", *names, "User's accuracy", "Producer's accuracy"), rows
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook."""
+        said = f"Accuracy {100 * self.overall:.1f} % of the samples, {self.adjusted.percent()} % by area"
+        return html_table(said, *self.table())
 
     def plain(self) -> dict[str, Any]:
         """Return all figures as JSON takes them."""

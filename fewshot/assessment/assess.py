@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fewshot.assessment.sample import CLASS, STRATA, STRATUM
 from fewshot.errors import ManifestError, RasterError, RecipeError
 from fewshot.files import write_whole
 from fewshot.geo.vectors import Features, read_features, read_plain_table, vector_fields
+from fewshot.html import html_lines, html_picture, html_table
 
 _HECTARE = 10_000
 
@@ -40,14 +42,23 @@ class AssessedMap:
             (
                 entry.name,
                 str(entry.samples),
-                _percent(entry.users),
-                _percent(entry.producers),
+                entry.users.percent(),
+                entry.producers.percent(),
                 f"{entry.mapped_area / _HECTARE:,.1f}",
-                _said(entry.area.times(1 / _HECTARE)),
+                entry.area.times(1 / _HECTARE).said(),
             )
             for entry in self.accuracy.classes
         ]
         return heads, rows
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook: the table and the picture."""
+        from fewshot.assessment.drawing import draw_assessment
+
+        picture = BytesIO()
+        draw_assessment(self.accuracy, picture, self.path.name)
+        table = html_table(f"{self.path}: % and hectares with 95 % intervals", *self.table())
+        return table + html_picture(picture.getvalue(), f"accuracy of {self.path.name}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class MapDifference:
     def line(self) -> str:
         """Say it in a sentence."""
         return (
-            f"{self.first} over {self.second}: {_percent(self.difference)} points of overall accuracy; only the first "
+            f"{self.first} over {self.second}: {self.difference.percent()} points of overall accuracy; only the first "
             f"is right at {self.only_first} places, only the second at {self.only_second} (McNemar's exact test: "
             f"p = {self.p_value:.3g})."
         )
@@ -99,12 +110,16 @@ class AssessReport:
         """Say the main figures in words."""
         for found in self.maps:
             yield (
-                f"{found.path}: overall accuracy {_percent(found.accuracy.adjusted)} % by area, "
+                f"{found.path}: overall accuracy {found.accuracy.adjusted.percent()} % by area, "
                 f"{100 * found.accuracy.overall:.1f} % of the {self.places} places."
             )
             yield from found.accuracy.notes
         yield from (found.line() for found in self.differences)
         yield from self.notes
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook."""
+        return "".join(found._repr_html_() for found in self.maps) + html_lines(list(self.lines()))
 
     def write(self, path: Path) -> None:
         """Write all figures as JSON."""
@@ -284,13 +299,3 @@ def _losses(features: Features, places: Places, kept: npt.NDArray[np.bool_]) -> 
         "lie where a map has no class, or are of an ignored one": int((~kept).sum()),
     }
     yield from (f"{places.path}: {count} places {text}." for text, count in counts.items() if count)
-
-
-def _percent(found: Estimate) -> str:
-    return _said(found.times(100))
-
-
-def _said(found: Estimate) -> str:
-    if found.value is None:
-        return "-"
-    return f"{found.value:,.1f}" + ("" if found.ci95 is None else f" ± {found.ci95:,.1f}")

@@ -19,7 +19,7 @@ from fewshot.geo.windows import Window, blocks, keep_every
 from fewshot.geo.writing import RasterStyle, raster_in_blocks, write_cog
 
 UNSURE = "unsure"
-"""The class of pixels where one of the maps is not sure enough."""
+"""The class of pixels where one of the maps is not sure enough, or not applicable."""
 NODATA = 0
 _MOST = 254  # pairs of classes that one byte tells apart, beside no data and what is unsure
 _GREY, _UNSURE_GREY = (225, 225, 225), (160, 160, 160)
@@ -37,6 +37,7 @@ class ChangeRequest:
         new: The later one, of any grid.
         to: Map of changes to write, .tif, on the grid of the earlier one.
         confidence: Least confidence that both maps must have where a pixel is compared; 0 compares all.
+        applicable: Whether a pixel is compared only where both maps say that they are applicable.
         classes: Class table, where the maps do not name their classes themselves.
     """
 
@@ -44,6 +45,7 @@ class ChangeRequest:
     new: Path
     to: Path
     confidence: float = 0.0
+    applicable: bool = False
     classes: Path | None = None
 
 
@@ -56,7 +58,7 @@ class ChangeReport:
         old: Names of the earlier map's classes.
         new: Names of the later map's.
         hectares: [old, new] area that both maps have, by what it was and is.
-        unsure: Hectares where one of them is not sure enough.
+        unsure: Hectares where one of them is not sure enough, or not applicable.
         picture: Every so many rows and columns of the map of changes.
         names: Of its classes, by number.
         colours: Of its classes, by number.
@@ -84,7 +86,8 @@ class ChangeReport:
         total, same = float(self.hectares.sum()), self._same()
         yield f"{total - same:,.1f} of {total:,.1f} hectares are of another class than before."
         if self.unsure:
-            yield f"{self.unsure:,.1f} hectares more are not compared: one of the maps is not sure enough there."
+            why = "one of the maps is not sure enough there, or not applicable"
+            yield f"{self.unsure:,.1f} hectares more are not compared: {why}."
         yield (
             "These are areas as mapped; errors of both maps count as changes. For areas with intervals: "
             f"fewshot sample {self.files[-1]}, then fewshot assess."
@@ -107,13 +110,13 @@ def map_changes(request: ChangeRequest, progress: Progress = lambda done, of: No
     Raises:
         FewshotError: what opening a map raises.
         RasterError: if they share no ground, or there are too many pairs of classes for one byte.
-        RecipeError: if confidence is asked for and a map has none beside it.
+        RecipeError: if confidence, or where maps are applicable, is asked for and a map has none beside it.
     """
     if request.to.suffix.lower() not in {".tif", ".tiff"}:
         raise RecipeError(f"--to {request.to}: expected a name that ends in .tif")
     old = open_class_map(request.old, request.classes)
     new = open_class_map(request.new, request.classes, on=old.grid)
-    sure = _Sureness([request.old, request.new], old.grid, request.confidence)
+    sure = _Sureness(request, old.grid)
     windows = list(blocks(old.grid.height, old.grid.width, BLOCK))
     counted = np.zeros((len(old.table.names), len(new.table.names)))
     unsure = 0.0
@@ -144,27 +147,41 @@ def map_changes(request: ChangeRequest, progress: Progress = lambda done, of: No
 
 
 class _Sureness:
-    """Where both maps are sure enough."""
+    """Where both maps are sure enough, and applicable where that is asked for."""
 
-    def __init__(self, maps: Sequence[Path], grid: Grid, least: float) -> None:
-        """Find the confidence beside each map.
+    def __init__(self, request: ChangeRequest, grid: Grid) -> None:
+        """Find what lies beside each map.
 
         Raises:
-            RecipeError: if there is none, and some is asked for.
+            RecipeError: if something is asked for and is not there.
         """
-        self.least, self.grid, self.reader = least, grid, RasterReader()
-        paths = [path.with_name(f"{path.stem}_confidence.tif") for path in maps] if least else []
-        for path in paths:
-            if not path.is_file():
-                raise RecipeError(f"--confidence {least:g}: there is no {path} beside the map, to say where it is sure")
-        self.files = [(path, None if describe_raster(path).grid.same_as(grid) else grid) for path in paths]
+        self.reader = RasterReader()
+        self.files = []
+        for path in (request.old, request.new):
+            sure, inside = (path.with_name(f"{path.stem}_{kind}.tif") for kind in ("confidence", "applicable"))
+            if request.confidence and not sure.is_file():
+                raise RecipeError(
+                    f"--confidence {request.confidence:g}: there is no {sure} beside the map, to say where it is sure"
+                )
+            if request.applicable and not inside.is_file():
+                raise RecipeError(
+                    f"--applicable: there is no {inside} beside the map, to say where it holds; "
+                    "fewshot map --applicable writes it"
+                )
+            wanted = [(sure, request.confidence), (inside, float(request.applicable))]
+            self.files += [(file, least, self._laid_on(file, grid)) for file, least in wanted if least]
+
+    @staticmethod
+    def _laid_on(file: Path, grid: Grid) -> Grid | None:
+        """Return the grid to read a raster on, None where that is its own."""
+        return None if describe_raster(file).grid.same_as(grid) else grid
 
     def read(self, window: Window) -> npt.NDArray[np.bool_]:
         """Return where both are sure [H, W]."""
         sure = np.ones((window.height, window.width), np.bool_)
-        for path, laid_on in self.files:
-            levels, valid = self.reader.read(path, window, bands=[1], grid=laid_on)
-            sure &= valid[..., 0] & (levels[..., 0] >= self.least)
+        for file, least, laid_on in self.files:
+            levels, valid = self.reader.read(file, window, bands=[1], grid=laid_on)
+            sure &= valid[..., 0] & (levels[..., 0] >= least)
         return sure
 
 
@@ -239,6 +256,7 @@ def _json(request: ChangeRequest, report: ChangeReport) -> str:
         "old": str(request.old),
         "new": str(request.new),
         "confidence": request.confidence,
+        "applicable": request.applicable,
         "classes": {"old": list(report.old), "new": list(report.new)},
         "hectares": {"rows": "old", "columns": "new", "areas": report.hectares.tolist()},
         "unsure_hectares": report.unsure,

@@ -1,7 +1,7 @@
 """Pictures: an assessment (what is mapped as what, accuracies with their intervals), and what changed where."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -13,12 +13,12 @@ _INK = "#333333"
 _USERS, _PRODUCERS = "#0072b2", "#d55e00"  # told apart by the colour-blind too
 
 
-def draw_assessment(accuracy: MapAccuracy, path: Path, title: str) -> None:
+def draw_assessment(accuracy: MapAccuracy, path: Path | BinaryIO, title: str) -> None:
     """Draw the confusion of a map in per cent of its area, and user's and producer's accuracies.
 
     Args:
         accuracy: Of the map.
-        path: PNG to write.
+        path: PNG to write, or an open file.
         title: Above it.
     """
     from matplotlib.figure import Figure

@@ -32,6 +32,16 @@ class Estimate:
         """Return the same of a whole of another size."""
         return Estimate(*(None if number is None else number * whole for number in (self.value, self.ci95)))
 
+    def said(self) -> str:
+        """Write it with its interval, "-" where it is not known."""
+        if self.value is None:
+            return "-"
+        return f"{self.value:,.1f}" + ("" if self.ci95 is None else f" ± {self.ci95:,.1f}")
+
+    def percent(self) -> str:
+        """Write a share in per cent."""
+        return self.times(100).said()
+
 
 UNKNOWN = Estimate(None, None)
 

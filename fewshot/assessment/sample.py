@@ -93,7 +93,7 @@ def sample_map(map_path: Path, to: Path, design: Design, *, classes: Path | None
     strata = {STRATUM: numbers, "name": names, "pixels": area.pixels.tolist(), "area_m2": area.areas.tolist()}
     places = area.grid.to_map(rows + 0.5, columns + 0.5)
     write_points(to, places, area.grid.crs, fields, {STRATA: strata})
-    write_whole(to.with_suffix(".qml"), lambda path: path.write_text(_form(names), encoding="utf-8"))
+    write_whole(to.with_suffix(".qml"), lambda path: path.write_text(class_list_style(names), encoding="utf-8"))
     accuracies = expected_accuracies(design, names)
     return DrawnSample(to, names, shares, accuracies, wanted, expected_error(shares, accuracies, wanted))
 
@@ -104,7 +104,7 @@ def _numbers(area: ClassMap) -> list[int]:
     return [entry.ids[0] if entry.ids else index for index, entry in enumerate(counted)]
 
 
-def _form(names: Sequence[str]) -> str:
+def class_list_style(names: Sequence[str]) -> str:
     """Return a QGIS style whose form offers the classes in a list."""
     from xml.etree import ElementTree
 

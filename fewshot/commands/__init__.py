@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "fewshot.commands.demo",
     "evaluate": "fewshot.commands.evaluate",
     "export": "fewshot.commands.export",
+    "label": "fewshot.commands.label",
     "map": "fewshot.commands.map",
     "map-many": "fewshot.commands.map_many",
     "models": "fewshot.commands.models",
@@ -24,6 +25,7 @@ COMMANDS = {
     "sample": "fewshot.commands.sample",
     "serve": "fewshot.commands.serve",
     "train": "fewshot.commands.train",
+    "tune": "fewshot.commands.tune",
 }
 """Each command's name, and the module whose `command` it is; imported when it is asked for."""
 

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fewshot.commands.options import FILE, MapOptions, given, model_targets, option, options_as, save_adapted_option
+from fewshot.commands.options import (
+    FILE,
+    MapOptions,
+    SceneOptions,
+    given,
+    model_targets,
+    option,
+    options_as,
+    save_adapted_option,
+)
 
 if TYPE_CHECKING:
     from fewshot.exported import Predictor
@@ -41,7 +50,7 @@ class RegionOptions:
 @options_as(MapOptions)
 def command(*, region: RegionOptions, options: MapOptions) -> None:
     """Map a region that no model has seen: adapt to its labels, then predict all of it."""
-    from fewshot.mapping import choose_method, map_region
+    from fewshot.mapping import choose_method, map_scene
     from fewshot.progress import progress_bar
     from fewshot.terminal import print_table
 
@@ -52,7 +61,7 @@ def command(*, region: RegionOptions, options: MapOptions) -> None:
             print_table(*choice.comparison.table())
         with progress_bar("Mapping", "blocks") as show:
             engine = engine_of(choice.predictor)
-            report = map_region(
+            report = map_scene(
                 choice.predictor,
                 engine,
                 choice.request,
@@ -108,11 +117,13 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
         title=options.title,
         method=options.method,
         compare=options.compare,
+        applicable=options.applicable,
+        suggest=options.suggest,
     )
 
 
 @contextmanager
-def opened_models(options: MapOptions) -> Iterator[tuple[Mapping[str, Predictor], EngineOf]]:
+def opened_models(options: SceneOptions) -> Iterator[tuple[Mapping[str, Predictor], EngineOf]]:
     """Open the models that a map is asked of, by name, where any is named or needed, and where it is predicted."""
     from fewshot.exported import open_predictor
     from fewshot.mapping import open_engines

@@ -25,7 +25,7 @@ def command(*, regions: Path, to: Path, options: MapOptions) -> None:
     REGIONS is a CSV with the columns name, scene, labels, and if wanted bands, sensor, label_field, validation,
     classes.
     """
-    from fewshot.mapping import choose_method, map_many, map_region, read_regions, table_lines, write_table
+    from fewshot.mapping import map_many, read_regions, run_request, table_lines, write_table
     from fewshot.progress import progress_bar
 
     # What the regions share; each has a scene, labels and a map of its own.
@@ -34,9 +34,7 @@ def command(*, regions: Path, to: Path, options: MapOptions) -> None:
     with opened_models(options) as (models, engine_of), progress_bar("Mapping", "regions") as show:
 
         def run(request: MapRequest) -> MapReport:
-            choice = choose_method(models, request)
-            engine = engine_of(choice.predictor)
-            return map_region(choice.predictor, engine, choice.request, comparison=choice.comparison)
+            return run_request(models, engine_of, request)
 
         for result in map_many(listed, run):
             results.append(result)

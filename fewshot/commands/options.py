@@ -97,8 +97,8 @@ def options_as(kind: type[Any], name: str = "options") -> Callable[[Command], Co
 
 
 @dataclass(frozen=True)
-class MapOptions:
-    """What `map` and `map-many` share: the model, the labels' meaning, the windows, where it is predicted."""
+class SceneOptions:
+    """How any scene is mapped: by which model, how it is read, where it is predicted."""
 
     models: tuple[Path, ...] = option(
         "--model",
@@ -109,11 +109,11 @@ class MapOptions:
         "maps, --compare shows all, and --method auto maps with the best.",
     )
     server: str | None = given(server_option)
-    label_field: str | None = option(
-        "--label-field", help="Field of the labels that holds the class; a usual one if not given."
-    )
-    classes: Path | None = option(
-        "--classes", type=FILE, help="Class table (CSV: id, name, colour, ignored) for the labels."
+    method: str | None = option(
+        "--method",
+        type=click.Choice((AUTO, *METHODS)),
+        help="What maps; auto: what is best on the labels, held out in turn. If not given, combined, or adapted where "
+        "a model has classes of its own or labels pictures. Plain classifiers need no model.",
     )
     bands: str = option(
         "--bands",
@@ -163,6 +163,28 @@ class MapOptions:
         help="How several dates become one scene: pixel by pixel (median if not given, mean, or the one with the "
         "greatest NDVI), or as further bands (stack).",
     )
+    resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
+    workers: int = option("--workers", default=1, help="Processes that predict on this machine.")
+    scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
+
+    @property
+    def pictures(self) -> PicturePlan:
+        """Which files of the scene are read, and how they become one."""
+        assets = tuple(filter(None, map(str.strip, self.assets.split(","))))
+        asked: list[Composing] = [how for how in COMPOSITES if how == self.composite]
+        return PicturePlan(assets, self.mask, self.mask_out, asked[0] if asked else "")
+
+
+@dataclass(frozen=True)
+class MapOptions(SceneOptions):
+    """What `map` and `map-many` share: how a scene is mapped, the labels' meaning, the windows, what is written."""
+
+    label_field: str | None = option(
+        "--label-field", help="Field of the labels that holds the class; a usual one if not given."
+    )
+    classes: Path | None = option(
+        "--classes", type=FILE, help="Class table (CSV: id, name, colour, ignored) for the labels."
+    )
     radius: int = option(
         "--radius", default=1, help="Segmentation, --method adapted: pixels on each side of a point that it labels too."
     )
@@ -173,12 +195,6 @@ class MapOptions:
         "--apart", type=int, help="Least pixels between support and validation; a picture if not given."
     )
     seed: int = option("--seed", default=0, help="Decides which labels are kept back.")
-    method: str | None = option(
-        "--method",
-        type=click.Choice((AUTO, *METHODS)),
-        help="What maps; auto: what is best on the labels, held out in turn. If not given, combined, or adapted where "
-        "a model has classes of its own or labels pictures. Plain classifiers need no model.",
-    )
     compare: bool = option("--compare", is_flag=True, help="Compare all methods on the labels, held out in turn.")
     steps: int | Literal["auto"] | None = option(
         "--steps",
@@ -195,17 +211,18 @@ class MapOptions:
         "--overlap", type=int, help="Segmentation: pixels that windows share; an eighth if not given."
     )
     probabilities: bool = option("--probabilities", is_flag=True, help="Write the probabilities of all classes too.")
+    applicable: bool = option(
+        "--applicable", is_flag=True, help="Map where the method is applicable: how unlike the labels a place is."
+    )
+    suggest: int = option(
+        "--suggest",
+        type=click.IntRange(0),
+        default=0,
+        show_default=False,
+        metavar="N",
+        help="Name N places worth a label next, unsure or unlike all labels; maps --applicable too.",
+    )
     title: str = option("--title", default="", help="Above the picture.")
-    resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
-    workers: int = option("--workers", default=1, help="Processes that predict on this machine.")
-    scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
-
-    @property
-    def pictures(self) -> PicturePlan:
-        """Which files of the scene are read, and how they become one."""
-        assets = tuple(filter(None, map(str.strip, self.assets.split(","))))
-        asked: list[Composing] = [how for how in COMPOSITES if how == self.composite]
-        return PicturePlan(assets, self.mask, self.mask_out, asked[0] if asked else "")
 
 
 def model_targets(models: Sequence[Path], server: str | None) -> dict[str, str]:

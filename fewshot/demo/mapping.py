@@ -12,7 +12,7 @@ from rasterio import Affine
 from fewshot.data import SimulatedRegion, simulate_region
 from fewshot.exported import Predictor
 from fewshot.geo import IGBP, Grid, RasterReader, write_raster
-from fewshot.mapping import LabelPlan, MapReport, MapRequest, map_region, run_here
+from fewshot.mapping import LabelPlan, MapReport, MapRequest, map_scene, run_here
 
 REGION = 17
 """Number of the region in the simulated world; the demo trains on regions before it, which are other places."""
@@ -50,7 +50,7 @@ def demo_map(predictor: Predictor, out: Path, *, seed: int = 0) -> tuple[MapRepo
     plan = LabelPlan(labels, "class", validation=truth, apart=1)
     title = "SIMULATED region, no measurement"
     request = MapRequest((str(scene),), folder / "map.tif", plan, classes=table, title=title)
-    report = map_region(predictor, run_here(predictor), request)
+    report = map_scene(predictor, run_here(predictor), request)
     return report, _draw_demo_map(out / "demo_map.png", region, (rows, columns), report)
 
 

@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, DataNotFoundError
+from fewshot.exported.applicability import Applicability
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import AdaptedVector, SupportLoss
 from fewshot.files import write_whole
@@ -37,6 +38,7 @@ class AdaptedModel:
         values: Number of each class in a map.
         fingerprint: Of the model it was adapted from.
         temperature: What its probabilities are calibrated with: each to the power of 1 / temperature.
+        applicability: How far from its labels it holds, where that was measured.
     """
 
     adapted: AdaptedVector
@@ -44,6 +46,7 @@ class AdaptedModel:
     values: tuple[int, ...]
     fingerprint: int
     temperature: float = 1.0
+    applicability: Applicability | None = None
 
     @property
     def classes(self) -> dict[int, LandClass]:
@@ -69,11 +72,12 @@ class AdaptedModel:
             about["temperature"] = self.temperature
         if self.adapted.steps is not None:
             about["steps"] = self.adapted.steps
+        arrays: dict[str, Any] = {"vector": self.adapted.vector, "support_loss": np.array(self.adapted.support_loss)}
+        arrays |= self.applicability.arrays() if self.applicability else {}
 
         def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:
-                loss = np.array(self.adapted.support_loss)
-                np.savez(file, vector=self.adapted.vector, support_loss=loss, about=json.dumps(about))
+                np.savez(file, about=json.dumps(about), **arrays)
 
         try:
             write_whole(path, write)
@@ -105,6 +109,7 @@ class AdaptedModel:
                     tuple(entry["value"] for entry in about["classes"]),
                     about["fingerprint"],
                     float(about.get("temperature", 1.0)),
+                    Applicability.of_arrays(parts),
                 )
         except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
             raise ArtifactError(

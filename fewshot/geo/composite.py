@@ -11,11 +11,12 @@ import numpy as np
 from fewshot.errors import RasterError
 from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.composing import Composing
+from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.lattice import lay_out
 from fewshot.geo.matching import By
-from fewshot.geo.mosaic import Layer, Picture, describe_mosaic
+from fewshot.geo.mosaic import Layer, Part, Picture, describe_mosaic
 from fewshot.geo.rasters import RasterInfo
-from fewshot.geo.scene import BoolArray, DatedPlaces, FloatArray, Gaps, Scene, Stored
+from fewshot.geo.scene import BoolArray, FloatArray, Gaps, Scene, Stored
 from fewshot.geo.windows import IntArray, Window, intersection
 
 _AT_ONCE = 8 << 20
@@ -69,7 +70,7 @@ class Composite(Scene):
             gaps: As for a scene.
             places: Around these a pixel is not composed, but that of the date nearest to theirs.
         """
-        parts = tuple(part for dated in dates for part in dated.scene.parts)
+        parts = tuple(_shifted(part, dated.window) for dated in dates for part in dated.scene.parts)
         super().__init__(info, match, parts, stored=stored, gaps=gaps)
         self._dates, self._how, self._places = dates, how, places
 
@@ -87,12 +88,12 @@ class Composite(Scene):
 
     def of_dates(self, places: DatedPlaces | None) -> Scene:
         """Return the scene as it was around places at their dates: each pixel of the date of the nearest place."""
-        settings: dict[str, Any] = {"stored": self._stored, "gaps": self._gaps, "places": places}
+        settings: dict[str, Any] = {"stored": self.stored, "gaps": self.gaps, "places": places}
         return Composite(self.info, self.match, self._dates, self._how, **settings) if places is not None else self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
-        made = partial(Composite, stored=self._stored, gaps=self._gaps, places=self._places)
+        made = partial(Composite, stored=self.stored, gaps=self.gaps, places=self._places)
         return made, (self.info, self.match, self._dates, self._how)
 
     def lines(self) -> tuple[str, ...]:
@@ -116,7 +117,7 @@ class Composite(Scene):
             strip = Window(window.row + first, window.column, height, window.width)
             values[first : first + height] = self._composed(strip)
         valid = np.asarray(np.isfinite(values).all(axis=-1), np.bool_)
-        filled = values[valid].mean(axis=0) if self._gaps == "mean" and valid.any() else 0.0
+        filled = values[valid].mean(axis=0) if self.gaps == "mean" and valid.any() else 0.0
         values[~valid] = filled
         if stored is not None:
             values = ((values - np.array(stored.offset)) / np.array(stored.scale)).astype(np.float32)
@@ -152,6 +153,12 @@ class Composite(Scene):
             nearest[closer] = distance[closer]
             chosen[closer] = np.abs(days - day).argmin()
         return chosen
+
+
+def _shifted(part: Part, outer: Window) -> Part:
+    """Return a part as it lies in the composite."""
+    window = part.window._replace(row=part.window.row + outer.row, column=part.window.column + outer.column)
+    return replace(part, window=window)
 
 
 def compose(values: FloatArray, how: Composing, red: int = 0, nir: int = 0) -> FloatArray:

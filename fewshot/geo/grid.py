@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import rasterio.warp
+from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
+_MERCATOR_RADIUS = 6_378_137.0  # metres, by definition
 _EARTH_RADIUS = 6_371_008.8  # metres, the mean; to half a per cent of the ellipsoid
 
 
@@ -112,3 +115,9 @@ class Grid:
     def _corners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return rows and columns of the four corners."""
         return np.array([0, 0, self.height, self.height]), np.array([0, self.width, 0, self.width])
+
+
+def web_mercator() -> Grid:
+    """Return the world in Web Mercator as one pixel: services of tiles cut it into halves, quarters, eighths ..."""
+    side = 2 * math.pi * _MERCATOR_RADIUS
+    return Grid(1, 1, Affine(side, 0, -side / 2, 0, -side, side / 2), CRS.from_epsg(3857))

@@ -1,7 +1,7 @@
 """Several rasters read as one: neighbours side by side, and files of one band each on top of each other."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,22 +152,27 @@ class Part:
     mask: Mask | None = None
     nodata: float | None = None
 
-    def read(self, reader: RasterReader, window: Window, bands: Sequence[int]) -> tuple[Pixels, BoolArray]:
+    def read(
+        self, reader: RasterReader, window: Window, bands: Sequence[int], size: tuple[int, int] | None = None
+    ) -> tuple[Pixels, BoolArray]:
         """Read bands of the mosaic that the file holds, as `read_parts` does.
 
         Args:
             reader: Keeps the file open.
             window: Counted from where the file lies.
             bands: Of the mosaic.
+            size: Rows and columns to average to; as they are if None.
         """
         numbers = [self.numbers[self.bands.index(band)] for band in bands]
         # A fourth band that is wanted is no mask.
         alpha = self.grid is not None or max(numbers) < max(self.numbers)
-        pixels, valid = reader.read(self.source, window, bands=numbers, grid=self.grid, alpha=alpha)
+        pixels, valid = reader.read(self.source, window, bands=numbers, size=size, grid=self.grid, alpha=alpha)
         if self.nodata is not None:
             valid &= pixels != self.nodata
         if self.mask is not None:
-            valid &= ~self.mask.read(reader, window)[..., np.newaxis]
+            left_out = self.mask.read(reader, window)
+            rows, columns = (np.arange(new) * old // new for new, old in zip(valid.shape, left_out.shape, strict=False))
+            valid &= ~left_out[np.ix_(rows, columns)][..., np.newaxis]
         return pixels, valid
 
 
@@ -299,17 +304,71 @@ def read_parts(
         return parts[0].read(reader, window.within(parts[0].window), bands)
     pixels: Pixels | None = None
     valid = np.zeros((window.height, window.width, len(bands)), np.bool_)
+    for part, here, places in _holding(parts, window, bands):
+        read = part.read(reader, here.within(part.window), [bands[place] for place in places])
+        pixels = _laid_on(pixels, valid, (*here.within(window).slices, places), read)
+    return np.zeros(valid.shape, np.float32) if pixels is None else pixels, valid
+
+
+def _holding(parts: Sequence[Part], window: Window, bands: Sequence[int]) -> Iterator[tuple[Part, Window, list[int]]]:
+    """Yield the parts that have some of a window: each with what it has of it, and the places of the bands it has."""
     for part in parts:
         here = intersection(window, part.window)
         places = [place for place, band in enumerate(bands) if band in part.bands]
-        if here is None or not places:
-            continue
-        found, ok = part.read(reader, here.within(part.window), [bands[place] for place in places])
-        if pixels is None:
-            pixels = np.zeros(valid.shape, found.dtype)
-        rows, columns = here.within(window).slices
-        for layer, place in enumerate(places):
-            new = ok[..., layer] & ~valid[rows, columns, place]
-            pixels[rows, columns, place][new] = found[..., layer][new]
-            valid[rows, columns, place] |= new
+        if here is not None and places:
+            yield part, here, places
+
+
+def _laid_on(
+    pixels: Pixels | None,
+    valid: npt.NDArray[np.bool_],
+    where: tuple[slice, slice, list[int]],
+    read: tuple[Pixels, npt.NDArray[np.bool_]],
+) -> Pixels:
+    """Put what was read where nothing valid is yet."""
+    (rows, columns, places), (found, ok) = where, read
+    pixels = np.zeros(valid.shape, found.dtype) if pixels is None else pixels
+    for layer, place in enumerate(places):
+        new = ok[..., layer] & ~valid[rows, columns, place]
+        pixels[rows, columns, place][new] = found[..., layer][new]
+        valid[rows, columns, place] |= new
+    return pixels
+
+
+def read_reduced(
+    reader: RasterReader, parts: Sequence[Part], window: Window, bands: Sequence[int], shape: tuple[int, int]
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Read a window of a mosaic averaged to fewer pixels, through the overviews of its files where they have some.
+
+    Args:
+        reader: Keeps the files open.
+        parts: Of the mosaic.
+        window: Of the mosaic.
+        bands: Of the mosaic, in the wanted order, counted from 1.
+        shape: Rows and columns of what is returned, no more than those of the window.
+
+    Returns:
+        Pixels [*shape, bands] and where they are valid, as `read_parts` gives them; where parts meet, to a pixel.
+
+    Raises:
+        DataNotFoundError: if a file does not exist.
+        RasterError: if one cannot be read.
+    """
+    if shape == (window.height, window.width):
+        return read_parts(reader, parts, window, bands)
+    pixels: Pixels | None = None
+    valid = np.zeros((*shape, len(bands)), np.bool_)
+    for part, here, places in _holding(parts, window, bands):
+        inner = here.within(window)
+        rows = _scaled_span(inner.row, inner.height, shape[0] / window.height)
+        columns = _scaled_span(inner.column, inner.width, shape[1] / window.width)
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        found, ok = part.read(reader, here.within(part.window), [bands[place] for place in places], size)
+        pixels = _laid_on(pixels, valid, (rows, columns, places), (found, ok))
     return np.zeros(valid.shape, np.float32) if pixels is None else pixels, valid
+
+
+def _scaled_span(first: int, length: int, scale: float) -> slice:
+    """Return where pixels lie once scaled: one at least."""
+    start, stop = round(first * scale), round((first + length) * scale)
+    return slice(min(start, max(stop - 1, 0)), max(stop, 1))

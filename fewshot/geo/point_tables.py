@@ -9,8 +9,6 @@ import pandas
 import shapely
 
 from fewshot.errors import DamagedDataError, RasterError
-from fewshot.geo.grid import Grid
-from fewshot.geo.names import require_file
 
 TABLE_ENDINGS = {".csv", ".tsv", ".parquet", ".geoparquet"}
 """Endings of files that are read as tables."""
@@ -29,9 +27,7 @@ def read_table(path: Path) -> Any:
 
     Raises:
         DamagedDataError: if it cannot be read.
-        DataNotFoundError: if there is no such file.
     """
-    require_file(path, "table of points")
     try:
         if Path(path).suffix.lower() in (".csv", ".tsv"):
             # A class may be called "NA"; only what is empty is missing.
@@ -53,7 +49,6 @@ def table_fields(path: Path) -> tuple[str, ...]:
 
     Raises:
         DamagedDataError: if it cannot be read.
-        DataNotFoundError: if there is no such file.
     """
     frame = read_table(path)
     places = _place_columns(frame) or ()
@@ -61,18 +56,17 @@ def table_fields(path: Path) -> tuple[str, ...]:
     return tuple(str(name) for name in frame.columns if name not in (*places, geometry))
 
 
-def read_points(path: Path, grid: Grid) -> tuple[Any, str]:
+def read_points(path: Path, crs: Any) -> tuple[Any, str]:
     """Return the points of a table as a frame of GeoPandas, and what is to be remarked on their places.
 
     Columns of longitude and latitude are degrees of WGS 84; x and y are in the CRS of the scene.
 
     Args:
         path: Of the table.
-        grid: Of the scene.
+        crs: Of the scene, as GeoPandas takes it.
 
     Raises:
         DamagedDataError: if it cannot be read, or says nowhere where its points are.
-        DataNotFoundError: if there is no such file.
         RasterError: if its degrees are none.
     """
     frame = read_table(path)
@@ -91,7 +85,7 @@ def read_points(path: Path, grid: Grid) -> tuple[Any, str]:
             f"{path}: {places[0]} and {places[1]} reach {abs(x).max():g} and {abs(y).max():g}, which are no degrees. "
             "Call them x and y if they are in the CRS of the scene"
         )
-    crs = "EPSG:4326" if degrees else grid.crs and grid.crs.to_wkt()
+    crs = "EPSG:4326" if degrees else crs
     shapes = shapely.points(x, y)
     shapes[~(pandas.notna(x) & pandas.notna(y))] = None
     said = "degrees, EPSG:4326" if degrees else "in the CRS of the scene"

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import shapely
 
 from fewshot.errors import RasterError
+from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.labels import LabelSummary, VectorLabels
 from fewshot.geo.landcover import Labels
-from fewshot.geo.scene import DatedPlaces
 from fewshot.geo.vectors import Shapes
 from fewshot.geo.windows import IntArray, Window
 

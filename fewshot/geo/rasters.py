@@ -164,7 +164,7 @@ class RasterReader:
         window: Window | None = None,
         *,
         bands: Sequence[int] | None = None,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
         grid: Grid | None = None,
         alpha: bool = True,
     ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
@@ -174,7 +174,8 @@ class RasterReader:
             path: Of the raster.
             window: What to read; all of it if None.
             bands: Bands in the wanted order, counted from 1; all if None.
-            size: Rows and columns to average the window to; as it is if None.
+            size: Rows and columns to average the window to, through overviews where the file has some; as it is if
+                None.
             grid: Where it differs from the raster's own grid: the one that the window is of, each pixel taken from
                 the nearest one of the raster; what lies outside of the raster is not valid.
             alpha: Whether a fourth band of 8 bits may say where the others are valid, as GDAL takes it to.
@@ -339,16 +340,22 @@ def _opened(path: str | Path) -> Iterator[Any]:
 
 
 def _read(
-    raster: Any, window: Window | None, bands: Sequence[int] | None, size: int | None, *, alpha: bool = True
+    raster: Any,
+    window: Window | None,
+    bands: Sequence[int] | None,
+    size: int | tuple[int, int] | None,
+    *,
+    alpha: bool = True,
 ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """Read bands of an open raster, and where they are valid."""
     flags = raster.mask_flag_enums
     masked = any(MaskFlags.all_valid not in flag for flag in flags) and (alpha or MaskFlags.alpha not in flags[0])
     shown = _RasterioWindow(window.column, window.row, window.width, window.height) if window else None
+    shape = (size, size) if isinstance(size, int) else size
     found = raster.read(
         indexes=bands,
         window=shown,
-        out_shape=(len(bands) if bands else raster.count, size, size) if size else None,
+        out_shape=(len(bands) if bands else raster.count, *shape) if shape else None,
         resampling=Resampling.average,
         masked=masked,
     )
@@ -360,9 +367,7 @@ def _read(
     if not masked and alpha and ColorInterp.alpha in raster.colorinterp:
         # Beside one or three bands GDAL takes an alpha band for the mask itself, beside others it does not.
         number = raster.colorinterp.index(ColorInterp.alpha) + 1
-        seen = raster.read(
-            number, window=shown, out_shape=(size, size) if size else None, resampling=Resampling.average
-        )
+        seen = raster.read(number, window=shown, out_shape=shape, resampling=Resampling.average)
         valid &= (seen > 0)[..., np.newaxis]
         values[~valid] = 0
     if np.issubdtype(values.dtype, np.floating):

@@ -12,13 +12,14 @@ import numpy.typing as npt
 from fewshot.errors import RasterError
 from fewshot.geo.averages import read_averages
 from fewshot.geo.bands import Band, BandMatch
+from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.matching import By, match_bands
 from fewshot.geo.mosaic import Layer, Part, describe_mosaic, open_layer, read_parts
 from fewshot.geo.names import local_file, short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.values import check_units, to_values
-from fewshot.geo.windows import IntArray, Window, intersection
+from fewshot.geo.windows import Window, intersection
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -43,23 +44,17 @@ class Stored:
     whole: bool
 
 
-@dataclass(frozen=True, eq=False)
-class DatedPlaces:
-    """Pixels whose date is known, such as those of labels.
+class Scene:
+    """A scene and where in it the wanted bands are. Each process opens the files for itself.
 
     Attributes:
-        rows: [n] int64.
-        columns: [n] int64.
-        days: [n] int64, counted as `datetime.date.toordinal` does.
+        info: What the whole says of itself.
+        match: Where the wanted bands are.
+        parts: The files.
+        stored: What is read instead of values.
+        gaps: What stands where there is no data.
+        reader: Keeps files open.
     """
-
-    rows: IntArray
-    columns: IntArray
-    days: IntArray
-
-
-class Scene:
-    """A scene and where in it the wanted bands are. Each process opens the files for itself."""
 
     def __init__(
         self,
@@ -82,7 +77,7 @@ class Scene:
             reader: Keeps files open; scenes may share one.
         """
         self.info, self.match, self.parts = info, match, parts
-        self._stored, self._gaps, self._reader = stored, gaps, reader or RasterReader()
+        self.stored, self.gaps, self.reader = stored, gaps, reader or RasterReader()
 
     @classmethod
     def open(  # noqa: PLR0913  each may be left out
@@ -139,7 +134,7 @@ class Scene:
             gaps: What stands where there is no data.
         """
         match = replace(self.match, bands=tuple(bands))
-        return Scene(self.info, match, self.parts, stored=stored, gaps=gaps, reader=self._reader)
+        return Scene(self.info, match, self.parts, stored=stored, gaps=gaps, reader=self.reader)
 
     def of_dates(self, places: DatedPlaces | None) -> "Scene":
         """Return the scene as it was around places at their dates; this is one of a single date, and the same then."""
@@ -147,7 +142,7 @@ class Scene:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
-        return partial(Scene, stored=self._stored, gaps=self._gaps), (self.info, self.match, self.parts)
+        return partial(Scene, stored=self.stored, gaps=self.gaps), (self.info, self.match, self.parts)
 
     @property
     def grid(self) -> Grid:
@@ -168,7 +163,7 @@ class Scene:
         inside = intersection(window, self._whole)
         if inside is None:
             raise RasterError(f"{window} lie outside of {self.info.path}, {self.grid.height}x{self.grid.width} pixels")
-        values, valid = self._read(inside, self._stored)
+        values, valid = self._read(inside, self.stored)
         before = (inside.row - window.row, inside.column - window.column)
         after = (window.height - inside.height - before[0], window.width - inside.width - before[1])
         if any(before) or any(after):
@@ -248,7 +243,7 @@ class Scene:
 
     def _numbers(self, window: Window, bands: Sequence[int]) -> tuple[npt.NDArray[Any], BoolArray]:
         """Read digital numbers of bands, and where they are valid."""
-        return read_parts(self._reader, self.parts, window, bands)
+        return read_parts(self.reader, self.parts, window, bands)
 
     def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
         """Read a window inside the scene."""
@@ -257,7 +252,7 @@ class Scene:
         else:
             pixels, valid = self._numbers(window, self.match.found)
         numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
-        values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self._gaps)
+        values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self.gaps)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete
 
 

@@ -106,7 +106,9 @@ def read_features(
     """
     field = _field(path, field)
     columns = [field, *(name for name in further if name != field)]
-    frame, note = read_points(path, grid) if is_table(path) else (_read_layer(path, columns), "")
+    frame, note = (
+        read_points(path, grid.crs and grid.crs.to_wkt()) if is_table(path) else (_read_layer(path, columns), "")
+    )
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise DamagedDataError(f"{path} is a table without geometries; expected points, lines or polygons")
     if frame.crs is None:
@@ -160,6 +162,7 @@ def vector_fields(path: Path) -> tuple[str, ...]:
         DamagedDataError: if it cannot be read as vectors, or has several layers.
     """
     if is_table(path):
+        require_file(path, "table of points")
         return table_fields(path)
     layer, source = _layer(path), gdal_name(path)
     return tuple(str(name) for name in _guarded(path, lambda: pyogrio.read_info(source, layer=layer))["fields"])
@@ -219,6 +222,44 @@ def write_points(
         for name, table in tables.items():
             pyogrio.write_dataframe(pandas.DataFrame(dict(table)), unfinished, layer=name, driver="GPKG", append=True)
 
+    _write(path, write)
+
+
+def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write features that lie in a scene, in its CRS, whole or not at all.
+
+    Args:
+        path: File to write, .gpkg or .geojson.
+        shapes: [n] geometries in pixels of the scene: x is the column, y the row.
+        grid: Of the scene; where it has no CRS, the file has none either.
+        columns: [n] what is said of each feature, by field.
+
+    Raises:
+        DamagedDataError: if it cannot be written.
+    """
+
+    def to_map(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.stack(grid.to_map(places[:, 1], places[:, 0]), axis=1)
+
+    geometry = shapely.transform(np.asarray(shapes, dtype=object), to_map)
+    crs = None if grid.crs is None else grid.crs.to_wkt()
+    frame = geopandas.GeoDataFrame(dict(columns), geometry=geometry, crs=crs)
+    packed = path.suffix.lower() == ".gpkg"
+    _write(
+        path,
+        lambda unfinished: pyogrio.write_dataframe(
+            frame,
+            unfinished,
+            layer="labels",
+            driver="GPKG" if packed else "GeoJSON",
+            geometry_type="Unknown",
+            **({} if packed else {"COORDINATE_PRECISION": 17}),
+        ),
+    )
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file whole, and name it if that fails."""
     try:
         write_whole(path, write)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:

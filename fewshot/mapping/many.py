@@ -138,17 +138,31 @@ def map_many(
         run: Maps a region.
     """
     for name, request in regions:
-        if request.resume and request.to.exists() and not _interrupted(request):
-            yield RegionResult(name, "skipped", message="its map is there already")
-            continue
         try:
-            yield RegionResult(name, "mapped", run(replace(request, resume=request.resume and _interrupted(request))))
+            report = map_unless_there(request, run)
         except FewshotError as error:
             yield RegionResult(name, "failed", message=str(error))
+            continue
+        if report is None:
+            yield RegionResult(name, "skipped", message="its map is there already")
+        else:
+            yield RegionResult(name, "mapped", report)
 
 
-def _interrupted(request: MapRequest) -> bool:
-    return Checkpoint(request.to).path.is_dir()
+def map_unless_there(request: MapRequest, run: Callable[[MapRequest], MapReport]) -> MapReport | None:
+    """Map a region; with `resume`, go on with an interrupted map, begin one that is not there, and make none anew.
+
+    Args:
+        request: What to map.
+        run: Maps it.
+
+    Returns:
+        The report; None where the map is there already.
+    """
+    interrupted = Checkpoint(request.to).path.is_dir()
+    if request.resume and request.to.exists() and not interrupted:
+        return None
+    return run(replace(request, resume=request.resume and interrupted))
 
 
 def write_table(path: Path, results: Sequence[RegionResult]) -> None:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from fewshot.errors import FewshotError, RasterError
+from fewshot.errors import ArtifactError, FewshotError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
 from fewshot.geo.labels import require_georeference
+from fewshot.geo.points import Examples
 from fewshot.geo.scene import Scene
+from fewshot.mapping.applicable.measure import with_applicability
+from fewshot.mapping.applicable.reach import ReachTally
+from fewshot.mapping.applicable.suggest import Candidates
 from fewshot.mapping.compare.calibration import DRAWN, draw_reliability
 from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.blend import assemble
@@ -21,8 +25,8 @@ from fewshot.mapping.predict.groups import Engine, MapPlan
 from fewshot.mapping.predict.layout import plan_windows
 from fewshot.mapping.predict.parts import Block, Parts
 from fewshot.mapping.product.drawing import draw_map, prepare_drawing
+from fewshot.mapping.product.files import Outputs
 from fewshot.mapping.product.outputs import (
-    Outputs,
     Summary,
     publish,
     raster_styles,
@@ -41,7 +45,7 @@ Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 
 
-def map_region(
+def map_scene(
     predictor: Predictor,
     engine: Engine,
     request: MapRequest,
@@ -88,9 +92,11 @@ def map_region(
             model = replace(model, temperature=comparison.calibration.temperature)
         size = (scene.grid.height, scene.grid.width)
         layout = plan_windows(card, size, request.windows, classes=len(model.values))
-        plan = MapPlan(scene, layout, model, request.probabilities)
+        shown = model if request.maps_applicability else replace(model, applicability=None)
+        plan = MapPlan(scene, layout, shown, request.probabilities)
         checkpoint.claim(plan.describe())
         validation = choose_validation(plan, used, request.check)
+        watching = _Watching(plan, validation, request.suggest)
 
         # Every window is predicted once; finished groups of windows are kept on the disk. Behind, another thread puts
         # them together to rasters, and compares these with labels that the model was not shown.
@@ -99,11 +105,13 @@ def map_region(
 
         def write() -> Summary:
             blocks = (assemble(plan, group, checkpoint.load) for group in finished.in_order(len(plan.layout)))
-            return _write_map(plan, card, blocks, made, validation, title)
+            return _write_map(watching, card, blocks, made, title)
 
         with finished.followed_by(write) as writing:
             _predict_all(plan, engine, checkpoint, finished, progress)
         summary = writing.result()
+        reach = watching.tally.reach() if watching.tally else None
+        suggested = watching.suggest(made.suggested, used)
         accuracy, notes = validation.assess(summary.areas, model.table.names) if validation else (None, ())
         notes = (*(used.notes if used else ()), *scene_notes(scene, card, request.reading), *notes)
 
@@ -113,7 +121,10 @@ def map_region(
         said = describe_map(plan, card, labels, summary)
         said |= {"method": request.method or "adapted", "compare": asdict(comparison) if comparison else None}
         said |= {"steps": {"asked": request.steps, "taken": model.adapted.steps}}
-        said |= {"accuracy": accuracy.plain() if accuracy else None, "notes": list(notes), "seconds": round(seconds, 2)}
+        caveat = validation.caveat if validation else ""
+        measured = {"intervals": caveat, **accuracy.plain()} if accuracy else None
+        said |= {"accuracy": measured, "notes": list(notes), "seconds": round(seconds, 2)}
+        said |= {"applicability": reach.plain() if reach else None, "suggested": suggested}
         if comparison is not None and comparison.labels >= DRAWN:
             draw_reliability(made.reliability, comparison.calibration)
         made.report.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -128,7 +139,8 @@ def map_region(
     checkpoint.remove()
     shares = dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True))
     loss, steps = model.adapted.support_loss, model.adapted.steps
-    return MapReport(tuple(files), model.table, shares, loss, accuracy, notes, seconds, comparison, steps)
+    found = tuple(files), model.table, shares, loss, accuracy, notes, seconds
+    return MapReport(*found, comparison, steps, reach, suggested, caveat)
 
 
 def _adapt(
@@ -142,13 +154,63 @@ def _adapt(
     if request.labels is None:
         model = AdaptedModel.load(request.adapted or Path(), card)
         scene.check_units()
-        return model, None
+        return _require_reach(model, request, request.adapted or Path()), None
     support, table, used = read_labels(scene, card, request.labels, request.classes)
     if request.resume and checkpoint.adapted.exists():
-        return AdaptedModel.load(checkpoint.adapted, card), used
+        return _require_reach(AdaptedModel.load(checkpoint.adapted, card), request, checkpoint.adapted), used
     model = adapt_to(predictor, support, table, steps=request.steps)
+    if request.maps_applicability:
+        model = with_applicability(model, predictor, scene, used.examples, request.labels, steps=request.steps)
     model.save(checkpoint.adapted)
     return model, used
+
+
+def _require_reach(model: AdaptedModel, request: MapRequest, where: Path) -> AdaptedModel:
+    """Refuse a model that does not know where it is applicable, where that is to be mapped."""
+    if request.maps_applicability and model.applicability is None:
+        raise ArtifactError(
+            f"{where} was adapted without --applicable, so it does not know where it is. Adapt it anew: "
+            "--labels, --applicable and --save-adapted."
+        )
+    return model
+
+
+class _Watching:
+    """What looks at the blocks of a map as they are written.
+
+    Attributes:
+        plan: Of the map.
+        summary: Of the map.
+        tally: Of where the map holds, if that is mapped.
+        candidates: Places to label next, if any are wanted.
+    """
+
+    def __init__(self, plan: MapPlan, validation: MapValidation | None, suggest: int) -> None:
+        """Begin with a map of which nothing is written."""
+        self.plan, self.summary, self._validation = plan, Summary(plan), validation
+        self.tally, self.candidates = None, None
+        if plan.applicability is not None:
+            self.tally = ReachTally(plan, plan.applicability, (*self.summary.picture.shape, self.summary.step))
+            self.candidates = Candidates(plan, suggest, plan.applicability.threshold) if suggest else None
+
+    def seen(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Look at blocks, and hand them on."""
+        for block in blocks:
+            self.summary.add(block)
+            if self._validation is not None:
+                self._validation.add(block, self.plan.index)
+            for watcher in (self.tally, self.candidates):
+                if watcher is not None:
+                    watcher.add(block)
+            yield block
+
+    def suggest(self, path: Path, used: UsedLabels | None) -> int:
+        """Write places to label next, and return how many."""
+        if self.candidates is None:
+            return 0
+        places = self.candidates.choose(used.examples if used else Examples.none())
+        self.candidates.write(path, places)
+        return len(places)
 
 
 def _predict_all(
@@ -166,27 +228,18 @@ def _predict_all(
     engine(plan, [group for group in range(len(plan.layout)) if group not in finished], save)
 
 
-def _write_map(
-    plan: MapPlan, card: Card, blocks: Iterator[Block], made: Outputs, validation: MapValidation | None, title: str
-) -> Summary:
-    """Write rasters, names, style and picture, and compare the blocks with the labels to validate with."""
+def _write_map(watching: _Watching, card: Card, blocks: Iterator[Block], made: Outputs, title: str) -> Summary:
+    """Write rasters, names, style and picture, and look at the blocks meanwhile."""
     prepare_drawing()
-    summary, classes = Summary(plan), plan.model.classes
-
-    def seen() -> Iterator[Block]:
-        for block in blocks:
-            summary.add(block)
-            if validation is not None:
-                validation.add(block, plan.index)
-            yield block
+    plan, summary = watching.plan, watching.summary
 
     def draw() -> None:
         if not summary.pixels.sum():
             raise RasterError(f"{plan.scene.info.path} has no pixel with data, so there is nothing to map")
-        draw_map(made.picture, summary, plan, title)
+        draw_map(made.picture, summary, plan, title, outside=watching.tally.picture if watching.tally else None)
 
     styles = raster_styles(made, plan, map_tags(plan, card))
-    write_rasters(seen(), made, plan.scene.grid, styles, draw)
-    write_names(made.names, classes)
-    write_style(made.style, classes)
+    write_rasters(watching.seen(blocks), made, plan, styles, draw)
+    write_names(made.names, plan.model.classes)
+    write_style(made.style, plan.model.classes)
     return summary

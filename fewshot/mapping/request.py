@@ -12,9 +12,12 @@ from fewshot.geo.names import gdal_name, local_file
 from fewshot.geo.products import split_date
 from fewshot.mapping.methods import AUTO, METHODS
 from fewshot.mapping.predict.layout import WindowPlan
-from fewshot.mapping.product.outputs import Outputs
+from fewshot.mapping.product.files import Outputs
 from fewshot.mapping.reading import Reading
 from fewshot.mapping.support.examples import LabelPlan
+
+MOST_SUGGESTED = 10_000
+"""Places to label next that may be asked for."""
 
 _LONGEST = 230
 """Bytes of a file's name: 255, less what unfinished files have before theirs."""
@@ -46,6 +49,8 @@ class MapRequest:
         method: What maps, one of `METHODS`, or "auto", the best of all; what suits the model if None. See
             `compare.choose_method`.
         compare: Whether to compare all methods on the labels first.
+        applicable: Whether to map where the method is applicable, by how unlike the labels a place is.
+        suggest: How many places to name that are worth a label next; more than 0 asks for `applicable` too.
     """
 
     scenes: tuple[str, ...]
@@ -67,6 +72,8 @@ class MapRequest:
     title: str = ""
     method: str | None = None
     compare: bool = False
+    applicable: bool = False
+    suggest: int = 0
 
     def __post_init__(self) -> None:
         """Check what goes together."""
@@ -85,10 +92,8 @@ class MapRequest:
             raise RecipeError(f"--method is {AUTO} or one of {', '.join(METHODS)}; received {self.method}")
         if self.to.suffix.lower() not in (".tif", ".tiff"):
             raise RecipeError(f"a map is a GeoTIFF; name it with .tif, not {self.to}")
-        if gdal_name(self.to).startswith("/vsi"):
-            raise RecipeError(f"a map is written to a file of this machine; {self.to} is none. Give --to another name")
-        for path in (*Outputs(self.to).all, *([self.save_adapted] if self.save_adapted else [])):
-            _require_name(path)
+        if not 0 <= self.suggest <= MOST_SUGGESTED:
+            raise RecipeError(f"--suggest names up to {MOST_SUGGESTED} places; received {self.suggest}")
         self._require_room()
 
     @property
@@ -101,8 +106,17 @@ class MapRequest:
         """Whether methods are compared before the map is made."""
         return self.compare or self.method == AUTO
 
+    @property
+    def maps_applicability(self) -> bool:
+        """Whether it is mapped where the method is applicable."""
+        return self.applicable or self.suggest > 0
+
     def _require_room(self) -> None:
         """Refuse a map that would be written over what it is made from, or that has the name of a folder."""
+        if gdal_name(self.to).startswith("/vsi"):
+            raise RecipeError(f"a map is written to a file of this machine; {self.to} is none. Give --to another name")
+        for path in (*Outputs(self.to).all, *([self.save_adapted] if self.save_adapted else [])):
+            _require_name(path)
         plans = [plan for plan in (self.labels, self.check) if plan is not None]
         scenes = [split_date(scene)[1] for scene in self.scenes]
         named = [*scenes, self.pictures.mask or None, self.adapted, self.classes, *(plan.path for plan in plans)]
@@ -115,6 +129,9 @@ class MapRequest:
                 raise RecipeError(f"{written} is an input of the map and would be overwritten; give --to another name")
             if written.is_dir():
                 raise RecipeError(f"{written} is a folder; name a file that the map may be written to")
+        suggested = Outputs(self.to).suggested
+        if self.suggest and suggested.exists() and not self.resume:
+            raise RecipeError(f"{suggested} is there already, and may hold labels by now; move or rename it first")
         if any(path in Outputs(self.to).all for path in kept):
             raise RecipeError(f"--save-adapted {self.save_adapted} is a file of the map itself; give it another name")
 

@@ -18,9 +18,8 @@ from fewshot.errors import ArtifactError
 from fewshot.exported.card import Card, CardBand, ClassEntry, DataSource, InputSize, Limits, MeasuredAccuracy, Rates
 from fewshot.meta import MetaLearner
 from fewshot.models import Normalization
+from fewshot.training import Recipe, Run
 from fewshot.training.build import reads_any_size
-from fewshot.training.recipe import Recipe
-from fewshot.training.run import Run
 from serving.graph.cost import pixel_cost
 from serving.graph.signatures import adapted_layout
 

@@ -73,6 +73,19 @@ def test_where_a_map_is_not_sure_nothing_is_compared(maps: tuple[Path, Path], tm
     assert any("4.5 hectares more are not compared" in line for line in report.lines())
 
 
+def test_where_a_map_does_not_hold_nothing_is_compared(maps: tuple[Path, Path], tmp_path: Path) -> None:
+    inside = np.ones((GRID.height, GRID.width), np.uint8)
+    write_raster(tmp_path / "new_applicable.tif", inside, GRID, nodata=255)
+    with pytest.raises(RecipeError, match=r"there is no .*old_applicable.tif beside.*fewshot map --applicable"):
+        map_changes(ChangeRequest(*maps, tmp_path / "change.tif", applicable=True))
+    inside[1000:1010, 10:40] = 0
+    inside[1010:1015, 10:40] = 255
+    write_raster(tmp_path / "old_applicable.tif", inside, GRID, nodata=255)
+    report = map_changes(ChangeRequest(*maps, tmp_path / "change.tif", applicable=True))
+    assert report.hectares[0, 2] == pytest.approx(4.5) and report.unsure == pytest.approx(4.5)
+    assert json.loads((tmp_path / "change.json").read_text())["applicable"] is True
+
+
 def test_the_later_map_may_be_finer_and_elsewhere(maps: tuple[Path, Path], tmp_path: Path) -> None:
     fine = Grid(1000, 200, Affine(5, 0, 500_000, 0, -5, 5_000_000), GRID.crs)
     path = write_map(tmp_path / "fine.tif", np.ones((1000, 200)), {1: "Forest"}, fine)

@@ -22,8 +22,8 @@ def code_of(notebook: Path) -> str:
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
-def test_there_are_three() -> None:
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03"]
+def test_there_are_four() -> None:
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -75,6 +75,7 @@ LAST_WORDS = {
     "01_train_and_evaluate": "queries right; chance is 25%",
     "02_map_a_scene": "GTiff (256, 256) EPSG:",
     "03_serve_and_call": "the same classes: True",
+    "04_from_scene_to_assessed_map": "150 places; overall accuracy by area ",
 }
 
 

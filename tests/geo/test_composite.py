@@ -14,10 +14,11 @@ from fewshot.geo import composite
 from fewshot.geo.bands import Band
 from fewshot.geo.composing import Composing, PicturePlan
 from fewshot.geo.composite import compose, describe_pictures, open_dates
+from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.pictures import open_pictures
 from fewshot.geo.products import split_date
-from fewshot.geo.scene import DatedPlaces, Scene, Stored
+from fewshot.geo.scene import Scene, Stored
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 from tests.geo.published import write_landsat, write_safe

@@ -16,7 +16,7 @@ from fewshot.geo.grid import Grid
 from fewshot.mapping.predict import layout
 from fewshot.mapping.predict.pipeline import run_here
 from fewshot.mapping.product.report import MapReport
-from fewshot.mapping.region_map import map_region
+from fewshot.mapping.region_map import map_scene
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping import fakes
@@ -74,7 +74,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(request: MapRequest, model: Predictor | None = None, **options: Any) -> MapReport:
     model = model or fakes.FakePredictor()
-    return map_region(model, options.pop("engine", None) or run_here(model), request, **options)
+    return map_scene(model, options.pop("engine", None) or run_here(model), request, **options)
 
 
 FILES = {"map.tif", "map_confidence.tif", "map.tif.aux.xml", "map.qml", "map.png", "map.json"}

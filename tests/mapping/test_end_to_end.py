@@ -162,7 +162,7 @@ def test_a_server_that_is_killed_in_the_middle(
     from fewshot.exported.client import FewshotClient
     from fewshot.mapping.predict.layout import WindowPlan
     from fewshot.mapping.predict.pipeline import run_here
-    from fewshot.mapping.region_map import map_region
+    from fewshot.mapping.region_map import map_scene
     from fewshot.mapping.request import MapRequest
     from fewshot.mapping.support.examples import LabelPlan
 
@@ -179,7 +179,7 @@ def test_a_server_that_is_killed_in_the_middle(
 
         with FewshotClient(target, timeout=3) as client:
             with pytest.raises(FewshotError, match=r"UNAVAILABLE.*finished blocks are kept; go on with --resume"):
-                map_region(client, run_here(client), request, progress=kill)
+                map_scene(client, run_here(client), request, progress=kill)
     finally:
         server.kill()
         server.wait()

@@ -10,7 +10,7 @@ import cli
 from fewshot.errors import DataNotFoundError, ManifestError
 from fewshot.mapping.many import map_many, read_regions, split_bands, table_lines, write_table
 from fewshot.mapping.predict.pipeline import run_here
-from fewshot.mapping.region_map import map_region
+from fewshot.mapping.region_map import map_scene
 from fewshot.mapping.request import MapRequest
 from tests.mapping.conftest import Case
 from tests.mapping.fakes import FakePredictor
@@ -60,7 +60,7 @@ def test_with_resume_only_what_is_missing_is_mapped(
     model = FakePredictor()
 
     def run(request: MapRequest) -> Any:
-        return map_region(model, run_here(model), request)
+        return map_scene(model, run_here(model), request)
 
     first = list(map_many(read_regions(regions, tmp_path / "maps", common(regions)), run))
     assert [result.state for result in first] == ["mapped", "failed", "mapped"]

@@ -15,7 +15,7 @@ import tensorflow as tf
 from fewshot.data.bands import StoredBand, red_green_blue
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import LocalPredictor
-from fewshot.mapping import LabelPlan, MapRequest, map_region
+from fewshot.mapping import LabelPlan, MapRequest, map_scene
 from fewshot.mapping.predict.pipeline import run_here
 from fewshot.tasks.augment import Augmentation
 from fewshot.tasks.task import TaskBatch
@@ -199,7 +199,7 @@ def test_an_exported_model_is_served_and_maps(kind: str, request: pytest.Fixture
     scene = write_scene(tmp_path / "scene.tif", pixels, grid, names=card.band_names)
     labels = write_points(tmp_path / "points.gpkg", grid, draw_points(truth, 5))
     asked = MapRequest((str(scene),), tmp_path / "map.tif", LabelPlan(labels))
-    report = map_region(model, run_here(model), asked)
+    report = map_scene(model, run_here(model), asked)
     with rasterio.open(tmp_path / "map.tif") as raster:
         found = raster.read(1)
     names = np.array(report.table.names)

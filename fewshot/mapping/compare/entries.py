@@ -9,9 +9,10 @@ import numpy as np
 from fewshot.errors import ArtifactError, FewshotError, RecipeError
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor, Steps
+from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.points import Examples
-from fewshot.geo.scene import DatedPlaces, Scene
+from fewshot.geo.scene import Scene
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.methods import AUTO, Entry
 from fewshot.mapping.plain.combined import CombinedPredictor, combines

@@ -59,7 +59,7 @@ class CombinedPredictor(Predictor):
         return replace(card, title=title, size=size, adapted=adapted)
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Answer as an exported model's signatures `adapt` and `predict` do.
+        """Answer as an exported model's signatures `adapt`, `predict` and `features` do; features are the model's.
 
         Raises:
             ArtifactError: if it is another one, or what was adapted is not of the two.
@@ -72,7 +72,9 @@ class CombinedPredictor(Predictor):
             return {**first, "adapted": join_vectors(self.card(), first["adapted"], fitted)}
         if signature == "predict":
             return self._predict_both(inputs["adapted"], inputs["query_x"])
-        raise ArtifactError(f"{self.card().title} knows adapt and predict, not {signature}.")
+        if signature == "features":
+            return model_features(self.model, self.card(), inputs)
+        raise ArtifactError(f"{self.card().title} knows adapt, predict and features, not {signature}.")
 
     def _temperatures(self, inputs: Mapping[str, Any]) -> list[float]:
         """Return what calibrates the model, and the plain classifier: 1 where no labelled picture can be held out."""
@@ -138,6 +140,21 @@ def split_vectors(card: Card, vector: Array) -> tuple[Array, Array]:
         raise ArtifactError(f"adapted was not made by {card.title}; adapt it again")
     first, second = np.split(vector[HEAD:], [length])
     return first, second
+
+
+def model_features(model: Predictor, card: Card, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    """Return what the model of a pair of predictors answers for features.
+
+    Args:
+        model: The first of the two.
+        card: Of the pair.
+        inputs: Of the signature `features`, adapted to the pair.
+
+    Raises:
+        ArtifactError: if what was adapted is not of the pair.
+    """
+    first, _ = split_vectors(card, inputs["adapted"])
+    return model.call("features", {**inputs, "adapted": first})
 
 
 def _deal(labels: Array) -> npt.NDArray[np.int64]:

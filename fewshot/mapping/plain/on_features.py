@@ -7,7 +7,7 @@ from typing import Any
 from fewshot.errors import ArtifactError
 from fewshot.exported.card import AdaptedLayout, Card
 from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
-from fewshot.mapping.plain.combined import HEAD, join_vectors, split_vectors
+from fewshot.mapping.plain.combined import HEAD, join_vectors, model_features, split_vectors
 from fewshot.mapping.plain.predictor import PlainPredictor
 
 
@@ -43,7 +43,7 @@ class FeaturesPredictor(Predictor):
         return replace(card, title=title, steps=0, adapted=AdaptedLayout(HEAD, 0, card.adapted.fingerprint ^ 3))
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Answer as an exported model's signatures `adapt` and `predict` do; steps are none, whatever is asked for.
+        """Answer as an exported model's `adapt`, `predict` and `features` do; steps are none, whatever is asked for.
 
         Raises:
             ArtifactError: if it is another one, or what was adapted is not of this model.
@@ -53,7 +53,9 @@ class FeaturesPredictor(Predictor):
             return self._adapt(inputs["support_x"], inputs["support_y"])
         if signature == "predict":
             return self._predict_features(inputs["adapted"], inputs["query_x"])
-        raise ArtifactError(f"{self.card().title} knows adapt and predict, not {signature}.")
+        if signature == "features":
+            return model_features(self.model, self.card(), inputs)
+        raise ArtifactError(f"{self.card().title} knows adapt, predict and features, not {signature}.")
 
     def _adapt(self, support_x: Array, support_y: Array) -> dict[str, Array]:
         """Keep the model's vector of no step, and the features of what is labelled."""

@@ -26,7 +26,7 @@ from fewshot.mapping.predict.groups import (
     read_group,
 )
 from fewshot.mapping.predict.layout import SEGMENTS, Axis, Segments, WindowLayout, starts_within
-from fewshot.mapping.predict.parts import LEVELS, Block, Parts
+from fewshot.mapping.predict.parts import LEVELS, Block, Parts, in_levels
 
 _ROWS = 32
 """Rows that are compared at a time: few enough for the processor's cache."""
@@ -108,7 +108,7 @@ def blend(plan: MapPlan, group: int, valid: BoolArray, answers: Answers) -> Part
     if not all(np.isfinite(call).all() for call in answers.probabilities):
         raise ArtifactError("the model answers probabilities that are not numbers; adapt it again, with less steps")
     down, across = sides(plan.layout, group)
-    sums = _zeros((*valid.shape, len(plan.values)))
+    sums = _zeros((*valid.shape, plan.channels))
     made = _blank(plan, valid.shape)
     if plan.layout.per_pixel:
         _add_windows(plan.layout, answers, down, across, sums)
@@ -168,7 +168,7 @@ def _alone(
     plan: MapPlan, answers: Answers, down: Side, across: Side, valid: BoolArray
 ) -> Iterator[tuple[slice, slice, dict[str, npt.NDArray[Any]]]]:
     """Yield what one window alone reaches as it is kept, with its rows and columns in the group."""
-    before, classes = plan.layout.before, len(plan.values)
+    before, classes = plan.layout.before, plan.channels
     wanted = iter(answers.wanted.tolist())
     for call, greatest in zip(answers.probabilities, answers.greatest, strict=True):
         # The model has said which class is the greatest: looking its probability up is ten times faster than searching.
@@ -218,6 +218,8 @@ def _blank(plan: MapPlan, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]
     }
     if plan.all_probabilities:
         blank["probabilities"] = np.zeros((*shape, len(plan.values)), np.uint16)
+    if plan.applicability is not None:
+        blank["dissimilarity"] = np.zeros(shape, np.uint16)
     return blank
 
 
@@ -227,21 +229,22 @@ def _put(into: Mapping[str, npt.NDArray[Any]], rows: slice, columns: slice, pixe
 
 
 def finish(plan: MapPlan, sums: FloatArray, valid: BoolArray) -> dict[str, npt.NDArray[Any]]:
-    """Turn summed probabilities into classes, confidence and, where asked for, probabilities.
+    """Turn summed probabilities into classes, confidence and, where asked for, probabilities and dissimilarity.
 
     Args:
         plan: What was predicted.
-        sums: [H, W, classes].
+        sums: [H, W, channels].
         valid: [H, W] where there is data.
     """
-    return _kept(plan, *_greatest(sums), sums, valid)
+    return _kept(plan, *_greatest(sums[..., : len(plan.values)]), sums, valid)
 
 
 def _kept(
     plan: MapPlan, index: npt.NDArray[np.integer], greatest: FloatArray, sums: FloatArray, valid: BoolArray
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return classes, confidence and, where asked for, probabilities as they are kept, calibrated after blending."""
+    """Return what is kept of pixels, probabilities calibrated after blending."""
     values = np.array(plan.values, np.uint8)
+    unlike, sums = sums[..., len(plan.values) :], sums[..., : len(plan.values)]
     if plan.model.temperature != 1:
         sums = plan.model.calibrated(sums)
         greatest = np.take_along_axis(sums, index[..., np.newaxis].astype(np.int64), axis=-1)[..., 0]
@@ -250,6 +253,8 @@ def _kept(
     if plan.all_probabilities:
         scaled = np.round(np.clip(sums, 0, 1) * LEVELS)
         found["probabilities"] = np.where(valid[..., np.newaxis], scaled, 0).astype(np.uint16)
+    if plan.applicability is not None:
+        found["dissimilarity"] = np.where(valid, in_levels(unlike[..., 0]), 0).astype(np.uint16)
     return found
 
 
@@ -301,4 +306,4 @@ def assemble(plan: MapPlan, group: int, load: Callable[[int], Parts]) -> Block:
             if parts:
                 sums += parts[name]
         _put(merged, rows, columns, finish(plan, sums, valid[rows, columns]))
-    return Block(core, merged["classes"], merged["confidence"], merged.get("probabilities"))
+    return Block(core, **merged)

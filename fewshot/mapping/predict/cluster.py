@@ -18,7 +18,7 @@ from fewshot.geo.writing import CACHE_MB
 from fewshot.mapping.predict.blend import blend
 from fewshot.mapping.predict.groups import Engine, MapPlan, Save, predict_windows, read_group
 from fewshot.mapping.predict.parts import Parts
-from fewshot.mapping.predict.pipeline import short_turns
+from fewshot.mapping.predict.turns import short_turns
 
 IN_FLIGHT = 2
 """Groups that each worker has at a time: one is read while the other is predicted."""

@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from fewshot.errors import ShapeError
 from fewshot.exported.adapted import AdaptedModel
+from fewshot.exported.applicability import Applicability
 from fewshot.exported.predictor import Predictor
 from fewshot.geo.scene import Scene
+from fewshot.mapping.applicable.space import dissimilarity_of
 from fewshot.mapping.predict.layout import WindowLayout, starts_within
 from fewshot.mapping.predict.parts import Parts
 
@@ -35,7 +37,7 @@ class MapPlan:
     Attributes:
         scene: To read.
         layout: Its windows and groups.
-        model: Adapted.
+        model: Adapted; where it knows how far it is applicable, that is mapped too.
         all_probabilities: Whether those of every class are kept, or the greatest only.
     """
 
@@ -54,6 +56,16 @@ class MapPlan:
         """Number in the map where the scene has no data."""
         return 255 if 0 in self.values else 0
 
+    @property
+    def channels(self) -> int:
+        """Numbers that are blended of each pixel: the probabilities, and the dissimilarity where it is mapped."""
+        return len(self.values) + (self.applicability is not None)
+
+    @property
+    def applicability(self) -> Applicability | None:
+        """Where the model is applicable, if that is mapped."""
+        return self.model.applicability
+
     @cached_property
     def index(self) -> npt.NDArray[np.int16]:
         """Class of each number in the map [256], -1 for none."""
@@ -67,17 +79,22 @@ class MapPlan:
         calibration |= self.scene.describe()
         bands: list[Any] = [list(group) for group in self.scene.match.groups]
         bands = bands or list(self.scene.match.numbers)
-        return calibration | {
-            "scene": self.scene.files(),
-            "bands": bands,
-            "scales": [[band.scale, band.offset] for band in self.scene.match.bands],
-            "windows": self.layout.describe(),
-            "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),
-            "model": self.model.fingerprint,
-            "classes": {entry.name: value for value, entry in self.model.classes.items()},
-            "nodata": self.nodata,
-            "probabilities": self.all_probabilities,
-        }
+        reach = self.applicability.digest() if self.applicability else None
+        return (
+            calibration
+            | ({"applicability": reach} if reach else {})
+            | {
+                "scene": self.scene.files(),
+                "bands": bands,
+                "scales": [[band.scale, band.offset] for band in self.scene.match.bands],
+                "windows": self.layout.describe(),
+                "adapted": hashlib.sha256(self.model.adapted.vector.tobytes()).hexdigest(),
+                "model": self.model.fingerprint,
+                "classes": {entry.name: value for value, entry in self.model.classes.items()},
+                "nodata": self.nodata,
+                "probabilities": self.all_probabilities,
+            }
+        )
 
 
 Save = Callable[[int, Parts], None]
@@ -93,7 +110,8 @@ class Answers:
 
     Attributes:
         wanted: [m, 2] row and column in the group of each window with data; the others are not predicted.
-        probabilities: [n, H, W, classes] or [n, classes] of each call, together of the m windows.
+        probabilities: [n, H, W, classes] or [n, classes] of each call, together of the m windows; where it is mapped
+            where the model is applicable, with the dissimilarity behind the classes.
         greatest: Class of the greatest of them, [n, H, W] or [n].
     """
 
@@ -165,4 +183,7 @@ def _answers(
             )
         if greatest.size and not 0 <= greatest.min() <= greatest.max() < classes:
             raise ShapeError(f"the model answers with class {greatest.min()} to {greatest.max()} of {classes}")
+        if plan.applicability is not None:
+            unlike = dissimilarity_of(plan.applicability, predictor, plan.model.adapted, pictures)
+            found = np.concatenate([found, unlike[..., np.newaxis]], axis=-1)
         yield found, greatest

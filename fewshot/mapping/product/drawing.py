@@ -23,7 +23,9 @@ def prepare_drawing() -> None:
     import matplotlib.figure  # noqa: F401
 
 
-def draw_map(path: Path, summary: Summary, plan: MapPlan, title: str) -> None:
+def draw_map(
+    path: Path, summary: Summary, plan: MapPlan, title: str, *, outside: npt.NDArray[np.bool_] | None = None
+) -> None:
     """Draw a map.
 
     Args:
@@ -31,6 +33,7 @@ def draw_map(path: Path, summary: Summary, plan: MapPlan, title: str) -> None:
         summary: Of the map.
         plan: Of the map.
         title: Above it.
+        outside: Where the method is not applicable, in the summary's picture; paler there, if it is known.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -42,7 +45,10 @@ def draw_map(path: Path, summary: Summary, plan: MapPlan, title: str) -> None:
     wide = float(np.clip(tall * width / (height * aspect), 2.0, 12.0))
     figure = Figure(figsize=(wide + 2.9, tall + 0.9), layout="constrained", dpi=110)
     axes = figure.add_subplot()
-    axes.imshow(_coloured(summary.picture, plan.model.classes), interpolation="nearest", aspect=aspect)
+    shown_map = _coloured(summary.picture, plan.model.classes)
+    if outside is not None:
+        shown_map[outside] = _paler(shown_map[outside])
+    axes.imshow(shown_map, interpolation="nearest", aspect=aspect)
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
     axes.set_axis_off()
     if plan.scene.grid.crs is not None:
@@ -54,6 +60,9 @@ def draw_map(path: Path, summary: Summary, plan: MapPlan, title: str) -> None:
         (classes[number].colour or _BLACK, f"{classes[number].name}  {_percent(shares[number])}")
         for number in shown[:24]
     ]
+    if outside is not None and outside.any():
+        first = np.array([legend[0][0]], np.uint8)
+        legend.append((tuple(_paler(first)[0].tolist()), "paler: not applicable"))
     if summary.nodata:
         legend.append((_EMPTY, "no data"))
     handles = [
@@ -74,6 +83,11 @@ def _coloured(picture: npt.NDArray[np.uint8], classes: Mapping[int, LandClass]) 
     for value, entry in classes.items():
         lookup[value] = entry.colour or _BLACK
     return np.asarray(lookup[picture], np.uint8)
+
+
+def _paler(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return colours [n, 3] mixed with white."""
+    return np.asarray(255 - (255 - colours.astype(np.int64)) * 3 // 10, np.uint8)
 
 
 def _round_length(most: float) -> float:

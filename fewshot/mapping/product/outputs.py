@@ -4,54 +4,30 @@ All are written in the work folder first. Only when every one of them is whole d
 the map itself last.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import numpy.typing as npt
 
 from fewshot.errors import ArtifactError
 from fewshot.files import UNFINISHED
-from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import LandClass
 from fewshot.geo.windows import keep_every
-from fewshot.geo.writing import BlockWriter, RasterStyle, category_names, raster_in_blocks, write_cog
+from fewshot.geo.writing import RasterStyle, category_names, raster_in_blocks, write_cog
 from fewshot.mapping.predict.groups import MapPlan
-from fewshot.mapping.predict.parts import LEVELS, Block
+from fewshot.mapping.predict.parts import LEVELS, Block, is_inside
+from fewshot.mapping.product.files import Outputs
 
 PICTURE_SIDE = 1000
 """Most rows and columns of the quick-look."""
-
-
-class Outputs:
-    """A map, `map.tif`, and the files beside it, which are named after it.
-
-    Attributes:
-        map: Classes.
-        confidence: Greatest probability.
-        probabilities: Of every class.
-        names: Of the classes, as GDAL reads them.
-        style: For QGIS.
-        picture: Quick-look.
-        reliability: Accuracy over confidence, where methods were compared on enough labels.
-        report: What was run.
-        all: All of these, the map last.
-    """
-
-    def __init__(self, to: Path) -> None:
-        """Name the files; none is written yet."""
-        self.map = to
-        self.confidence = to.with_name(f"{to.stem}_confidence.tif")
-        self.probabilities = to.with_name(f"{to.stem}_probabilities.tif")
-        self.reliability = to.with_name(f"{to.stem}_reliability.png")
-        self.names = to.with_name(f"{to.name}.aux.xml")
-        self.style, self.picture, self.report = (to.with_suffix(suffix) for suffix in (".qml", ".png", ".json"))
-        self.all = (
-            *(self.confidence, self.probabilities, self.names, self.style, self.picture, self.reliability, self.report),
-            self.map,
-        )
+NOT_MAPPED = 255
+"""Where the scene has no data, in the raster of where the method is applicable."""
+_INSIDE_COLOURS = {0: (200, 90, 60), 1: (225, 235, 225)}
 
 
 class Summary:
@@ -91,7 +67,7 @@ class Summary:
 def write_rasters(
     blocks: Iterable[Block],
     names: Outputs,
-    grid: Grid,
+    plan: MapPlan,
     styles: Mapping[Path, RasterStyle],
     meanwhile: Callable[[], None],
 ) -> None:
@@ -100,13 +76,14 @@ def write_rasters(
     Args:
         blocks: All of the map, sharing no pixel.
         names: Files to write, in the work folder.
-        grid: Of the map.
+        plan: Of the map.
         styles: Of each raster to write.
         meanwhile: Called when all blocks are written, while the rasters are copied.
 
     Raises:
         RasterError: if one cannot be written.
     """
+    grid = plan.scene.grid
     plain = {path: path.with_name(f"{UNFINISHED}{path.name}") for path in styles}
     try:
         with ExitStack() as stack:
@@ -114,9 +91,14 @@ def write_rasters(
                 path: stack.enter_context(raster_in_blocks(plain[path], grid, style)) for path, style in styles.items()
             }
             for block in blocks:
-                _write_block(block, names, writers)
+                for path, pixels in _layers(block, names, plan):
+                    if path in writers:
+                        writers[path].write(block.window, pixels)
         with ThreadPoolExecutor(2, "cog") as threads:
-            copies = [threads.submit(write_cog, plain[path], path, classes=path == names.map) for path in styles]
+            copies = [
+                threads.submit(write_cog, plain[path], path, classes=style.dtype == "uint8")
+                for path, style in styles.items()
+            ]
             meanwhile()
         for copy in copies:
             copy.result()
@@ -125,15 +107,24 @@ def write_rasters(
             path.unlink(missing_ok=True)
 
 
-def _write_block(block: Block, names: Outputs, writers: Mapping[Path, BlockWriter]) -> None:
-    writers[names.map].write(block.window, block.classes)
+def _layers(block: Block, names: Outputs, plan: MapPlan) -> Iterator[tuple[Path, npt.NDArray[Any]]]:
+    """Yield what a block writes to each raster."""
+    yield names.map, block.classes
     # A pixel with data has at least the confidence of chance.
     empty = block.confidence == 0
-    for path, levels in ((names.confidence, block.confidence), (names.probabilities, block.probabilities)):
-        if path in writers and levels is not None:
-            shares = levels.astype(np.float32) / np.float32(LEVELS)
+    levels = {
+        names.confidence: block.confidence,
+        names.probabilities: block.probabilities,
+        names.dissimilarity: block.dissimilarity,
+    }
+    for path, own in levels.items():
+        if own is not None:
+            shares = own.astype(np.float32) / np.float32(LEVELS)
             shares[empty] = np.nan
-            writers[path].write(block.window, shares)
+            yield path, shares
+    if plan.applicability is not None and block.dissimilarity is not None:
+        inside = is_inside(block.dissimilarity, plan.applicability.threshold)
+        yield names.applicable, np.where(empty, NOT_MAPPED, inside).astype(np.uint8)
 
 
 def raster_styles(names: Outputs, plan: MapPlan, tags: Mapping[str, str]) -> dict[Path, RasterStyle]:
@@ -153,6 +144,11 @@ def raster_styles(names: Outputs, plan: MapPlan, tags: Mapping[str, str]) -> dic
     }
     if plan.all_probabilities:
         styles[names.probabilities] = RasterStyle("float32", plan.model.table.names, empty, {}, tags)
+    if plan.applicability is not None:
+        said = {**tags, "CLASS_0": "not applicable", "CLASS_1": "applicable"}
+        said |= {"THRESHOLD": f"dissimilarity {plan.applicability.threshold:.6g}"}
+        styles[names.applicable] = RasterStyle("uint8", ("applicable",), NOT_MAPPED, _INSIDE_COLOURS, said)
+        styles[names.dissimilarity] = RasterStyle("float32", ("dissimilarity from the labels",), empty, {}, tags)
     return styles
 
 
@@ -191,7 +187,7 @@ def publish(made: Outputs, final: Outputs) -> list[Path]:
             if exists:
                 source.replace(target)
         for _, target, exists in pairs:
-            if not exists:  # an earlier map of this name may have it
+            if not exists and target not in (final.suggested, final.suggested_style):  # an earlier map may have it
                 target.unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(f"{final.map.parent} cannot be written to: {error}. Go on with --resume.") from error

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from fewshot.assessment.accuracy import MapAccuracy
+from fewshot.assessment.accuracy import ClassAccuracy, MapAccuracy
 from fewshot.exported.card import Card
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene import Scene
+from fewshot.html import html_lines, html_picture, html_table
+from fewshot.mapping.applicable.reach import Reach
 from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.groups import MapPlan
+from fewshot.mapping.product.files import Outputs
 from fewshot.mapping.product.outputs import Summary
 from fewshot.mapping.reading import Reading
 from fewshot.mapping.support.examples import UsedLabels
@@ -36,6 +39,9 @@ class MapReport:
         seconds: It took.
         comparison: Of methods, where it was asked for.
         steps: Inner steps taken, where the model says.
+        reach: Where the map holds, where that was asked for.
+        suggested: How many places to label next were named.
+        caveat: What the intervals of the accuracy do not cover.
     """
 
     files: tuple[Path, ...]
@@ -47,6 +53,9 @@ class MapReport:
     seconds: float
     comparison: Comparison | None = None
     steps: int | None = None
+    reach: Reach | None = None
+    suggested: int = 0
+    caveat: str = ""
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
@@ -65,6 +74,29 @@ class MapReport:
                 f"Accuracy {100 * self.accuracy.overall:.1f} % on {sum(map(sum, self.accuracy.confusion))} labels that "
                 f"the model was not shown, {weighted} % weighted by area; macro F1 {self.accuracy.macro_f1:.3f}."
             )
+            yield self.caveat
+        if self.reach is not None:
+            yield from self.reach.lines()
+        if self.suggested:
+            where = Outputs(self.files[-1]).suggested
+            yield f"{self.suggested} places to label next, with the reason: {where}; fill in the field 'class'."
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook: the classes, the picture, and what is to be said."""
+        accuracies = {entry.name: entry for entry in self.accuracy.classes} if self.accuracy else {}
+        heads = ("Class", "Share of the map", *(("User's accuracy", "Producer's accuracy") if accuracies else ()))
+        rows = [
+            (name, f"{100 * share:.1f} %", *(_accuracies(accuracies[name]) if accuracies else ()))
+            for name, share in self.shares.items()
+        ]
+        pictures = [path for path in self.files if path == Outputs(self.files[-1]).picture and path.exists()]
+        shown = [html_picture(path.read_bytes(), f"the map {self.files[-1].name}") for path in pictures]
+        return "".join((html_table(str(self.files[-1]), heads, rows), *shown, html_lines(list(self.lines()))))
+
+
+def _accuracies(entry: ClassAccuracy) -> tuple[str, str]:
+    """Write user's and producer's accuracy of a class."""
+    return entry.users.percent(), entry.producers.percent()
 
 
 def _resolution(plan: MapPlan) -> str:

@@ -17,6 +17,12 @@ from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import Block
 from fewshot.mapping.support.examples import LabelPlan, UsedLabels
 
+HELD_BACK = (
+    "Labels that were kept back are no random sample of the map: the interval covers which of them were drawn, not "
+    "that people chose where to label; for one that does, draw places with fewshot sample, then fewshot assess."
+)
+OTHERS = "The interval holds if these labels were drawn at random, from the whole map or from each mapped class."
+
 
 @dataclass
 class MapValidation:
@@ -28,6 +34,7 @@ class MapValidation:
         apart: Labels within so many pixels of the support do not count.
         examples: The reference, as single pixels; or
         layer: as a class raster.
+        held_back: Whether these are labels that were kept back from the model.
         near: How many did not count so far.
         confusion: [map, reference] counts so far.
     """
@@ -37,12 +44,18 @@ class MapValidation:
     apart: int
     examples: Examples | None = None
     layer: LabelLayer | None = None
+    held_back: bool = False
     near: int = 0
     confusion: IntArray = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin to count."""
         self.confusion = np.zeros((self.classes, self.classes), np.int64)
+
+    @property
+    def caveat(self) -> str:
+        """What the intervals of its accuracy do not cover."""
+        return HELD_BACK if self.held_back else OTHERS
 
     def add(self, block: Block, index: npt.NDArray[np.int16]) -> None:
         """Count a block; `index` is the class of each number in the map [256], -1 for none."""
@@ -99,7 +112,8 @@ def choose_validation(plan: MapPlan, used: UsedLabels | None, check: LabelPlan |
     if check is None and used is not None:
         support, check = used.examples, used.plan
         if used.split is not None:
-            return MapValidation(len(table.names), support, used.split.apart, examples=used.split.validation)
+            kept = used.split.validation
+            return MapValidation(len(table.names), support, used.split.apart, examples=kept, held_back=True)
         apart = check.apart or (check.radius + 1 if plan.layout.per_pixel else 1)
     if check is None or check.validation is None:
         return None

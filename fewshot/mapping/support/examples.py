@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from fewshot.errors import RecipeError
 from fewshot.exported.card import Card, InputSize
+from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.labels import LabelFiles, LabelSummary
 from fewshot.geo.landcover import Labels
 from fewshot.geo.points import Examples, Split
-from fewshot.geo.scene import DatedPlaces, Scene
+from fewshot.geo.scene import Scene
 from fewshot.geo.windows import Window
 
 FloatArray = npt.NDArray[np.float32]

@@ -23,7 +23,7 @@ from fewshot.mapping.predict.engine import open_engines
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.predict.pipeline import run_here
 from fewshot.mapping.product.report import MapReport
-from fewshot.mapping.region_map import map_region
+from fewshot.mapping.region_map import map_scene
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping.conftest import FILES, Case, made_files, output, read, values_of
@@ -34,7 +34,7 @@ from tests.mapping.predict.test_resume import Killed, stop_after
 def run(models: Predictor | Models | None, request: MapRequest) -> tuple[Choice, MapReport]:
     """Map as the command does."""
     choice = choose_method(models, request)
-    report = map_region(choice.predictor, run_here(choice.predictor), choice.request, comparison=choice.comparison)
+    report = map_scene(choice.predictor, run_here(choice.predictor), choice.request, comparison=choice.comparison)
     return choice, report
 
 
@@ -182,7 +182,7 @@ def test_an_interrupted_map_goes_on_with_the_same_method(
     pixels = [output(tmp_path).with_name(name).read_bytes() for name in ("map.tif", "map_confidence.tif")]
     choice = choose_method(None, request)
     with pytest.raises(Killed):
-        map_region(choice.predictor, stop_after(3, choice.predictor), choice.request, comparison=choice.comparison)
+        map_scene(choice.predictor, stop_after(3, choice.predictor), choice.request, comparison=choice.comparison)
     monkeypatch.setattr("fewshot.mapping.compare.choose.deal", None)  # nothing is compared again
     again, _ = run(None, replace(request, resume=True))
     assert again.comparison == choice.comparison
@@ -195,7 +195,7 @@ def test_worker_processes_give_the_same_bits(case: Case, tmp_path: Path, small_g
         request = case.request(tmp_path / name / "map.tif", method="forest", windows=WindowPlan(size=16))
         choice = choose_method(None, request)
         with open_engines(workers=workers) as engine_of:
-            map_region(choice.predictor, engine_of(choice.predictor), choice.request)
+            map_scene(choice.predictor, engine_of(choice.predictor), choice.request)
     for name in ("map.tif", "map_confidence.tif"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -296,7 +296,7 @@ def test_a_map_of_several_models_goes_on_with_the_model_it_began_with(
     request = case.request(output(tmp_path), compare=True, method="adapted", windows=WindowPlan(size=16))
     choice = choose_method(dict(reversed(models.items())), request)
     with pytest.raises(Killed):
-        map_region(choice.predictor, stop_after(3, choice.predictor), choice.request, comparison=choice.comparison)
+        map_scene(choice.predictor, stop_after(3, choice.predictor), choice.request, comparison=choice.comparison)
     assert choose_method(models, replace(request, resume=True)).predictor is models["seeing"]
     with pytest.raises(RecipeError, match="begun with adapted of seeing"):
         choose_method({"blind": models["blind"], "third": Blind()}, replace(request, resume=True))

@@ -49,6 +49,7 @@ def test_it_is_logistic_regression_on_the_features_of_the_start() -> None:
     np.testing.assert_array_equal(found.class_index, labels[3:])
     assert one.__reduce__() == (FeaturesPredictor, (model,))
     assert one.card().steps == 0
+    np.testing.assert_array_equal(one.features(x, adapted), model.features(x, start))
     assert adapted.support_loss.after < adapted.support_loss.before
     with pytest.raises(ArtifactError, match="adapted was not made by logistic regression on the features"):
         one.predict(start, x)

@@ -16,7 +16,7 @@ from fewshot.mapping.predict.blend import assemble, predict_group
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.layout import WindowLayout, WindowPlan, plan_windows
 from fewshot.mapping.predict.parts import LEVELS
-from fewshot.mapping.predict.pipeline import short_turns
+from fewshot.mapping.predict.turns import short_turns
 from fewshot.mapping.scene import open_scene
 from tests.mapping.conftest import Case, read, run, values_of
 from tests.mapping.fakes import PATCH, PIXEL, FakePredictor, adapted_to, write_scene

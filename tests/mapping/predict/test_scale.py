@@ -22,7 +22,7 @@ from benchmarks.mapping import peak_memory
 from fewshot.errors import ArtifactError
 from fewshot.mapping.support.examples import LabelPlan
 from fewshot.mapping.predict.pipeline import run_here
-from fewshot.mapping.region_map import map_region
+from fewshot.mapping.region_map import map_scene
 from fewshot.mapping.request import MapRequest
 from tests.mapping.fakes import FakePredictor
 
@@ -36,7 +36,7 @@ def stop(done, total):
 model = FakePredictor()
 request = MapRequest((str(folder / "scene.vrt"),), folder / "map.tif", LabelPlan(folder / "labels.gpkg"))
 try:
-    map_region(model, run_here(model), request, progress=stop)
+    map_scene(model, run_here(model), request, progress=stop)
 except ArtifactError as error:
     assert "finished blocks are kept" in str(error), error
 print(json.dumps({"first": times[1][0], "blocks": times[-1][1], "total": times[-1][2], "peak_mb": peak_memory()}))
@@ -94,7 +94,7 @@ from fewshot.mapping.predict import layout
 from fewshot.mapping.support.examples import LabelPlan
 from fewshot.mapping.predict.layout import WindowPlan
 from fewshot.mapping.predict.pipeline import run_here
-from fewshot.mapping.region_map import map_region
+from fewshot.mapping.region_map import map_scene
 from fewshot.mapping.request import MapRequest
 from tests.mapping.fakes import FakePredictor
 
@@ -103,7 +103,7 @@ folder, to, resume = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resum
 model = FakePredictor(seconds=0.03)
 labels = LabelPlan(folder / "labels.gpkg")
 windows = WindowPlan(size=32, overlap=8)
-map_region(
+map_scene(
     model,
     run_here(model),
     MapRequest((str(folder / "scene.tif"),), to, labels, windows=windows, probabilities=True, resume=resume),

@@ -1,0 +1,42 @@
+"""A scene that is read again and again in the same places."""
+
+from functools import lru_cache
+from typing import Any
+
+from fewshot.geo.scene import BoolArray, FloatArray, Scene
+from fewshot.geo.windows import Window
+
+_PICTURES = 512  # windows whose values are kept, of so many pixels at most
+_SMALL = 64 * 64
+_MASKS = 1024  # windows of which is kept where they have data
+
+
+class RememberingScene(Scene):
+    """A scene that keeps the windows that were read last, as the pictures around labels to which one is added."""
+
+    def __init__(self, scene: Scene) -> None:
+        """Read a scene so."""
+        super().__init__(
+            scene.info, scene.match, scene.parts, stored=scene.stored, gaps=scene.gaps, reader=scene.reader
+        )
+        self._scene = scene
+        self._pictures = lru_cache(_PICTURES)(super().read)
+        self._masks = lru_cache(_MASKS)(super().valid)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without what is kept."""
+        return RememberingScene, (self._scene,)
+
+    def read(self, window: Window) -> tuple[FloatArray, BoolArray]:
+        """Read a window, or return what was read of a small one before; nobody may change that."""
+        if window.height * window.width > _SMALL:
+            return super().read(window)
+        values, valid = self._pictures(window)
+        values.flags.writeable = valid.flags.writeable = False
+        return values, valid
+
+    def valid(self, window: Window) -> BoolArray:
+        """Say where a window inside the scene has data, or return what was said before."""
+        valid = self._masks(window)
+        valid.flags.writeable = False
+        return valid

@@ -1,0 +1,3 @@
+from fewshot.label.desk import open_desk as open_desk
+from fewshot.label.plan import ProjectPlan as ProjectPlan
+from fewshot.label.serve import serve_page as serve_page

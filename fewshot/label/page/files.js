@@ -1,0 +1,32 @@
+import { upload } from "./api.js";
+import { byId, field, h } from "./dom.js";
+import { attempt, say } from "./messages.js";
+import { state } from "./state.js";
+
+const FORMATS = { gpkg: "GeoPackage", geojson: "GeoJSON", csv: "CSV" };
+
+export function openFiles() {
+  const file = h("input", {
+    type: "file",
+    accept: Object.keys(FORMATS)
+      .map((own) => `.${own}`)
+      .join(),
+  });
+  file.onchange = () =>
+    attempt(async () => {
+      const [own] = file.files;
+      const before = state.project.labels.length;
+      await upload(`/api/import?name=${encodeURIComponent(own.name)}`, own);
+      await state.load();
+      say(`${state.project.labels.length - before} labels came from ${own.name}. Ctrl+Z takes them back.`);
+    }).finally(() => {
+      file.value = "";
+    });
+  const link = ([format, name]) =>
+    h("li", {}, h("a", { href: `/api/export/labels.${format}`, download: `labels.${format}` }, name));
+  byId("files").append(
+    field("Import labels", file),
+    h("h3", {}, "Export labels"),
+    h("ul", { className: "downloads" }, ...Object.entries(FORMATS).map(link)),
+  );
+}

@@ -1,0 +1,39 @@
+"""The page's finished map is the command's, to the bit."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.browser import steps
+from tests.browser.conftest import ROOT
+
+Open = Callable[..., Any]
+
+
+def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_path: Path) -> None:
+    page = open_page()
+    steps.add_classes(page)
+    steps.label_by_mouse(page, steps.places(each=4))
+    steps.wait_for_labels(page, 12)
+    page.get_by_text("Finish", exact=True).click()
+    page.get_by_text("The same as a command").click()
+    steps.until(page, "() => document.querySelector('#finish textarea').value.startsWith('fewshot map')")
+    command = shlex.split(page.get_by_label("Command", exact=True).input_value())
+    page.get_by_role("button", name="Map all").click()
+    page.locator("#jobs .done, #jobs .failed").wait_for(timeout=90_000)
+    link = page.get_by_role("link", name="map.tif", exact=True)
+    assert link.count() == 1, page.locator("#jobs").inner_text()
+    with page.expect_download() as download:
+        link.click()
+    mapped = tmp_path / "page.tif"
+    download.value.save_as(mapped)
+
+    own = tmp_path / "command.tif"
+    command[command.index("--to") + 1] = str(own)
+    subprocess.run([sys.executable, ROOT / "cli.py", *command[1:]], check=True, capture_output=True)
+    assert mapped.read_bytes() == own.read_bytes()

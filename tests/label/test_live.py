@@ -1,0 +1,169 @@
+"""The map follows the labels, and what is newest wins."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewshot.geo.windows import Window
+from fewshot.label import live
+from fewshot.label.desk import Desk
+from fewshot.label.live import LiveMap
+from tests.label.conftest import add_point, labelled
+from tests.mapping import fakes
+
+WHOLE = Window(0, 0, 90, 70)
+
+
+class Heard:
+    """Events, and waiting for one of them."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        with self._news:
+            self.events.append(event)
+            self._news.notify_all()
+
+    def wait(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        with self._news:
+            assert self._news.wait_for(lambda: any(map(fits, self.events)), 20), self.events
+            return next(event for event in self.events if fits(event))
+
+
+def is_map(stage: str, after: int = 0) -> Callable[[dict[str, Any]], bool]:
+    return lambda event: event["type"] == "map" and event["stage"] == stage and event["generation"] > after
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def following(desk: Desk, heard: Heard, tmp_path: Path) -> Iterator[LiveMap]:
+    """A live map of the project's labels, by a plain classifier."""
+    found = LiveMap(desk, desk.plan.live_request(tmp_path / "project" / "live"), "", heard)
+    found.start()
+    yield found
+    found.stop()
+
+
+def colours(png: bytes | None) -> np.ndarray:
+    assert png is not None
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_the_map_follows_the_labels(desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray) -> None:
+    following.look(WHOLE)
+    desk.edit(labelled(truth))
+    following.changed(desk.log.revision)
+    event = heard.wait(is_map("fine"))
+    assert (event["window"], event["step"], event["width"], event["height"]) == ([0, 0, 70, 90], 1, 70, 90)
+    classes = desk.log.state.classes
+    table = np.array([list(bytes.fromhex(classes[name].colour[1:])) for name in event["classes"]])
+    picture = colours(following.picture(event["generation"], "fine", "map"))
+    assert (picture[..., 3] == 255).all()
+    assert np.mean((picture[..., :3] == table[truth]).all(axis=-1)) > 0.9
+    sure = colours(following.picture(event["generation"], "fine", "confidence"))
+    assert 85 <= sure[..., 0].mean() <= 255
+    assert following.picture(event["generation"], "fine", "else") is None
+
+
+def test_a_label_paints_the_map_anew_and_undoing_it_brings_the_old_one_back(
+    desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray
+) -> None:
+    following.look(WHOLE)
+    desk.edit(labelled(truth, 3))
+    following.changed(desk.log.revision)
+    pictures: list[bytes | None] = []
+    for change in (
+        lambda: None,
+        lambda: desk.edit([{"op": "set_class", "ids": ["l0", "l1", "l2"], "class": "c1"}]),
+        desk.undo,
+    ):
+        before = following.last["generation"] if following.last else 0
+        change()
+        following.changed(desk.log.revision)
+        event = heard.wait(is_map("fine", before if pictures else 0))
+        pictures.append(following.picture(event["generation"], "fine", "map"))
+    assert pictures[0] == pictures[2] != pictures[1]
+
+
+def test_until_there_are_two_classes_the_page_is_told_what_is_missing(
+    desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray
+) -> None:
+    following.look(WHOLE)
+    assert "two classes" in heard.wait(is_map("failed"))["message"]
+    assert following.mapped is None
+
+
+def test_accuracy_is_measured_once_it_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray
+) -> None:
+    monkeypatch.setattr(live, "_QUIET", 0.05)
+    following.look(WHOLE)
+    desk.edit(labelled(truth))
+    following.changed(desk.log.revision)
+    found = heard.wait(lambda event: event["type"] == "panel" and bool(event.get("accuracy")))["accuracy"]
+    assert found["low"] <= found["value"] <= found["high"]
+    assert (found["value"] > 0.8, found["labels"]) == (True, 24)
+
+
+def test_what_is_newest_wins(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk, heard: Heard, tmp_path: Path, truth: np.ndarray
+) -> None:
+    """Twelve labels come faster than a slow model answers: it adapts to few of them, and last to the last."""
+    adapted: list[int] = []
+
+    class SlowPredictor(fakes.FakePredictor):
+        def fit(self, support_x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+            adapted.append(int((y >= 0).sum()))
+            return super().fit(support_x, y)
+
+    model = SlowPredictor(seconds=0.05)
+    monkeypatch.setattr(live, "open_predictor", lambda target: model)
+    monkeypatch.setattr(live, "_QUIET", 60)
+    request = desk.plan.live_request(tmp_path / "project" / "live")
+    following = LiveMap(desk, fakes.replace(request, method="adapted"), "slow", heard)
+    following.start()
+    following.look(WHOLE)
+    desk.edit(labelled(truth, 3))
+    for number in range(12):
+        row, column = np.argwhere(truth == number % 3)[10 * number]
+        desk.edit([add_point(f"more{number}", number % 3, column + 0.5, row + 0.5)])
+        following.changed(desk.log.revision)
+        time.sleep(0.01)
+    heard.wait(lambda event: is_map("fine")(event) and is_of_all(following, desk))
+    following.stop()
+    of_labels = adapted[1:]  # the first one warms the model up
+    assert len(of_labels) < 2 * 12  # once for a coarse map and once for a fine one, of every label
+    assert of_labels[-1] == max(of_labels)
+
+
+def is_of_all(following: LiveMap, desk: Desk) -> bool:
+    return following.known is not None and following.known.state.labels == desk.log.state.labels
+
+
+def test_another_window_does_not_adapt_again(desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray) -> None:
+    following.look(WHOLE)
+    desk.edit(labelled(truth))
+    following.changed(desk.log.revision)
+    first = heard.wait(is_map("fine"))
+    known = following.known
+    following.look(Window(10, 20, 30, 40))
+    event = heard.wait(is_map("fine", first["generation"]))
+    assert following.known is known
+    assert event["window"] == [20, 10, 60, 40]
+    whole = colours(following.picture(first["generation"], "fine", "map"))
+    assert np.array_equal(colours(following.picture(event["generation"], "fine", "map")), whole[10:40, 20:60])
