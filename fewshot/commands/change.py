@@ -85,6 +85,7 @@ def _map_new(new: Path, made: NewMapOptions, how: SceneOptions, *, applicable: b
         scale=how.scale,
         sensor=how.sensor,
         offset=how.offset,
+        pictures=how.pictures,
         resume=how.resume,
         method=how.method,
         applicable=applicable,

@@ -71,11 +71,12 @@ class Applicability:
 
         Args:
             features: [n, features] of the training points.
-            weights: [features] importance; negative ones count as 0, and all are 1 if None.
+            weights: [features] importance; negative ones count as 0. All are 1 if None, or if no feature that varies
+                has any.
             fold: [n] in which each was held out; each in one of its own if None.
 
         Raises:
-            RasterError: if there are no two points that differ, or all lie in one fold.
+            RasterError: if no two points differ, in features that are finite, or all lie in one fold.
         """
         x = np.asarray(features, np.float64)
         number = np.arange(len(x)) if fold is None else np.asarray(fold)
@@ -86,11 +87,19 @@ class Applicability:
                 f"{len(x)} in {len(np.unique(number))}. Label more places apart from each other."
             )
         spread = x.std(axis=0, ddof=1)
-        factor = np.divide(importance, spread, out=np.zeros(len(spread)), where=spread > 0)
+        varies = spread > 0
+        importance = importance if importance[varies].any() else np.ones(len(spread))
+        factor = np.divide(importance, spread, out=np.zeros(len(spread)), where=varies)
         centre = x.mean(axis=0)
         points = (x - centre) * factor
         between = _distances(points)
         mean_distance = float(between.sum() / (len(x) * (len(x) - 1)))
+        if not 0 < mean_distance < np.inf:
+            raise RasterError(
+                f"where a map holds is told from how far labels are from each other in what the model sees; {len(x)} "
+                f"labels are {mean_distance:g} apart, expected more than 0. Label other places, or leave --applicable "
+                "and --suggest out."
+            )
         others = np.where(number[:, np.newaxis] == number, np.inf, between)
         own = others.min(axis=1) / mean_distance
         return cls(points, centre, factor, mean_distance, upper_whisker(own), own)

@@ -12,15 +12,19 @@ from fewshot.errors import RasterError
 from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.composing import Composing
 from fewshot.geo.dated import DatedPlaces
-from fewshot.geo.lattice import lay_out
+from fewshot.geo.grid import Grid
+from fewshot.geo.lattice import lay_out, same_ground
 from fewshot.geo.matching import By
 from fewshot.geo.mosaic import Layer, Part, Picture, describe_mosaic
-from fewshot.geo.rasters import RasterInfo
+from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.scene import BoolArray, FloatArray, Gaps, Scene, Stored
 from fewshot.geo.windows import IntArray, Window, intersection
 
 _AT_ONCE = 8 << 20
 """Numbers of all dates that are in memory at once: the same however many dates there are."""
+
+_OPEN_FILES = 256
+"""Rasters of all dates that are open at once in each thread: ten dates of two dozen bands and masks."""
 
 _AROUND = 64
 """Pixels around a place whose date is known that are of that date too."""
@@ -68,10 +72,10 @@ class Composite(Scene):
             how: "median", "mean" or "ndvi".
             stored: As for a scene.
             gaps: As for a scene.
-            places: Around these a pixel is not composed, but that of the date nearest to theirs.
+            places: Around these a pixel is not composed, but that of the date nearest to theirs of those that show it.
         """
         parts = tuple(_shifted(part, dated.window) for dated in dates for part in dated.scene.parts)
-        super().__init__(info, match, parts, stored=stored, gaps=gaps)
+        super().__init__(info, match, parts, stored=stored, gaps=gaps, reader=dates[0].scene.reader)
         self._dates, self._how, self._places = dates, how, places
 
     def reading(self, bands: Sequence[Band], *, stored: Stored | None = None, gaps: Gaps = "zero") -> Scene:
@@ -87,7 +91,11 @@ class Composite(Scene):
         return Composite(self.info, match, dates, self._how, stored=stored, gaps=gaps, places=self._places)
 
     def of_dates(self, places: DatedPlaces | None) -> Scene:
-        """Return the scene as it was around places at their dates: each pixel of the date of the nearest place."""
+        """Return the scene as it was around places at their dates.
+
+        Args:
+            places: The nearest one gives a pixel its date; of the dates that show the pixel the nearest to that counts.
+        """
         settings: dict[str, Any] = {"stored": self.stored, "gaps": self.gaps, "places": places}
         return Composite(self.info, self.match, self._dates, self._how, **settings) if places is not None else self
 
@@ -132,27 +140,30 @@ class Composite(Scene):
                 values, seen = dated.scene._read(here.within(dated.window), None)
                 found[place][here.within(strip).slices] = np.where(seen[..., np.newaxis], values, np.nan)
         composed = compose(found, self._how, *(_colours(self.match) if self._how == "ndvi" else (0, 0)))
-        if self._places is None:
+        wanted = None if self._places is None else _days_near(strip, self._places)
+        if wanted is None or not wanted.any():
             return composed
-        chosen = self._dates_near(strip, self._places)[..., np.newaxis]
-        own = np.take_along_axis(found, np.maximum(chosen, 0)[np.newaxis], axis=0)[0]
-        return np.where(chosen < 0, composed, own)
-
-    def _dates_near(self, window: Window, places: DatedPlaces) -> IntArray:
-        """Return which date [H, W] the nearest place is of, -1 where none is near."""
         days = np.array([Date.fromisoformat(dated.date).toordinal() for dated in self._dates])
-        down, across = np.arange(window.height)[:, np.newaxis], np.arange(window.width)
-        chosen = np.full((window.height, window.width), -1, np.int64)
-        nearest = np.full(chosen.shape, _AROUND + 1)
-        rows, columns = places.rows - window.row, places.columns - window.column
-        near = (rows >= -_AROUND) & (rows < window.height + _AROUND)
-        near &= (columns >= -_AROUND) & (columns < window.width + _AROUND)
-        for row, column, day in zip(rows[near], columns[near], places.days[near], strict=True):
-            distance = np.maximum(np.abs(down - row), np.abs(across - column))
-            closer = distance < nearest
-            nearest[closer] = distance[closer]
-            chosen[closer] = np.abs(days - day).argmin()
-        return chosen
+        apart = np.abs(days[:, np.newaxis, np.newaxis] - wanted)
+        apart[np.isnan(found[..., 0])] = Date.max.toordinal()  # more than any
+        own = np.take_along_axis(found, apart.argmin(axis=0)[np.newaxis, ..., np.newaxis], axis=0)[0]
+        return np.where(wanted[..., np.newaxis] > 0, own, composed)
+
+
+def _days_near(window: Window, places: DatedPlaces) -> IntArray:
+    """Return the day [H, W] of the nearest place, 0 where none is near."""
+    down, across = np.arange(window.height)[:, np.newaxis], np.arange(window.width)
+    wanted = np.zeros((window.height, window.width), np.int64)
+    nearest = np.full(wanted.shape, _AROUND + 1)
+    rows, columns = places.rows - window.row, places.columns - window.column
+    near = (rows >= -_AROUND) & (rows < window.height + _AROUND)
+    near &= (columns >= -_AROUND) & (columns < window.width + _AROUND)
+    for row, column, day in zip(rows[near], columns[near], places.days[near], strict=True):
+        distance = np.maximum(np.abs(down - row), np.abs(across - column))
+        closer = distance < nearest
+        nearest[closer] = distance[closer]
+        wanted[closer] = day
+    return wanted
 
 
 def _shifted(part: Part, outer: Window) -> Part:
@@ -166,7 +177,8 @@ def compose(values: FloatArray, how: Composing, red: int = 0, nir: int = 0) -> F
 
     Args:
         values: [dates, H, W, bands], NaN in all bands of a pixel that a date does not show.
-        how: "median", "mean" or "ndvi": the date on which (nir - red) / (nir + red) is greatest.
+        how: "median", "mean" or "ndvi": the date on which (nir - red) / (nir + red) is greatest, of values
+            below 0 as if they were 0.
         red: Which band that is, for "ndvi".
         nir: Which band that is, for "ndvi".
 
@@ -177,8 +189,9 @@ def compose(values: FloatArray, how: Composing, red: int = 0, nir: int = 0) -> F
     if how == "mean":
         return np.asarray(np.nansum(values, axis=0) / np.where(seen, seen, np.nan)[0], np.float32)
     if how == "ndvi":
-        total = values[..., nir] + values[..., red]
-        index = (values[..., nir] - values[..., red]) / np.where(total, total, np.nan)
+        # Correction for the atmosphere may leave less than nothing, which no index of -1 to 1 comes of.
+        one, other = np.maximum(values[..., red], 0), np.maximum(values[..., nir], 0)
+        index = (other - one) / np.where(one + other > 0, one + other, np.nan)
         best = np.where(np.isfinite(index), index, np.where(np.isfinite(values[..., red]), -2, -3)).argmax(axis=0)
         return np.asarray(np.take_along_axis(values, best[np.newaxis, ..., np.newaxis], axis=0)[0], np.float32)
     rising = np.sort(values, axis=0)  # NaN last
@@ -251,12 +264,13 @@ def open_dates(  # noqa: PLR0913  as `Scene.open`
         RasterError: if the dates cannot be joined, or bands are missing.
     """
 
-    def open_one(layers: Sequence[Layer]) -> Scene:
-        return Scene.open(layers, bands, chosen=chosen, missing=missing, sensor=sensor, by=by)
+    def open_one(layers: Sequence[Layer], reader: RasterReader | None = None) -> Scene:
+        return Scene.open(layers, bands, chosen=chosen, missing=missing, sensor=sensor, by=by, reader=reader)
 
     if len(pictures) == 1 or how == "stack":
         return open_one(_layers(pictures))
-    scenes = [open_one(picture.layers) for picture in pictures]
+    reader = RasterReader(open_files=_OPEN_FILES)
+    scenes = [open_one(picture.layers, reader) for picture in pictures]
     first = scenes[0]
     for scene in scenes[1:]:
         _require_alike(first, scene)
@@ -271,10 +285,28 @@ def open_dates(  # noqa: PLR0913  as `Scene.open`
 
 
 def _layers(pictures: Sequence[Picture]) -> tuple[Layer, ...]:
-    """Return the files of all pictures, their bands called by their dates where there are several."""
+    """Return the files of all pictures, their bands called by their dates where there are several.
+
+    Raises:
+        RasterError: if several do not show the same ground, so that a pixel would lack bands.
+    """
     if len(pictures) == 1:
         return pictures[0].layers
+    grids = [describe_mosaic(picture.layers)[0].grid for picture in pictures]
+    for picture, grid in zip(pictures[1:], grids[1:], strict=True):
+        if not same_ground(grids[0], grid):
+            raise RasterError(
+                f"{picture.layers[0].source} of {picture.date} is {_extent(grid)}, {pictures[0].layers[0].source} of "
+                f"{pictures[0].date} {_extent(grids[0])}; expected the same ground of dates that are further bands "
+                "(--composite stack). Cut them to one extent first, for example with gdalwarp -te, or choose "
+                "--composite median"
+            )
     return tuple(_dated(layer, picture.date) for picture in pictures for layer in picture.layers)
+
+
+def _extent(grid: Grid) -> str:
+    """Say where dates lie, for messages."""
+    return grid.extent() if grid.crs else f"{grid.height}x{grid.width} pixels"
 
 
 def _dated(layer: Layer, date: str) -> Layer:

@@ -251,9 +251,13 @@ def _stacked(infos: Sequence[RasterInfo]) -> RasterInfo:
                 f"{info.path} has {info.dtype} pixels and nodata {info.nodata}, {first.path} {first.dtype} and "
                 f"{first.nodata}; expected the same of all files of one scene"
             )
+    product = first.product
+    if any(info.product != product for info in infos):  # each file's numbers are worth what they are by themselves
+        infos, product = [info.stating(info.product) for info in infos], None
     return replace(
         first,
         grid=finest,
+        product=product,
         names=tuple(name for info in infos for name in _names(info, words=True)),
         spectra=tuple(spectrum for info in infos for spectrum in info.spectra),
         scales=tuple(scale for info in infos for scale in info.scales),
@@ -264,6 +268,7 @@ def _stacked(infos: Sequence[RasterInfo]) -> RasterInfo:
 
 def _require_alike(first: RasterInfo, other: RasterInfo) -> None:
     """Refuse neighbours that differ in their bands, type, scale or CRS."""
+    products = (None if info.states_scale(1) else info.product for info in (first, other))
     pairs = {
         "bands": (first.bands, other.bands),
         "band names": (", ".join(first.names), ", ".join(other.names)),
@@ -271,6 +276,7 @@ def _require_alike(first: RasterInfo, other: RasterInfo) -> None:
         "nodata": (str(first.nodata), str(other.nodata)),
         "scales": (first.scales, other.scales),
         "offsets": (first.offsets, other.offsets),
+        "scales and offsets of their products": tuple(products),
         "CRS": (str(first.grid.crs), str(other.grid.crs)),
     }
     for what, (one, two) in pairs.items():

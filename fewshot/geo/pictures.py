@@ -109,7 +109,4 @@ def _of_product(asset: Asset) -> Layer:
     if info.bands == 1:
         spectra = (asset.spectrum,) if asset.spectrum.wavelength else info.spectra
         told = replace(told, names=(asset.name,), spectra=spectra)
-    if asset.scaling is not None and not any(info.states_scale(number) for number in layer.numbers):
-        scale, offset = asset.scaling
-        told = replace(told, scales=(scale,) * info.bands, offsets=(offset,) * info.bands, product=None)
-    return replace(layer, info=told, nodata=asset.nodata if info.nodata is None else None)
+    return replace(layer, info=told.stating(asset.scaling), nodata=asset.nodata if info.nodata is None else None)

@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date as Date
 from pathlib import Path
+
+from fewshot.errors import RecipeError
 
 _SENSORS = (
     (r"(?:^|[^a-z0-9])l[cotem]0?([4-9])(?:_|\d{6})|landsat[ _-]?0?([4-9])(?![0-9])", "landsat"),
@@ -55,8 +58,16 @@ def _texts(path: str | Path, tags: Mapping[str, str]) -> Iterator[str]:
 
 def date_in(text: str) -> str:
     """Return the first date in a text, such as "2024-06-01" of "S2A_MSIL2A_20240601T101031"; "" where there is none."""
-    found = _DATE.search(text)
-    return f"{found[1]}-{found[3]}-{found[4]}" if found else ""
+    return next((date for found in _DATE.finditer(text) if _is_date(date := f"{found[1]}-{found[3]}-{found[4]}")), "")
+
+
+def _is_date(text: str) -> bool:
+    """Whether there is such a day: there is no 31 June."""
+    try:
+        Date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def recorded_in(path: str | Path, tags: Mapping[str, str]) -> str:
@@ -67,7 +78,17 @@ def recorded_in(path: str | Path, tags: Mapping[str, str]) -> str:
 
 
 def split_date(source: str | Path) -> tuple[str, str]:
-    """Return the date before a name, "2024-06-01=file.tif", and the name; "" where there is none."""
-    before, _, name = str(source).partition("=")
-    date = date_in(before) if re.fullmatch(r"[\d-]{8,10}", before) else ""
-    return (date, name) if date else ("", str(source))
+    """Return the date before a name, "2024-06-01=file.tif", and the name; "" where there is none.
+
+    Raises:
+        RecipeError: if what looks like a date is none.
+    """
+    before, equals, name = str(source).partition("=")
+    if not (equals and re.fullmatch(r"\d{4}-?\d\d-?\d\d", before)):
+        return "", str(source)
+    if date := date_in(before):
+        return date, name
+    raise RecipeError(
+        f"{before} of {source} is no date; expected one from 1900 to 2099 such as 2024-06-01=scene.tif. If it is part "
+        f"of the file's name, write ./{source}"
+    )

@@ -7,7 +7,8 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ class RasterInfo:
         """Whether the file says what one unit of band `number`, counted from 1, is worth."""
         return (self.scales[number - 1], self.offsets[number - 1]) != (1.0, 0.0)
 
+    def stating(self, scaling: tuple[float, float] | None) -> "RasterInfo":
+        """Return the same with a scale and an offset of all bands, unless the file states any or there are none."""
+        if scaling is None or any(self.states_scale(number) for number in range(1, self.bands + 1)):
+            return self
+        scale, offset = scaling
+        return replace(self, scales=(scale,) * self.bands, offsets=(offset,) * self.bands, product=None)
+
 
 def describe_raster(path: str | Path) -> RasterInfo:
     """Read what a raster says of itself.
@@ -158,6 +166,10 @@ class RasterReader:
         self._most = open_files
         self._local = threading.local()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process without the open files; scenes that share it go on to."""
+        return partial(RasterReader, open_files=self._most), ()
+
     def read(  # noqa: PLR0913  each may be left out
         self,
         path: str | Path,
@@ -221,6 +233,7 @@ class RasterReader:
             RasterError: if it cannot be read.
         """
         raster = self._open(path, grid, codes=True)
+        self._open(path)  # so that it is not closed before the warped one that reads it
         shown = _RasterioWindow(window.column, window.row, window.width, window.height)
         try:
             numbers = raster.read(band, window=shown)

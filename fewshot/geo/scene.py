@@ -1,5 +1,6 @@
 """A scene: one raster, or several read as one, with its bands found; what training and mapping read."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -142,7 +143,8 @@ class Scene:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
-        return partial(Scene, stored=self.stored, gaps=self.gaps), (self.info, self.match, self.parts)
+        made = partial(Scene, stored=self.stored, gaps=self.gaps, reader=self.reader)
+        return made, (self.info, self.match, self.parts)
 
     @property
     def grid(self) -> Grid:
@@ -257,7 +259,8 @@ class Scene:
 
 
 def _state(source: str) -> dict[str, Any]:
-    """Return a file with its size and the time of its last change."""
+    """Return a file with its size and the time of its last change; of an address not what signs it for a while."""
     path = local_file(source)
     state = path.stat() if path is not None and path.exists() else None
-    return {"file": source, "bytes": state and state.st_size, "changed": state and state.st_mtime_ns}
+    name = source.partition("?")[0] if re.search(r"https?:/", source) else source
+    return {"file": name, "bytes": state and state.st_size, "changed": state and state.st_mtime_ns}

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, TypedDict, Unpack, runtime_checkable
 from fewshot.errors import RecipeError
 from fewshot.exported.client import open_predictor
 from fewshot.exported.predictor import Predictor
+from fewshot.geo.composing import PicturePlan
 from fewshot.mapping.compare.choose import choose_method
 from fewshot.mapping.plain.predictor import TITLES
 from fewshot.mapping.predict.engine import EngineOf, open_engines
@@ -65,6 +66,7 @@ class MapSettings(TypedDict, total=False):
     sensor: str
     scale: float | Literal["auto"]
     offset: float
+    pictures: PicturePlan
     windows: WindowPlan
     steps: int | Literal["auto"]
     method: str

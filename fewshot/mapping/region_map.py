@@ -160,7 +160,8 @@ def _adapt(
         return _require_reach(AdaptedModel.load(checkpoint.adapted, card), request, checkpoint.adapted), used
     model = adapt_to(predictor, support, table, steps=request.steps)
     if request.maps_applicability:
-        model = with_applicability(model, predictor, scene, used.examples, request.labels, steps=request.steps)
+        dated = scene.of_dates(used.places)  # as the support was read
+        model = with_applicability(model, predictor, dated, used.examples, request.labels, steps=request.steps)
     model.save(checkpoint.adapted)
     return model, used
 

@@ -9,6 +9,7 @@ import rasterio
 from click.testing import CliRunner
 
 from cli import main
+from fewshot.geo.writing import write_raster
 from tests.mapping import fakes
 from tests.mapping.conftest import Case, make_case, read
 
@@ -37,9 +38,14 @@ def test_the_new_scene_is_mapped_and_compared_in_one_call(months: tuple[Case, Pa
     old, new, to, kept = (tmp_path / name for name in ("old.tif", "new.tif", "change.tif", "mine.npz"))
     how = ("--method", "logistic")
     call("map", "--scene", may.scene, "--labels", may.labels, "--to", old, *how, "--applicable", "--save-adapted", kept)
+    codes = np.zeros(may.truth.shape, np.uint8)
+    codes[60:70] = 9
+    write_raster(tmp_path / "clouds.tif", codes, may.grid)
     asked = ("change", old, new, "--adapted", kept, "--scene", june, "--to", to, *how, "--applicable")
+    asked += ("--mask", tmp_path / "clouds.tif", "--mask-out", "9")
     said = call(*asked)
     assert "Applicable on" in said and "hectares more are not compared" in said
+    assert np.array_equal(read(new) == 0, codes == 9)
     inside = read(tmp_path / "new_applicable.tif")
     assert np.all(inside[:10, :10] == 0)
     with rasterio.open(to) as raster:

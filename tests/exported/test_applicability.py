@@ -82,7 +82,18 @@ def test_features_that_are_constant_or_unimportant_do_not_count() -> None:
     assert found.dissimilarity(far) == pytest.approx(alone.dissimilarity(far[:, :1]))
 
 
+def test_where_no_feature_tells_classes_apart_all_count_alike() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    assert np.array_equal(Applicability.fit(x, weights=[0, -1, 0]).own, Applicability.fit(x).own)
+    x[:, 1] = 5.0  # the only one of importance, and the same everywhere
+    assert np.array_equal(Applicability.fit(x, weights=[0, 1, 0]).own, Applicability.fit(x).own)
+
+
 def test_labels_that_tell_nothing_are_refused() -> None:
+    with pytest.raises(RasterError, match="2 labels are 0 apart, expected more than 0. Label other places"):
+        Applicability.fit(np.array([[0.0], [5e-324]]))
+    with pytest.raises(RasterError, match="2 labels are nan apart"):
+        Applicability.fit(np.array([[0.0], [np.nan]]))
     with pytest.raises(RasterError, match="3 in 3.*apart"):
         Applicability.fit(np.ones((3, 2)))
     with pytest.raises(RasterError, match="3 in 1"):

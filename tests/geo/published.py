@@ -196,4 +196,10 @@ def _mtl(name: str, level: str, date: str, files: Mapping[str, str], bands: list
         thermal = {"TEMPERATURE_MULT_BAND_ST_B10": 0.00341802, "TEMPERATURE_ADD_BAND_ST_B10": 149.0}
         parts.append(group("LEVEL2_SURFACE_TEMPERATURE_PARAMETERS", thermal))
     parts.append(group("LEVEL1_RADIOMETRIC_RESCALING", scales(_TOA, [f"B{n}" for n in range(1, 10)])))
+    source = name.replace("L2SP", "L1TP")
+    numbers = {f"FILE_NAME_BAND_{n}": f'"{source}_B{n}.TIF"' for n in range(1, 12)}
+    record = {"LANDSAT_PRODUCT_ID": f'"{source}"', "PROCESSING_LEVEL": '"L1TP"', **numbers}
+    record |= {"FILE_NAME_QUALITY_L1_PIXEL": f'"{source}_QA_PIXEL.TIF"'}
+    if level == "L2SP":
+        parts.append(group("LEVEL1_PROCESSING_RECORD", record))
     return "GROUP = LANDSAT_METADATA_FILE\n" + "".join(parts) + "END_GROUP = LANDSAT_METADATA_FILE\nEND\n"

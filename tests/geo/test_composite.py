@@ -17,7 +17,7 @@ from fewshot.geo.composite import compose, describe_pictures, open_dates
 from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.pictures import open_pictures
-from fewshot.geo.products import split_date
+from fewshot.geo.products import date_in, split_date
 from fewshot.geo.scene import Scene, Stored
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
@@ -112,12 +112,19 @@ def test_the_report_says_dates_masks_and_how(series: tuple[list[str], np.ndarray
     [
         ("2024-06-01=may.tif", ("2024-06-01", "may.tif")),
         ("20240601=https://host/a=b.tif", ("2024-06-01", "https://host/a=b.tif")),
-        ("2024-13-01=may.tif", ("", "2024-13-01=may.tif")),
+        ("./20241301=may.tif", ("", "./20241301=may.tif")),
         ("NETCDF:a.nc:x=1", ("", "NETCDF:a.nc:x=1")),
     ],
 )
 def test_a_date_may_stand_before_a_name(source: str, found: tuple[str, str]) -> None:
     assert split_date(source) == found
+
+
+@pytest.mark.parametrize("date", ["2024-13-01", "20240631", "2023-02-29"])
+def test_a_day_that_there_is_not_is_refused(date: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{date} of {date}=may\.tif is no date; expected .*write \./{date}=may"):
+        split_date(f"{date}=may.tif")
+    assert date_in(f"S2A_{date} of 2024-06-01") == "2024-06-01"
 
 
 def test_dates_that_are_said_are_composed_without_asking(series: tuple[list[str], np.ndarray]) -> None:
@@ -231,12 +238,13 @@ def test_around_dated_places_pixels_are_of_the_nearest_date(
     dated = pickle.loads(pickle.dumps(scene.of_dates(places)))
     values, valid = dated.read(ALL)
     composed, shown = scene.read(ALL)
-    expected, seen = np.where(shown[..., np.newaxis], composed, np.nan), shown.copy()
-    for row, column, number in ((4, 6, 0), (15, 20, 2)):
+    expected = np.where(shown[..., np.newaxis], composed, np.nan)
+    for row, column, order in ((4, 6, (0, 1, 2, 3)), (15, 20, (2, 1, 3, 0))):
         here = np.s_[row - 3 : row + 4, column - 3 : column + 4]
-        expected[here] = truth[number][here]
-        seen[here] = np.isfinite(truth[number][here][..., 0])
-    assert np.array_equal(valid, seen)
+        expected[here] = np.nan
+        for number in order:  # the nearest that shows the pixel
+            expected[here] = np.where(np.isnan(expected[here]), truth[number][here], expected[here])
+    assert np.array_equal(valid, shown)
     np.testing.assert_allclose(values[valid], expected[valid], atol=1e-6)
     part, ok = dated.read(Window(10, 14, 9, 9))
     assert np.array_equal(part[ok], values[10:19, 14:23][ok]) and np.array_equal(ok, valid[10:19, 14:23])
@@ -250,3 +258,31 @@ def test_one_date_is_itself_and_none_is_not_a_number() -> None:
     for how in ("median", "mean", "ndvi"):
         made = compose(values, how, 0, 1)
         np.testing.assert_array_equal(made, values[0])
+
+
+def test_of_reflectance_below_zero_the_greenest_date_is_the_greenest() -> None:
+    """Red and near infrared of water and shadow are often a little below 0; their quotient may be anything."""
+    dates = np.array([[0.05, 0.40], [-0.02, -0.01], [0.03, -0.02], [np.nan, np.nan]], np.float32)
+    made = compose(dates[:, np.newaxis, np.newaxis], "ndvi", 0, 1)
+    np.testing.assert_array_equal(made[0, 0], dates[0])
+    dark = compose(dates[[3, 1]][:, np.newaxis, np.newaxis], "ndvi", 0, 1)  # without an index, but seen
+    np.testing.assert_array_equal(dark[0, 0], dates[1])
+
+
+def test_all_dates_keep_their_files_open_together(series: tuple[list[str], np.ndarray]) -> None:
+    scene = opened(series[0], "median")
+    for one in (scene, pickle.loads(pickle.dumps(scene)), scene.reading(BANDS)):
+        assert isinstance(one, composite.Composite)
+        assert {dated.scene.reader for dated in one._dates} == {one.reader}
+
+
+def test_dates_of_other_ground_are_no_further_bands(make_grid: Make, tmp_path: Path) -> None:
+    for name, corner in (("a", 500000), ("b", 500100)):
+        grid = make_grid(corner=(corner, 5000000))
+        write_raster(tmp_path / f"{name}.tif", np.ones((20, 30, 2), np.uint16), grid, names=("B4", "B8"))
+    pictures = open_pictures([f"2024-06-0{n}={tmp_path}/{name}.tif" for n, name in ((1, "a"), (2, "b"))], PicturePlan())
+    message = r"b\.tif of 2024-06-02 is x 500100 to .*a\.tif of 2024-06-01 x 500000 to .*gdalwarp -te"
+    with pytest.raises(RasterError, match=message):
+        describe_pictures(pictures, "stack")
+    with pytest.raises(RasterError, match=message):
+        open_dates(pictures, "stack", [Band("x")])

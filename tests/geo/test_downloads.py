@@ -10,6 +10,7 @@ from fewshot.errors import DamagedDataError, FewshotError, RasterError
 from fewshot.geo.bands import Band
 from fewshot.geo.composing import PicturePlan
 from fewshot.geo.composite import open_dates
+from fewshot.geo.downloads import package
 from fewshot.geo.downloads.finding import open_products
 from fewshot.geo.pictures import open_pictures
 from fewshot.geo.scene import Scene
@@ -125,6 +126,10 @@ def test_a_finer_band_is_read_if_it_is_named(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda safe: next(safe.glob("MTD*")).write_text("<a>"), "MTD_MSIL2A.xml of .* cannot be read"),
+        (
+            lambda safe: next(safe.glob("MTD*")).write_text('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'),
+            "MTD_MSIL2A.xml of .* cannot be read: expected no <!DOCTYPE a>",
+        ),
         (lambda safe: next(safe.glob("MTD*")).unlink(), "is a folder without the file that describes a product"),
         (lambda safe: [path.unlink() for path in safe.rglob("*.jp2")], "has no image in GRANULE"),
         (lambda safe: [path.write_bytes(b"") for path in safe.rglob("*_B02_10m.jp2")], "cannot be read as a raster"),
@@ -135,7 +140,7 @@ def test_a_finer_band_is_read_if_it_is_named(tmp_path: Path) -> None:
             "scale in a Sentinel-2 product's metadata is not understood",
         ),
     ],
-    ids=["metadata", "no metadata", "no images", "an empty image", "no number"],
+    ids=["metadata", "entities", "no metadata", "no images", "an empty image", "no number"],
 )
 def test_what_is_damaged_is_named(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
     safe = write_safe(tmp_path, drawn("B02"))
@@ -158,6 +163,54 @@ def test_a_product_that_lacks_a_named_file_says_so(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(DamagedDataError, match="has none of the files that .*_MTL.txt names"):
         opened(folder, "B2")
+
+
+def test_of_several_landsat_products_the_named_one_is_read_or_all(tmp_path: Path) -> None:
+    """Their files lie in one folder, as people unpack archives."""
+    folder, marks = tmp_path / "all", []
+    folder.mkdir()
+    for date in ("2024-06-01", "2024-06-17"):
+        for path in write_landsat(tmp_path, drawn("B2"), date=date).iterdir():
+            path.rename(folder / path.name)
+            marks += [folder / path.name] if path.name.endswith("_MTL.txt") else []
+    assert [one.date for one in open_products(str(folder)) or ()] == ["2024-06-01", "2024-06-17"]
+    for mark, date in zip(marks, ("2024-06-01", "2024-06-17"), strict=True):
+        (one,) = open_products(str(mark)) or ()
+        assert one.date == date and f"_{date.replace('-', '')}_" in one.find("B2").source
+        assert one.name == mark.name.removesuffix("_MTL.txt") and set(one.assets) >= {"B1", "B7", "ST_B10", "QA_PIXEL"}
+
+
+def test_of_several_sentinel2_products_in_an_archive_each_is_read_by_its_own_scale(tmp_path: Path) -> None:
+    for date, offset in (("2021-06-01", 0), ("2024-06-01", -1000)):
+        write_safe(tmp_path / "both", drawn("B02"), date=date, offset=offset)
+    found = open_products(str(pack(tmp_path / "both", ".zip"))) or ()
+    assert [(one.date, one.find("B2").scaling) for one in found] == [
+        ("2021-06-01", (1e-4, 0.0)),
+        ("2024-06-01", (1e-4, -0.1)),
+    ]
+    assert all(f"MSIL2A_{one.date.replace('-', '')}" in one.find("B2").source for one in found)
+
+
+def encrypt(archive: Path) -> None:
+    """Set the bit of every file that says that it is encrypted."""
+    content = bytearray(archive.read_bytes())
+    for mark, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + place] |= 1
+            at = content.find(mark, at + 4)
+    archive.write_bytes(content)
+
+
+def test_metadata_in_archives_that_cannot_be_unpacked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack(write_safe(tmp_path, drawn("B02")), ".zip")
+    with monkeypatch.context() as patch:
+        patch.setattr(package, "_LARGEST", 100)
+        with pytest.raises(DamagedDataError, match=r"MTD_MSIL2A.xml of .*\.zip has more than .*describes a product"):
+            open_products(str(archive))
+    encrypt(archive)
+    with pytest.raises(DamagedDataError, match=r"MTD_MSIL2A.xml of .*\.zip cannot be read: .*unpack it and name the f"):
+        open_products(str(archive))
 
 
 def test_other_files_are_no_products(tmp_path: Path) -> None:

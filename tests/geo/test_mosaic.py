@@ -107,6 +107,32 @@ def test_what_does_not_fit_together_is_refused(make_grid: Make, tmp_path: Path, 
         describe_mosaic([tmp_path / "a.tif", single])
 
 
+def test_neighbours_whose_numbers_are_worth_other_reflectance_are_refused(make_grid: Make, tmp_path: Path) -> None:
+    """Sentinel-2's numbers have an offset since baseline 04.00, which the files do not state."""
+    names = ("S2A_MSIL2A_20210601T101031_N0301_R022_T33UUS_x", "S2A_MSIL2A_20240601T101031_N0510_R022_T33UUT_x")
+    files = [tmp_path / f"{name}.tif" for name in names]
+    for number, file in enumerate(files):
+        grid = make_grid(20, 30, corner=(500000 + 300 * number, 5000000))
+        write_raster(file, np.ones((20, 30, 1), np.uint16), grid, names=("B4",))
+    with pytest.raises(
+        RasterError, match=r"no mosaic: the scales and offsets of their products \(0.0001, -0.1\) and No"
+    ):
+        describe_mosaic(files)
+
+
+def test_bands_of_several_products_are_worth_what_each_is(make_grid: Make, tmp_path: Path) -> None:
+    old, new = "S2A_MSIL2A_20210601T101031_N0301_R022_T33UUS", "S2A_MSIL2A_20240601T101031_N0510_R022_T33UUS"
+    files = [tmp_path / f"{name}_{band}.tif" for name, band in ((old, "B04"), (new, "B08"))]
+    for file in files:
+        write_raster(file, np.ones((20, 30, 1), np.uint16), make_grid(20, 30))
+    for order, scales in ((files, [(1, 0), (1e-4, -0.1)]), (files[::-1], [(1e-4, -0.1), (1, 0)])):
+        info, _ = describe_mosaic(order)
+        assert info.product is None and list(zip(info.scales, info.offsets, strict=True)) == scales
+    write_raster(files[0].with_name(f"{new}_B04.tif"), np.ones((20, 30, 1), np.uint16), make_grid(20, 30))
+    info, _ = describe_mosaic([files[1], files[0].with_name(f"{new}_B04.tif")])
+    assert info.product == (1e-4, -0.1) and info.scales == (1, 1)
+
+
 def test_one_file_is_read_as_it_is(make_grid: Make, tmp_path: Path, picture: np.ndarray) -> None:
     write_raster(tmp_path / "a.tif", picture, make_grid(20, 30))
     info, parts = describe_mosaic([tmp_path / "a.tif"])

@@ -139,6 +139,18 @@ def test_a_reader_keeps_few_files_open_even_of_warped_rasters(tmp_path: Path, ma
     assert len(reader._local.files) == 3
 
 
+def test_a_warped_raster_of_codes_keeps_the_one_that_it_reads_open(tmp_path: Path, make_grid: Make) -> None:
+    for number in range(4):
+        write_raster(tmp_path / f"{number}.tif", np.full((4, 4), number, np.uint8), make_grid(4, 4))
+    reader, finer, window = RasterReader(open_files=3), make_grid(8, 8, pixel=(5, 5)), Window(0, 0, 4, 4)
+    for other in (1, 2, 3):
+        numbers, reached = reader.read_codes(tmp_path / "0.tif", window, band=1, grid=finer)
+        assert reached.all() and not numbers.any()
+        reader.read(tmp_path / f"{other}.tif")
+        kept = [path for path, grid, _ in reader._local.files if grid is None]
+        assert str(tmp_path / "0.tif") in kept
+
+
 def test_threads_read_the_same(tmp_path: Path, make_grid: Make) -> None:
     pixels = RNG.integers(0, 9999, (300, 300, 2)).astype(np.uint16)
     write_raster(tmp_path / "x.tif", pixels, make_grid(300, 300))

@@ -4,6 +4,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,13 @@ def test_a_scene_travels_to_another_process(path: Path, pixels: np.ndarray) -> N
     copy = pickle.loads(pickle.dumps(scene))
     np.testing.assert_allclose(copy.read(WHOLE)[0], pixels, rtol=1e-6)
     assert copy.files() == scene.files()
+
+
+def test_a_signed_address_is_known_again(path: Path) -> None:
+    """What signs it for an hour is another an hour later."""
+    scene = Scene.open([path], BANDS)
+    scene.parts = tuple(replace(part, source=f"https://host/{path.name}?sig=a%2F&se=2024") for part in scene.parts)
+    assert scene.files() == [{"file": f"https://host/{path.name}", "bytes": None, "changed": None}]
 
 
 def test_what_lies_outside_is_mirrored_and_not_valid(path: Path, pixels: np.ndarray) -> None:

@@ -123,6 +123,35 @@ def test_what_numbers_are_worth(
     assert (found.sensor, product.date, found.source) == ("sentinel2", "2024-06-01", str(tmp_path / "B04.tif"))
 
 
+@pytest.mark.parametrize(
+    ("more", "changed", "message"),
+    [
+        (
+            {"raster:bands": [{"scale": 1e-4, "offset": "x"}]},
+            {},
+            r"offset of asset B04 of .*item\.json is 'x'; expected a",
+        ),
+        ({"raster:bands": [{"scale": "1e-4"}]}, {}, "scale of asset B04 of .* is '1e-4'; expected a number"),
+        ({}, {"properties": ["2024-06-01"]}, "properties of item x of .* are .*; expected an object"),
+    ],
+    ids=["offset", "scale", "properties"],
+)
+def test_an_item_that_says_what_it_must_not_is_refused(
+    tmp_path: Path, more: dict[str, Any], changed: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps(item("x", "2024-06-01", {"B04": asset("B04.tif", **more)}) | changed))
+    with pytest.raises(DamagedDataError, match=message):
+        open_items(str(path))
+
+
+def test_a_day_that_there_is_not_is_no_date_of_an_item(tmp_path: Path) -> None:
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps(item("x", "2024-06-31", {"B04": asset("B04.tif")})))
+    (product,) = open_items(str(path)) or []
+    assert product.date == ""
+
+
 def test_bands_are_the_geotiffs_of_one_band(tmp_path: Path) -> None:
     red = {"eo:bands": [{"name": "red", "common_name": "red"}]}
     assets = {

@@ -12,6 +12,8 @@ import rasterio.shutil
 
 import fewshot
 from fewshot.errors import RecipeError
+from fewshot.geo.composing import PicturePlan
+from fewshot.geo.writing import write_raster
 from tests.mapping.conftest import Case, read
 from tests.mapping.fakes import FakePredictor
 
@@ -56,6 +58,15 @@ def test_a_plain_classifier_needs_no_model(case: Case, tmp_path: Path) -> None:
     )
     assert report.reach is not None and report.accuracy is not None
     assert np.array_equal(read(tmp_path / "may.tif"), read(tmp_path / "june.tif"))
+
+
+def test_clouds_are_left_out(case: Case, tmp_path: Path) -> None:
+    codes = np.zeros(case.truth.shape, np.uint8)
+    codes[40:60] = 9
+    write_raster(tmp_path / "clouds.tif", codes, case.grid)
+    plan = PicturePlan(mask=str(tmp_path / "clouds.tif"), mask_out="9")
+    fewshot.map_region(case.scene, case.labels, tmp_path / "map.tif", method="logistic", pictures=plan)
+    assert np.all(read(tmp_path / "map.tif")[40:60] == 0)
 
 
 def test_what_is_not_known_is_refused(case: Case, tmp_path: Path) -> None:

@@ -204,9 +204,13 @@ def test_dated_points_are_read_from_the_nearest_date(truth: np.ndarray, tmp_path
     lines = [f"{a},{b},{name},{date}" for a, b, (_, _, name), date in zip(x, y, labels, dates, strict=True)]
     (tmp_path / "points.csv").write_text("\n".join(["x,y,class,date", *lines]))
     scenes = tuple(f"{day}={tmp_path}/{day}.tif" for day in ("2024-05-01", "2024-06-01", "2024-07-01"))
-    asked = MapRequest(scenes, output(tmp_path), LabelPlan(tmp_path / "points.csv", radius=0), method=method)
+    plan = LabelPlan(tmp_path / "points.csv", radius=0)
+    asked = MapRequest(scenes, output(tmp_path), plan, method=method, applicable=True)
     choice = choose_method({}, asked) if method == "logistic" else None
     report = run(choice.request, choice.predictor) if choice else run(asked)
     assert (read(output(tmp_path)) == values_of(truth)).mean() > 0.99
+    told = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))["applicability"]
+    held_out = [(one["labels"], one["accuracy"]) for one in told["by_dissimilarity"]]
+    assert sum(labels * accuracy for labels, accuracy in held_out) > 0.9 * sum(labels for labels, _ in held_out)
     assert any("24 labels have a date and are read from the nearest picture." in note for note in report.notes)
     assert any("x and y were taken as in the CRS of the scene" in note for note in report.notes)

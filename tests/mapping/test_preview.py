@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fewshot.errors import DataNotFoundError, RasterError
+from fewshot.errors import DataNotFoundError, RasterError, RecipeError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.predictor import Predictor
 from fewshot.geo.windows import Window
@@ -27,6 +27,13 @@ MakeCase = Callable[..., Any]
 def preview_of(model: Predictor, request: MapRequest) -> MapPreview:
     choice = choose_method(model, request)
     return MapPreview(choice.predictor, choice.request)
+
+
+def test_several_dates_are_refused(make_case: MakeCase, tmp_path: Path) -> None:
+    case = make_case()
+    scenes = tuple(f"{date}={case.scene}" for date in ("2024-06-01", "2024-06-11"))
+    with pytest.raises(RecipeError, match="shows one picture, and the scene has several dates"):
+        preview_of(fakes.FakePredictor(), case.request(tmp_path / "map.tif", scenes=scenes, method="adapted"))
 
 
 @pytest.mark.parametrize("card", [fakes.PIXEL, fakes.PATCH])

@@ -1,5 +1,6 @@
 """What a name stands for: a product as it is downloaded, STAC items, or neither."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fewshot.geo.downloads import landsat, sentinel2
@@ -27,6 +28,8 @@ def open_products(source: str) -> list[Product] | None:
         return None
     described = is_file and source.lower().endswith(_MARKS)
     package = open_package(path.parent if described else path, marks=_MARKS)
+    if package and described:
+        package = replace(package, named=path.name)
     found = (sentinel2.open_safe(package) or landsat.open_landsat(package)) if package else None
     if found:
         return found

@@ -6,6 +6,7 @@ import re
 from fewshot.errors import DamagedDataError
 from fewshot.geo.downloads.package import Package
 from fewshot.geo.downloads.product import Asset, Product
+from fewshot.geo.products import date_in
 
 MARKS = ("_mtl.txt",)
 """How the file that describes a product ends."""
@@ -14,32 +15,37 @@ _NO_COLOUR = ("B8", "B9")  # of level 1: panchromatic, and cirrus
 
 
 def open_landsat(package: Package) -> list[Product]:
-    """Return the product, or nothing where the package is none.
+    """Return the products of a package, empty where it has none.
 
     Raises:
-        DamagedDataError: if what describes it cannot be read.
+        DamagedDataError: if what describes one cannot be read.
     """
-    described = [name for name in package.names if name.lower().endswith(MARKS)]
-    if not described:
-        return []
-    groups = read_groups(package.read(described[0]).decode("utf-8", "replace"))
+    return [_open_product(package, name) for name in package.describing(MARKS)]
+
+
+def _open_product(package: Package, described: str) -> Product:
+    """Return the product that a file of the package describes."""
+    groups = read_groups(package.read(described).decode("utf-8", "replace"))
     told = {key: value for group in groups.values() for key, value in group.items()}
-    folder = described[0].rpartition("/")[0]
+    # The records of processing name the files of level 1 too, of which a product of level 2 was made.
+    contents = groups.get("PRODUCT_CONTENTS", told)
+    folder = described.rpartition("/")[0]
     try:
         scalings = _scalings(groups, told)
     except (ValueError, ZeroDivisionError) as error:
-        raise DamagedDataError(f"{described[0]} of {package.path} has a scale that is none: {error}") from error
+        raise DamagedDataError(f"{described} of {package.path} has a scale that is none: {error}") from error
     sensor = told.get("SPACECRAFT_ID", "").replace("_", "").lower()
     assets = {}
-    for key, file in told.items():
+    for key, file in contents.items():
         path = f"{folder}/{file}".lstrip("/")
         name = _band(key)
         if name and path in package.names:
             assets[name] = Asset(name, package.source(path), scalings.get(name), 0.0, sensor=sensor)
     if not assets:
-        raise DamagedDataError(f"{package.path} has none of the files that {described[0]} names; download it again")
+        raise DamagedDataError(f"{package.path} has none of the files that {described} names; download it again")
     bands = tuple(name for name in assets if name in scalings and name not in _NO_COLOUR)
-    return [Product(package.path.name, told.get("DATE_ACQUIRED", ""), assets, bands)]
+    name, date = contents.get("LANDSAT_PRODUCT_ID", package.path.name), date_in(told.get("DATE_ACQUIRED", ""))
+    return Product(name, date, assets, bands)
 
 
 def read_groups(text: str) -> dict[str, dict[str, str]]:

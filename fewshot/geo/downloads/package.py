@@ -1,11 +1,25 @@
 """Packages: folders, and archives that are read as if they were folders."""
 
+import io
+import lzma
 import tarfile
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fewshot.errors import DamagedDataError
+
+_LARGEST = 64 << 20
+"""Bytes of a file that describes a product: a hundred times what such files have."""
+
+_UNREADABLE = (
+    *(OSError, EOFError, KeyError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+    RuntimeError,  # of zipfile: encrypted, or packed in a way that it does not know
+)
 
 
 @dataclass(frozen=True)
@@ -16,11 +30,18 @@ class Package:
         path: Of it.
         names: Files in it, from its top.
         driver: What GDAL reads such an archive with; "" for a folder.
+        named: The file in it that describes the only product that is wanted; "" for all.
     """
 
     path: Path
     names: tuple[str, ...]
     driver: str = ""
+    named: str = ""
+
+    def describing(self, marks: tuple[str, ...]) -> list[str]:
+        """Return the files whose names end so: the one that is named, or all."""
+        found = [name for name in self.names if name.lower().endswith(marks)]
+        return [name for name in found if name == self.named] if self.named else found
 
     def source(self, name: str) -> str:
         """Return the name that GDAL opens a file of the package by."""
@@ -30,19 +51,33 @@ class Package:
         """Return what a file of the package holds.
 
         Raises:
-            DamagedDataError: if it cannot be read.
+            DamagedDataError: if it cannot be read, or is too large to describe a product.
         """
         try:
-            if self.driver == "vsizip":
-                with zipfile.ZipFile(self.path) as packed:
-                    return packed.read(name)
-            if self.driver == "vsitar":
-                with tarfile.open(self.path) as packed:
-                    file = packed.extractfile(name)
-                    return file.read() if file is not None else b""
-            return (self.path / name).read_bytes()
-        except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
-            raise DamagedDataError(f"{name} of {self.path} cannot be read: {error}") from error
+            with self._opened(name) as file:
+                content = file.read(_LARGEST + 1)
+        except _UNREADABLE as error:
+            remedy = "; unpack it and name the folder" if self.driver else ""
+            raise DamagedDataError(f"{name} of {self.path} cannot be read: {error}{remedy}") from error
+        if len(content) > _LARGEST:
+            raise DamagedDataError(
+                f"{name} of {self.path} has more than {_LARGEST >> 20} MB; expected a short text that describes a "
+                "product. Download it again"
+            )
+        return content
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file of the package for a while."""
+        if self.driver == "vsizip":
+            with zipfile.ZipFile(self.path) as packed, packed.open(name) as file:
+                yield file
+        elif self.driver == "vsitar":
+            with tarfile.open(self.path) as archive, archive.extractfile(name) or io.BytesIO() as file:
+                yield file
+        else:
+            with (self.path / name).open("rb") as file:
+                yield file
 
 
 def open_package(path: Path, *, marks: tuple[str, ...]) -> Package | None:
@@ -66,7 +101,7 @@ def open_package(path: Path, *, marks: tuple[str, ...]) -> Package | None:
         if {".tar", ".tgz"} & {suffix.lower() for suffix in path.suffixes} and tarfile.is_tarfile(path):
             with tarfile.open(path) as packed:
                 return Package(path, tuple(member.name for member in packed if member.isfile()), "vsitar")
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except _UNREADABLE as error:
         raise DamagedDataError(f"{path} cannot be read as a folder or archive: {error}") from error
     return None
 

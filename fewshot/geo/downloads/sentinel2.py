@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from fewshot.errors import DamagedDataError
 from fewshot.geo.downloads.package import Package
 from fewshot.geo.downloads.product import Asset, Product
+from fewshot.geo.products import date_in
 
 MARKS = ("mtd_msil1c.xml", "mtd_msil2a.xml")
 """How the file that describes a product ends."""
@@ -24,29 +25,25 @@ _CIRRUS = "B10"  # shows no ground
 
 
 def open_safe(package: Package) -> list[Product]:
-    """Return the granules of a product, empty where the package is none.
+    """Return the granules of the products of a package, empty where it has none.
 
     Raises:
-        DamagedDataError: if what describes it cannot be read, or a granule has no image.
+        DamagedDataError: if what describes a product cannot be read, or it has no image.
     """
-    described = [name for name in package.names if name.lower().endswith(MARKS)]
-    if not described:
-        return []
-    name = min(described, key=len)
+    return [product for name in package.describing(MARKS) for product in _open_granules(package, name)]
+
+
+def _open_granules(package: Package, described: str) -> list[Product]:
+    """Return the granules of the product that a file of the package describes."""
     try:
-        tree = ElementTree.fromstring(package.read(name))
-    except ElementTree.ParseError as error:
-        raise DamagedDataError(f"{name} of {package.path} cannot be read: {error}") from error
+        parser = ElementTree.XMLParser(target=_PlainTree())
+        tree = ElementTree.fromstring(package.read(described), parser)
+    except (ElementTree.ParseError, LookupError) as error:
+        raise DamagedDataError(f"{described} of {package.path} cannot be read: {error}") from error
     told = dict(_texts(tree))
-    date = (told.get("DATATAKE_SENSING_START") or told.get("PRODUCT_START_TIME") or "")[:10]
+    date = date_in(told.get("DATATAKE_SENSING_START") or told.get("PRODUCT_START_TIME") or "")
     scalings = _scalings(tree, told)
-    # Each granule's images, the finest of each band.
-    images: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
-    for path in package.names:
-        if found := _IMAGE.fullmatch(path):
-            best = images[found["granule"]].get(found["band"].upper())
-            if best is None or (found["size"] or "") < best[0]:
-                images[found["granule"]][found["band"].upper()] = found["size"] or "", path
+    images = _finest(package, described)
     if not images:
         raise DamagedDataError(f"{package.path} has no image in GRANULE/*/IMG_DATA; copy or download it again")
     products = []
@@ -58,6 +55,27 @@ def open_safe(package: Package) -> list[Product]:
         bands = tuple(band for band in assets if _plain(band) in _ORDER and _plain(band) != _CIRRUS)
         products.append(Product(f"{package.path.name}, {granule}", date, assets, bands))
     return products
+
+
+def _finest(package: Package, described: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return by granule and band the size of pixels and the name of the finest image beside a file."""
+    folder = described.rpartition("/")[0]
+    images: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+    for path in package.names:
+        found = _IMAGE.fullmatch(path) if path.startswith(f"{folder}/" if folder else "") else None
+        if found is not None:
+            best = images[found["granule"]].get(found["band"].upper())
+            if best is None or (found["size"] or "") < best[0]:
+                images[found["granule"]][found["band"].upper()] = found["size"] or "", path
+    return images
+
+
+class _PlainTree(ElementTree.TreeBuilder):
+    """Refuses documents that declare entities, which may stand for more than memory holds."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        """Refuse a declaration."""
+        raise ElementTree.ParseError(f"expected no <!DOCTYPE {name}>, which no product has")
 
 
 def _plain(band: str) -> str:

@@ -1,6 +1,7 @@
 """STAC items: one, or a collection of them, in a JSON file or at an address."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import httpx
 
 from fewshot.errors import DamagedDataError, DataNotFoundError
 from fewshot.geo.downloads.product import Asset, Product
-from fewshot.geo.products import known_scaling, sensor_in
+from fewshot.geo.products import date_in, known_scaling, sensor_in
 from fewshot.geo.spectrum import Spectrum, read_tags
 
 _SECONDS = 60.0  # that an address may take to answer
@@ -25,7 +26,7 @@ def open_items(source: str) -> list[Product] | None:
         source: A path or an address that ends in .json or .geojson, or an address of items of a STAC API.
 
     Raises:
-        DamagedDataError: if an item has no assets, or what is at an address is no JSON.
+        DamagedDataError: if an item has no assets or says what it must not, or what is at an address is no JSON.
         DataNotFoundError: if there is nothing at an address.
     """
     place = urlsplit(source)
@@ -67,11 +68,16 @@ def _is_item(item: Any) -> bool:
 def _product(item: Mapping[str, Any], source: str) -> Product:
     """Return one item as a product."""
     properties = item.get("properties") or {}
+    if not isinstance(properties, dict):
+        raise DamagedDataError(
+            f"the properties of item {item.get('id')} of {source} are {str(properties)[:60]!r}; expected an object of "
+            "names and values, as STAC has them"
+        )
     tags = {key.split(":")[-1]: str(value) for key, value in properties.items()}
     assets = {key: _asset(key, entry, tags, source) for key, entry in item["assets"].items() if _has_place(entry)}
     if not assets:
         raise DamagedDataError(f"item {item.get('id')} of {source} has no asset with an address")
-    date = str(properties.get("datetime") or properties.get("start_datetime") or "")[:10]
+    date = date_in(str(properties.get("datetime") or properties.get("start_datetime") or ""))
     return Product(f"item {item.get('id')} of {source}", date, assets, _bands(item["assets"]))
 
 
@@ -82,10 +88,10 @@ def _has_place(entry: Any) -> bool:
 def _asset(key: str, entry: Mapping[str, Any], tags: Mapping[str, str], source: str) -> Asset:
     """Return one asset, its scale as the item says."""
     told = _told(entry)
-    scale, offset = told.get("scale"), told.get("offset", 0.0)
+    scale, offset = (_number(told, word, f"{key} of {source}") for word in ("scale", "offset"))
     if tags.get("boa_offset_applied") == "True":
         offset = 0.0  # by whoever publishes the item, though it still names the product's own
-    stated = (float(scale), float(offset)) if isinstance(scale, int | float) else None
+    stated = None if scale is None else (scale, offset or 0.0)
     nodata = told.get("nodata")
     href = entry["href"]
     return Asset(
@@ -96,6 +102,14 @@ def _asset(key: str, entry: Mapping[str, Any], tags: Mapping[str, str], source: 
         _spectrum(told),
         sensor_in(href, tags),
     )
+
+
+def _number(told: Mapping[str, Any], word: str, asset: str) -> float | None:
+    """Return a number that is told of an asset, None where it is not."""
+    value = told.get(word)
+    if value is None or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    raise DamagedDataError(f"the {word} of asset {asset} is {str(value)[:60]!r}; expected a number. Correct the item")
 
 
 def _told(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class Candidates:
                 if len(free) and len(chosen) < self.wanted:
                     chosen.append(int(free[0]))
                     taken[free[0]] = True
-                    nearest = np.minimum(nearest, _distance(every[:, 1:3], every[free[:1], 1:3]))
+                    nearest = np.minimum(nearest, np.hypot(*(every[:, 1:3] - every[free[0], 1:3]).T))
             if len(chosen) == before:
                 apart = apart / 2 if apart >= 1 else -1.0
         return tuple(Suggestion(int(r), int(c), int(k), s, d) for _, r, c, k, s, d in every[chosen].tolist())
