@@ -41,8 +41,8 @@ def test_the_new_scene_is_mapped_and_compared_in_one_call(months: tuple[Case, Pa
     codes = np.zeros(may.truth.shape, np.uint8)
     codes[60:70] = 9
     write_raster(tmp_path / "clouds.tif", codes, may.grid)
-    asked = ("change", old, new, "--adapted", kept, "--scene", june, "--to", to, *how, "--applicable")
-    asked += ("--mask", tmp_path / "clouds.tif", "--mask-out", "9")
+    mask = ("--mask", tmp_path / "clouds.tif", "--mask-out", "9")
+    asked = ("change", old, new, "--adapted", kept, "--scene", june, "--to", to, *how, "--applicable", *mask)
     said = call(*asked)
     assert "Applicable on" in said and "hectares more are not compared" in said
     assert np.array_equal(read(new) == 0, codes == 9)

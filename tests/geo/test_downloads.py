@@ -175,7 +175,7 @@ def test_of_several_landsat_products_the_named_one_is_read_or_all(tmp_path: Path
             marks += [folder / path.name] if path.name.endswith("_MTL.txt") else []
     assert [one.date for one in open_products(str(folder)) or ()] == ["2024-06-01", "2024-06-17"]
     for mark, date in zip(marks, ("2024-06-01", "2024-06-17"), strict=True):
-        (one,) = open_products(str(mark)) or ()
+        (one,) = open_products(str(mark)) or []
         assert one.date == date and f"_{date.replace('-', '')}_" in one.find("B2").source
         assert one.name == mark.name.removesuffix("_MTL.txt") and set(one.assets) >= {"B1", "B7", "ST_B10", "QA_PIXEL"}
 

@@ -14,7 +14,7 @@ from typing import IO
 from fewshot.errors import DamagedDataError
 
 _LARGEST = 64 << 20
-"""Bytes of a file that describes a product: a hundred times what such files have."""
+"""Bytes of a file that describes a product, far more than it has; an archive may hold what unpacks to any size."""
 
 _UNREADABLE = (
     *(OSError, EOFError, KeyError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
@@ -39,8 +39,9 @@ class Package:
     named: str = ""
 
     def describing(self, marks: tuple[str, ...]) -> list[str]:
-        """Return the files whose names end so: the one that is named, or all."""
-        found = [name for name in self.names if name.lower().endswith(marks)]
+        """Return the files whose names end so: the one that is named, or all that are not hidden."""
+        shown = (name for name in self.names if not name.rpartition("/")[2].startswith("."))
+        found = [name for name in shown if name.lower().endswith(marks)]
         return [name for name in found if name == self.named] if self.named else found
 
     def source(self, name: str) -> str:

@@ -14,7 +14,7 @@ MARKS = ("mtd_msil1c.xml", "mtd_msil2a.xml")
 """How the file that describes a product ends."""
 
 _IMAGE = re.compile(
-    r"(?:^|.*/)GRANULE/(?P<granule>[^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]*_(?P<band>B\d[\dA]|SCL|AOT|WVP)(?:_(?P<size>\d\d)m)?"
+    r"GRANULE/(?P<granule>[^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]*_(?P<band>B\d[\dA]|SCL|AOT|WVP)(?:_(?P<size>\d\d)m)?"
     r"\.(?:jp2|tif)",
     re.IGNORECASE,
 )
@@ -59,10 +59,10 @@ def _open_granules(package: Package, described: str) -> list[Product]:
 
 def _finest(package: Package, described: str) -> dict[str, dict[str, tuple[str, str]]]:
     """Return by granule and band the size of pixels and the name of the finest image beside a file."""
-    folder = described.rpartition("/")[0]
+    folder = "".join(described.rpartition("/")[:2])
     images: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
     for path in package.names:
-        found = _IMAGE.fullmatch(path) if path.startswith(f"{folder}/" if folder else "") else None
+        found = _IMAGE.fullmatch(path.removeprefix(folder)) if path.startswith(folder) else None
         if found is not None:
             best = images[found["granule"]].get(found["band"].upper())
             if best is None or (found["size"] or "") < best[0]:
