@@ -262,11 +262,15 @@ def test_one_date_is_itself_and_none_is_not_a_number() -> None:
 
 def test_of_reflectance_below_zero_the_greenest_date_is_the_greenest() -> None:
     """Red and near infrared of water and shadow are often a little below 0; their quotient may be anything."""
-    dates = np.array([[0.05, 0.40], [-0.02, -0.01], [0.03, -0.02], [np.nan, np.nan]], np.float32)
-    made = compose(dates[:, np.newaxis, np.newaxis], "ndvi", 0, 1)
-    np.testing.assert_array_equal(made[0, 0], dates[0])
-    dark = compose(dates[[3, 1]][:, np.newaxis, np.newaxis], "ndvi", 0, 1)  # without an index, but seen
-    np.testing.assert_array_equal(dark[0, 0], dates[1])
+    green, both, one, cloud = np.array([[0.05, 0.4], [-0.001, -0.06], [0.03, -0.029], [np.nan, np.nan]], np.float32)
+    for dates, best in (
+        ((cloud, both, green), green),
+        ((one, green), green),
+        ((cloud, one), one),
+        ((cloud, both), both),
+    ):
+        made = compose(np.stack(dates)[:, np.newaxis, np.newaxis], "ndvi", 0, 1)
+        np.testing.assert_array_equal(made[0, 0], best)
 
 
 def test_all_dates_keep_their_files_open_together(series: tuple[list[str], np.ndarray]) -> None:
