@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.exported import models_table
+from fewshot.label.edits import PALETTE
 from fewshot.label.jobs import Job
 from fewshot.label.live import LiveLabels
 from fewshot.label.pictures import TILE, ScenePictures
@@ -25,6 +26,7 @@ def describe_state(state: ProjectState, contradicting: Sequence[str]) -> dict[st
             {"id": own.id, "class": own.of, "kind": own.kind, "coordinates": own.coordinates, "width": own.width}
             for own in labels
         ],
+        "palette": PALETTE,
         "counts": state.counts,
         "contradictions": contradicting,
     }
