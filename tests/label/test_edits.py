@@ -92,7 +92,7 @@ def test_rings_are_closed(state: ProjectState) -> None:
                 "coordinates": [[1, 1], [2, 2]],
                 "width": 1e6,
             },
-            "0 on and less than 1e\+06",
+            "0 on and less than",
         ),
         ({"op": "set_geometry", "id": "gone", "coordinates": [1, 1]}, "no label 'gone'"),
         ({"op": "delete_labels", "ids": ["l0", "l0"]}, "no label 'l0'"),

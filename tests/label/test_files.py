@@ -222,7 +222,7 @@ def test_what_is_wrong_with_a_sent_file_is_said_by_its_own_name(page: httpx.Clie
 
 
 def test_spaces_around_and_in_names_do_not_count(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("column,row,class\n1,2,Old  forest \n3,4,old forest\n")
+    (tmp_path / "a.csv").write_text("column,row,class\n1,2,Old  forest \n3,4,Old forest\n")
     state = apply_steps(ProjectState(), [read_new_labels(tmp_path / "a.csv", ProjectState(), fakes.grid_of(9, 9))])
     assert [own.name for own in state.classes.values()] == ["Old forest"]
     shapes = np.array([shapely.Point(1, 2), shapely.Point(3, 4)])

@@ -130,7 +130,7 @@ def test_places_are_assessed_with_the_map_that_they_were_drawn_of(
     desk.edit([add_class("a", 0), add_point("l0", 0, 1, 1)])
     for kind in ("map", "sample", "map"):
         wait_for(desk.jobs, desk.start_job(kind, {}).id, "done")
-    places = desk.keep_upload("places.gpkg", b"x")
+    places = desk.keep_upload("places.csv", b"x")
     arguments = desk.command("assess", {"places": places.name}, tmp_path)
     assert [Path(text).parent.name for text in arguments[1:3]] == ["map-1", "uploads"]
     assert Path(desk.command("sample", {"n": 9}, tmp_path)[1]).parent.name == "map-2"

@@ -8,7 +8,9 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -267,7 +269,9 @@ def test_the_token_is_in_no_process_arguments(tmp_path: Path, monkeypatch: pytes
     launched: list[str] = []
     monkeypatch.setattr("click.launch", launched.append)
     (tmp_path / "open.html").write_text("old")
-    announce("http://127.0.0.1:1/?token=secret", LabelOptions(), tmp_path)
+    options: dict[str, Any] = dict.fromkeys((own.name for own in fields(LabelOptions)), "")
+    options |= {"host": "127.0.0.1", "browser": True}
+    announce("http://127.0.0.1:1/?token=secret", LabelOptions(**options), tmp_path)
     assert launched == [(tmp_path / "open.html").as_uri()]
     assert (tmp_path / "open.html").stat().st_mode & 0o777 == 0o600
     assert "url=http://127.0.0.1:1/?token=secret" in (tmp_path / "open.html").read_text()
