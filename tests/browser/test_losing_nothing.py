@@ -66,7 +66,7 @@ def test_moves_that_are_not_answered_yet_add_up(page: Any) -> None:
     steps.click(page, column, row)
     page.get_by_text("Selected point").wait_for()
     page.locator("#map").focus()
-    page.route("**/api/edits", held.append)
+    page.route("**/api/edits", lambda route: held.append(route))
     for _ in range(3):
         page.keyboard.press("Alt+ArrowDown")
     for number in range(3):
