@@ -135,6 +135,7 @@ def test_a_source(new_module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert "accuracy" in invoke("evaluate", tmp_path / "run", "--tasks", 4, "--steps", 1)
 
 
+@pytest.mark.slow
 def test_a_network(new_module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file, line = section("Add a network")
     module = importlib.import_module(new_module("toy_network", file))

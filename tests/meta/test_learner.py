@@ -239,6 +239,7 @@ def test_weights_survive_the_disk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other(x), learner(x))
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

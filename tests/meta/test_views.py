@@ -79,6 +79,7 @@ def test_a_query_s_answer_does_not_depend_on_the_others(task: tuple) -> None:
     np.testing.assert_allclose(together[:, 2:3], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_keras_trains_and_validates_with_views(task: tuple) -> None:
     data = tf.data.Dataset.from_tensors((task, np.zeros((2, 4), np.int32)))
     data = data.unbatch().batch(2)  # the number of tasks is not known to the graph

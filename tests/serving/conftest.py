@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,8 @@ def run_server() -> Iterator[Callable[..., Running]]:
         return found
 
     yield run
-    for server in running:
-        if server._thread.is_alive():
-            server.stop()
+    with ThreadPoolExecutor() as pool:  # each waits for what is still open
+        list(pool.map(lambda server: server.stop(), [server for server in running if server._thread.is_alive()]))
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,7 @@ def test_batches_refuse_tasks_of_two_sizes(made: RegionSet) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_program_ends_while_its_stream_still_runs_ahead() -> None:
     """Without care, Python now and then waits at exit for ever for the draws that `tf.data` has begun."""
     program = (

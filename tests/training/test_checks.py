@@ -66,6 +66,7 @@ def draw(root: Path, region: str, size: int = 8) -> None:
             Image.fromarray(pixels).save(path)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_run_is_not_tested_where_it_has_been(tmp_path: Path) -> None:
     for region in ("hill", "valley", "plain"):
         draw(tmp_path / "data", region)

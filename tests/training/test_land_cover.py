@@ -56,6 +56,7 @@ def test_patches_of_a_tree_in_the_published_split(tree: Path, tmp_path: Path) ->
     assert {"places": ["3"]}.items() <= json.loads((tmp_path / "run.json").read_text())["parts"]["train"].items()
 
 
+@pytest.mark.slow
 def test_a_run_with_band_dropout_is_tested_where_bands_are_missing(tree: Path, tmp_path: Path) -> None:
     settings = ["data.window=32", "network.filters=4", "network.blocks=2", "tasks.ways=3", "tasks.shots=1"]
     settings.append("augment.band_dropout=0.3")
@@ -111,6 +112,7 @@ def test_deepglobe_windows_in_both_splits(split: str, tmp_path: Path) -> None:
     assert len(places) == len(set(places)) >= 4
 
 
+@pytest.mark.slow
 def test_a_simulated_earth_is_made_where_no_data_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fewshot.data.sources import sen12ms
 
@@ -131,6 +133,7 @@ def test_a_tree_without_a_published_place_says_how_to_split_it(tmp_path: Path) -
     assert "no place of SEN12MS (9000) is in its published split; use --set data.split=random" in result.output
 
 
+@pytest.mark.slow
 def test_a_real_scene_with_its_class_raster_trains(data_root: Path, tmp_path: Path) -> None:
     """Three strips of a real scene are three regions: one trains, one validates, one tests."""
     scene = data_root / "scene_maryland"

@@ -78,6 +78,7 @@ def test_what_was_trained_on_features_answers_for_pictures(run: Path) -> None:
     assert "prototypical network" in report.baselines
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_the_run_does(run: Path, tmp_path: Path) -> None:
     found = exported(run, tmp_path)
     support_x, support_y, query_x = found.task()
@@ -128,6 +129,7 @@ def test_a_task_shows_one_variant_of_all_its_pictures_and_lacks_the_same_feature
         assert 0.1 < 1 - kept[0].mean() < 0.5
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_trained(model_file: Path, pictures_folder: Path, tmp_path: Path) -> None:
     settings = network_settings(model_file, "network.frozen=false", "learner.adapts=head")
     recipe = read_recipe("demo", settings=settings)

@@ -33,6 +33,7 @@ def test_versions_are_never_overwritten(trained_run: Path, tmp_path: Path) -> No
     assert sorted(path.name for path in (tmp_path / "land").iterdir()) == ["007", "12"]
 
 
+@pytest.mark.slow
 def test_the_command_exports(trained_run: Path, tmp_path: Path) -> None:
     (tmp_path / "trained" / "2").mkdir(parents=True)
     arguments = ["export", str(trained_run), "--to", str(tmp_path), "--max-steps", "9"]

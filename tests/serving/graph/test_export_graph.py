@@ -318,6 +318,7 @@ def test_a_diverging_adaptation_is_refused(trained: Any) -> None:
     del module  # owns the variables until here
 
 
+@pytest.mark.slow
 def test_a_network_of_pixels_adapts_to_labels_of_pixels(trained: Any) -> None:
     learner = MetaLearner(
         unet((16, 16, 4), filters=(4, 6), normalization="support"),

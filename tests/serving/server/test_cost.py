@@ -128,6 +128,7 @@ def test_the_cost_on_a_card_is_counted_in_the_network(trained: Any) -> None:
     assert 6 + 6 / 4 < cost.numbers < 100
 
 
+@pytest.mark.slow
 def test_what_takes_too_much_is_refused_by_the_server(run_server: Callable, trained: Any) -> None:
     running = run_server({"land": trained.folder.parent}, max_request_gflop=0.01)
     support_x, labels, query_x = trained.task()

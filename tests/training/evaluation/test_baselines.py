@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,21 @@ def draw(root: Path, *regions: str) -> None:
                 Image.fromarray(rng.integers(100 * label, 100 * label + 100, (8, 8, 3), np.uint8)).save(path)
 
 
+@pytest.fixture(scope="module")
+def trained(eager: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data` and the `run` on it."""
+    folder = tmp_path_factory.mktemp("trained")
+    draw(folder / "data", "hill", "valley", "plain")
+    train(read_recipe("folders-patch", settings=SETTINGS), [folder / "data"], folder / "run", verbose=0)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    draw(tmp_path / "data", "hill", "valley", "plain")
-    train(read_recipe("folders-patch", settings=SETTINGS), [tmp_path / "data"], tmp_path / "run", verbose=0)
-    return tmp_path / "run"
+def run(trained: Path) -> Iterator[Path]:
+    """The run; regions that a test adds to its data are gone afterwards."""
+    yield trained / "run"
+    for region in (trained / "data").glob("new*"):
+        shutil.rmtree(region)
 
 
 @pytest.fixture
@@ -62,6 +73,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return found
 
 
+@pytest.mark.slow
 def test_they_train_on_the_runs_own_part_whatever_is_tested(
     run: Path, tmp_path: Path, trained_on: list[tuple[str, ...]]
 ) -> None:
@@ -74,14 +86,15 @@ def test_they_train_on_the_runs_own_part_whatever_is_tested(
     assert not set(trained_on[0]) & set(report.regions.by_region)
 
 
-def test_data_that_was_divided_anew_trains_none(run: Path, tmp_path: Path, trained_on: list[tuple[str, ...]]) -> None:
+def test_data_that_was_divided_anew_trains_none(run: Path, trained_on: list[tuple[str, ...]]) -> None:
     """With --data the run's own data is read for the baselines alone, and was once dealt out again unawares."""
     new = [f"new{number}" for number in range(6)]
-    draw(tmp_path / "data", *new)
+    data = run.parent / "data"
+    draw(data, *new)
     with pytest.raises(ArtifactError, match="no longer divided as it was"):
-        evaluate(run, [tmp_path / "data"], TWO, baselines=True, baseline_minutes=0.01)
+        evaluate(run, [data], TWO, baselines=True, baseline_minutes=0.01)
     assert trained_on == []
-    report = evaluate(run, [tmp_path / "data"], TWO)  # the run itself has seen none of the new ones
+    report = evaluate(run, [data], TWO)  # the run itself has seen none of the new ones
     assert report.regions is not None
     parts = Run.open(run).folder.read_json("run.json")["parts"]
     assert set(report.regions.by_region) <= {*new, *parts["test"]["places"]}

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 SMALL = [
     *("training.updates=2", "training.validate_every=2", "training.validation_tasks=4"),
-    *("network.filters=4", "network.blocks=1"),
+    *("network.filters=4", "network.blocks=1", "learner.steps=2", "learner.evaluation_steps=2"),
 ]
 RUNS_OWN = (1,)
 """Beside the run's own number of steps, so that no long curve is traced where none is looked at."""
@@ -40,7 +40,12 @@ def demo_run(eager: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sen12ms_run(eager: None, sen12ms_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "sen12ms"
-    settings = [*SMALL, "data.train=['103', '108', '130', '141']", "data.validation=['101']"]
+    settings = [
+        *SMALL,
+        "data.train=['103', '108', '130', '141']",
+        "data.validation=['101']",
+        "learner.evaluation_steps=1",
+    ]
     archives = [
         sen12ms_root / f"{name}.zip" for name in ("winter_103", "winter_108", "winter_130", "fall_141", "summer_101")
     ]
