@@ -16,7 +16,7 @@ from fewshot.geo import LandClass, read_class_table
 from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window, intersection
 from fewshot.label.background import place_background
-from fewshot.label.documents import describe_model, describe_scene, describe_state, panel
+from fewshot.label.documents import describe_model, describe_state, panel
 from fewshot.label.edits import Step, apply_steps
 from fewshot.label.events import Events
 from fewshot.label.files import (
@@ -98,7 +98,7 @@ class Desk:
         contradicting = self._contradictions(state)
         return {
             **{"name": self.plan.name, "revision": revision},
-            "scene": describe_scene(self.pictures),
+            "scene": self.pictures.document(),
             "background": self.background.document() if self.background else None,
             **describe_state(state, contradicting),
             **{"can_undo": self.log.can_undo, "can_redo": self.log.can_redo},

@@ -155,6 +155,23 @@ class ScenePictures:
         """What is usually black and white in each band."""
         return self.stretches[str(_USUAL_CUT)]
 
+    def document(self) -> dict[str, Any]:
+        """Return what the page has to know to show the scene."""
+        grid = self.info.grid
+        named = enumerate(zip(self.spectra, self.info.names, strict=True), start=1)
+        return {
+            **{"width": grid.width, "height": grid.height},
+            "bands": [
+                {"index": number, "name": own.name or name or f"band {number}", "wavelength": own.wavelength}
+                for number, (own, name) in named
+            ],
+            "crs": grid.crs.to_string()[:200] if grid.crs is not None else None,
+            "pixel_size": grid.pixel_sides(),
+            "lonlat": bool(grid.crs is not None and grid.crs.is_geographic),
+            **{"stretch": self.stretch, "stretches": self.stretches, "presets": self.presets},
+            **{"tile": TILE, "levels": self.levels},
+        }
+
     def usual_look(self) -> Look:
         """Return true colours, or what comes nearest, in the usual stretch."""
         bands = next(iter(self.presets.values()))
