@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,12 +80,18 @@ def command(scenes: tuple[str, ...], options: LabelOptions) -> None:
             host=options.host,
             port=options.port,
             origin=options.origin,
-            ready=lambda address: announce(address, options),
+            ready=lambda address: announce(address, options, plan.folder),
         )
 
 
-def announce(address: str, options: LabelOptions) -> None:
-    """Say where the page is, and open it."""
+def announce(address: str, options: LabelOptions, folder: Path) -> None:
+    """Say where the page is, and open it.
+
+    Args:
+        address: With the token.
+        options: What was asked for.
+        folder: Of the project.
+    """
     from fewshot.label.guard import is_loopback
 
     click.echo(f"Label at {address}")
@@ -92,4 +100,21 @@ def announce(address: str, options: LabelOptions) -> None:
             "Other machines can read what is sent and the token with it: put TLS before this (docs/labelling.md)."
         )
     if options.browser:
-        click.launch(address)
+        click.launch(write_door(folder / "open.html", address).resolve().as_uri())
+
+
+def write_door(path: Path, address: str) -> Path:
+    """Write a page that leads to an address and that this user alone can read, and return its path.
+
+    The address itself must not be an argument of the browser: everybody on the machine can read those.
+
+    Args:
+        path: File to write.
+        address: With the token.
+    """
+    path.unlink(missing_ok=True)
+    link = html.escape(address)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write('<!doctype html><meta charset="utf-8"><title>Label</title>\n')
+        file.write(f'<meta http-equiv="refresh" content="0; url={link}"><a href="{link}">Label</a>\n')
+    return path

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
+from fewshot.errors import RasterError
 from fewshot.geo.scene import BoolArray, FloatArray, Scene
 from fewshot.geo.windows import Window
 
@@ -15,7 +16,16 @@ class RememberingScene(Scene):
     """A scene that keeps the windows that were read last, as the pictures around labels to which one is added."""
 
     def __init__(self, scene: Scene) -> None:
-        """Read a scene so."""
+        """Read a scene so.
+
+        Raises:
+            RasterError: if it is no plain one, but made of several dates.
+        """
+        if type(scene) is not Scene:
+            raise RasterError(
+                f"expected a scene of one date; received a {type(scene).__name__} of {scene.info.path}. Name the files "
+                "of one date"
+            )
         super().__init__(
             scene.info, scene.match, scene.parts, stored=scene.stored, gaps=scene.gaps, reader=scene.reader
         )

@@ -125,7 +125,7 @@ def read_features(
         shapes = _in_pixels(usable, grid)
     except RuntimeError as error:  # of PROJ
         raise RasterError(f"{path} cannot be laid over {scene}, whose CRS is another: {error}") from error
-    inside = _lie_in(shapes, grid)
+    inside = lie_in(shapes, grid)
     if not inside.any():
         raise RasterError(_nothing_left(path, usable, grid, scene, total))
     values = tuple(_plain(value) for value in usable[field][inside])
@@ -237,11 +237,7 @@ def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str,
     Raises:
         DamagedDataError: if it cannot be written.
     """
-
-    def to_map(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.stack(grid.to_map(places[:, 1], places[:, 0]), axis=1)
-
-    geometry = shapely.transform(np.asarray(shapes, dtype=object), to_map)
+    geometry = to_map(np.asarray(shapes, dtype=object), grid)
     crs = None if grid.crs is None else grid.crs.to_wkt()
     frame = geopandas.GeoDataFrame(dict(columns), geometry=geometry, crs=crs)
     packed = path.suffix.lower() == ".gpkg"
@@ -287,15 +283,20 @@ def _in_pixels(frame: Any, grid: Grid) -> Shapes:
     if grid.crs.is_geographic:
         middle, _ = grid.to_map(grid.height / 2, grid.width / 2)
         shapes = np.array([_near(shape, middle) for shape in shapes], dtype=object)
-
-    def to_pixels(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        rows, columns = grid.to_pixels(xy[:, 0], xy[:, 1])
-        return np.stack([columns, rows], axis=1)
-
-    shapes = shapely.transform(shapes, to_pixels)
+    shapes = to_pixels(shapes, grid)
     bad = ~shapely.is_valid(shapes) & np.isfinite(shapely.bounds(shapes)).all(axis=1)
     shapes[bad] = shapely.make_valid(shapes[bad])
     return np.asarray(shapes, dtype=object)
+
+
+def to_map(shapes: Any, grid: Grid) -> Any:
+    """Return geometries, whose x is a column and y a row, in map coordinates."""
+    return shapely.transform(shapes, lambda at: np.stack(grid.to_map(at[:, 1], at[:, 0]), axis=1))
+
+
+def to_pixels(shapes: Any, grid: Grid) -> Any:
+    """Return geometries in a scene's CRS in its pixels: x is the column, y the row."""
+    return shapely.transform(shapes, lambda xy: np.stack(grid.to_pixels(xy[:, 0], xy[:, 1])[::-1], axis=1))
 
 
 def _near(shape: Any, middle: float) -> Any:
@@ -311,7 +312,7 @@ def _near(shape: Any, middle: float) -> Any:
     return shapely.transform(shape, lambda xy: xy + [360.0 * turns, 0.0]) if turns else shape
 
 
-def _lie_in(shapes: Shapes, grid: Grid) -> npt.NDArray[np.bool_]:
+def lie_in(shapes: Shapes, grid: Grid) -> npt.NDArray[np.bool_]:
     """Return which geometries [n] share ground with a scene, not merely its border."""
     left, top, right, bottom = shapely.bounds(shapes).T
     # What cannot be projected has infinite bounds, which every comparison below leaves out or `isfinite` does.

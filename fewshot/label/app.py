@@ -31,6 +31,7 @@ MOST_JSON = 8 << 20
 MOST_FILE = 64 << 20
 """Bytes of a file that is sent."""
 _THREADS = 4  # that read the scene
+_LONGEST_ID = 64
 
 Made = TypeVar("Made")
 Answer = Callable[[Request], Awaitable[Response]]
@@ -44,6 +45,7 @@ class PageApp:
         self.desk = desk
         self._library = library_files()
         self._readers = ThreadPoolExecutor(_THREADS, "tiles")
+        self._writer = ThreadPoolExecutor(1, "changes")  # of its own: a change waits for no tile
 
     def starlette(self) -> Starlette:
         """Return the application."""
@@ -59,7 +61,7 @@ class PageApp:
         }
         writes: dict[str, Answer] = {
             **{"/api/edits": self.edits, "/api/undo": self.undo, "/api/redo": self.redo},
-            **{"/api/view": self.view, "/api/suggest": self.suggest, "/api/compare": self.compare},
+            **{"/api/view": self.view, "/api/suggest": self.suggest},
             **{"/api/jobs": self.start, "/api/jobs/{id}/cancel": self.cancel, "/api/jobs/{id}/resume": self.resume},
             **{"/api/import": self.bring_in, "/api/upload": self.upload},
         }
@@ -87,15 +89,17 @@ class PageApp:
     async def edits(self, request: Request) -> Response:
         """Do a step."""
         body = await read_json(request)
-        return await self._changed(lambda: self.desk.edit(body.get("edits", [])))
+        return await self._changed(lambda: self.desk.edit(body.get("edits", []), _sent(body)))
 
     async def undo(self, request: Request) -> Response:
         """Take a step back."""
-        return await self._changed(self.desk.undo)
+        body = await read_json(request)
+        return await self._changed(lambda: self.desk.undo(_sent(body)))
 
     async def redo(self, request: Request) -> Response:
         """Do a step again."""
-        return await self._changed(self.desk.redo)
+        body = await read_json(request)
+        return await self._changed(lambda: self.desk.redo(_sent(body)))
 
     async def events(self, request: Request) -> Response:
         """Tell the page what happens, as long as it listens."""
@@ -186,11 +190,6 @@ class PageApp:
             raise HTTPException(400, "expected kind, a text, and options, an object")
         return await self._job(lambda: self.desk.start_job(kind, options))
 
-    async def compare(self, request: Request) -> Response:
-        """Start a map whose methods are compared first."""
-        await read_json(request)
-        return await self._job(lambda: self.desk.start_job("compare", {}))
-
     async def cancel(self, request: Request) -> Response:
         """Stop a job."""
         name = request.path_params["id"]
@@ -248,7 +247,7 @@ class PageApp:
             change()
             return self.desk.document()
 
-        return JSONResponse(await self._read(run))
+        return JSONResponse(await asyncio.get_running_loop().run_in_executor(self._writer, run))
 
     async def _read(self, call: Callable[[], Made]) -> Made:
         """Call in another thread, so that other requests go on."""
@@ -285,6 +284,14 @@ async def read_json(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise HTTPException(400, "expected a JSON object")
     return body
+
+
+def _sent(body: dict[str, Any]) -> str:
+    """Return the id that a page gave a change, "" for none."""
+    sent = body.get("sent", "")
+    if not isinstance(sent, str) or len(sent) > _LONGEST_ID:
+        raise HTTPException(400, f"sent is an id of {_LONGEST_ID} letters at most")
+    return sent
 
 
 def _look(request: Request) -> Look | None:

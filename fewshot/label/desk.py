@@ -6,19 +6,27 @@ import fcntl
 import shlex
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from fewshot.errors import ArtifactError, RecipeError
+from fewshot.errors import ArtifactError, FewshotError, RecipeError
 from fewshot.exported import find_model, model_names, newest_version, read_card
 from fewshot.geo import LandClass, read_class_table
+from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window, intersection
 from fewshot.label.background import place_background
-from fewshot.label.documents import describe_model, describe_scene, describe_state, panel
-from fewshot.label.edits import Step
+from fewshot.label.documents import describe_model, describe_state, panel
+from fewshot.label.edits import Step, apply_steps
 from fewshot.label.events import Events
-from fewshot.label.files import new_classes, read_new_labels, table_of_labels, write_classes, write_labels
+from fewshot.label.files import (
+    new_classes,
+    read_new_labels,
+    sent_ending,
+    table_of_labels,
+    write_classes,
+    write_labels,
+)
 from fewshot.label.jobs import Job, Jobs
 from fewshot.label.live import LiveMap
 from fewshot.label.log import EditLog
@@ -30,6 +38,7 @@ from fewshot.label.suggest import suggest_places
 
 EXPORTS = ("labels.gpkg", "labels.geojson", "labels.csv")
 _MOST_SUGGESTED = 100
+_MAPS = ("map", "compare")  # kinds of jobs that make one
 
 
 class Desk:
@@ -60,23 +69,27 @@ class Desk:
         self.jobs.close()
         self.log.close()
 
-    def edit(self, step: Step) -> None:
+    def edit(self, step: Step, sent: str = "") -> None:
         """Do a step, and tell all pages.
+
+        Args:
+            step: Its edits.
+            sent: As the log keeps it.
 
         Raises:
             RecipeError: if an edit does not fit.
         """
-        self.log.edit(step)
+        self.log.edit(step, sent)
         self._changed()
 
-    def undo(self) -> None:
+    def undo(self, sent: str = "") -> None:
         """Take the last step back, and tell all pages."""
-        self.log.undo()
+        self.log.undo(sent)
         self._changed()
 
-    def redo(self) -> None:
+    def redo(self, sent: str = "") -> None:
         """Do the step again that was taken back last, and tell all pages."""
-        self.log.redo()
+        self.log.redo(sent)
         self._changed()
 
     def document(self) -> dict[str, Any]:
@@ -85,7 +98,7 @@ class Desk:
         contradicting = self._contradictions(state)
         return {
             **{"name": self.plan.name, "revision": revision},
-            "scene": describe_scene(self.pictures),
+            "scene": self.pictures.document(),
             "background": self.background.document() if self.background else None,
             **describe_state(state, contradicting),
             **{"can_undo": self.log.can_undo, "can_redo": self.log.can_redo},
@@ -102,9 +115,11 @@ class Desk:
 
     def _contradictions(self, state: ProjectState) -> tuple[str, ...]:
         """Return the labels that contradict others; those of the last state are kept."""
-        if self._contradicting[0] is not state:
-            self._contradicting = state, contradictions(state)
-        return self._contradicting[1]
+        of, found = self._contradicting  # as a pair: other threads replace it
+        if of is not state:
+            found = contradictions(state)
+            self._contradicting = state, found
+        return found
 
     def look(self, window: Window) -> None:
         """Say what of the scene is looked at.
@@ -142,48 +157,53 @@ class Desk:
         """
         folder = folder or self._seen
         folder.mkdir(parents=True, exist_ok=True)
-        write_labels(folder / LABELS, state, self.pictures.info.grid)
+        write_labels(folder / LABELS, state, self.grid)
         write_classes(folder / CLASSES, state)
+
+    @property
+    def grid(self) -> Grid:
+        """Whose pixels the labels count."""
+        return self.pictures.info.grid
 
     def snapshot(self) -> tuple[int, ProjectState]:
         """Return revision and state."""
         return self.log.snapshot()
 
-    def command(self, kind: str, options: Mapping[str, Any]) -> tuple[Path, tuple[str, ...]]:
-        """Return the folder of the next job of a kind, and the arguments of `fewshot`.
+    def command(self, kind: str, options: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+        """Return the arguments of `fewshot` that do a job in a folder; nothing is written.
 
         Args:
             kind: Of the job.
             options: Of the page.
+            folder: That holds labels and classes, and will hold what is made.
 
         Raises:
             RecipeError: if there is no such kind, or nothing to do it with.
         """
-        folder = self.jobs.next_folder(kind)
-        if kind in ("map", "compare"):
+        if kind in _MAPS:
             if not self.plan.maps:
                 raise RecipeError("a map needs a model or a plain method: start the page with --model or --method")
-            self.write_files(self.log.state, folder)
             asked = {**options, "compare": True} if kind == "compare" else options
-            return folder, self.plan.map_command(folder, asked)
+            return self.plan.map_command(folder, asked)
         if kind not in RESULTS:
             raise RecipeError(f"expected one of {', '.join(RESULTS)}; received {kind[:40]!r}")
-        made = self.jobs.latest("map", "compare")
+        made = self.jobs.latest(*_MAPS)
         if made is None:
             raise RecipeError("places are drawn of a finished map, and it is assessed: map all first")
         if kind == "sample":
-            return folder, sample_command(Path(made.result), folder, options)
+            return sample_command(Path(made.result), folder, options)
         # Places that were drawn of an older map know that one's classes.
         drawn = self.jobs.latest("sample")
         mapped = Path(drawn.where, drawn.arguments[1]) if drawn is not None else Path(made.result)
-        return folder, assess_command(mapped, folder, self._places(options))
+        return assess_command(mapped, folder, self._places(options))
 
     def commands(self) -> dict[str, str]:
-        """Return the command lines that do what the page's jobs do, those that can be done now."""
-        lines = {}
+        """Return the command lines that do what the page's jobs do, with the labels as they are, in a folder aside."""
+        lines, folder = {}, self.plan.folder / "command"
+        self.write_files(self.log.state, folder)
         for kind in RESULTS:
             try:
-                lines[kind] = shlex.join(("fewshot", *self.command(kind, {})[1]))
+                lines[kind] = shlex.join(("fewshot", *self.command(kind, {}, folder)))
             except RecipeError as error:
                 lines[kind] = f"# {error}"
         return lines
@@ -198,8 +218,11 @@ class Desk:
         Raises:
             RecipeError: if it cannot be done.
         """
-        folder, arguments = self.command(kind, options)
-        return self.jobs.start(folder, arguments, folder / RESULTS[kind])
+        self.command(kind, options, self.plan.folder)  # refuses before a folder is taken
+        folder = self.jobs.reserve(kind)
+        if kind in _MAPS:
+            self.write_files(self.log.state, folder)
+        return self.jobs.start(folder, self.command(kind, options, folder), folder / RESULTS[kind])
 
     def bring_in(self, name: str, content: bytes) -> None:
         """Add the labels of a file, as one step.
@@ -213,15 +236,21 @@ class Desk:
         """
         path = self.keep_upload(name, content)
         try:
-            self.edit(read_new_labels(path, self.log.state, self.pictures.info.grid))
+            self.edit(read_new_labels(path, self.log.state, self.grid))
+        except FewshotError as error:  # in the words of who sent it
+            shown = Path(name).name
+            raise type(error)(str(error).replace(str(path), shown).replace(path.name, shown)) from error
         finally:
             path.unlink(missing_ok=True)
 
     def keep_upload(self, name: str, content: bytes) -> Path:
-        """Keep a file that a page sends, under a name of our own with its ending."""
-        ending = Path(name).suffix.lower()
-        kept = ending if ending[1:].isalnum() and len(ending) < 10 else ""
-        path = self.plan.folder / "uploads" / f"{uuid.uuid4().hex}{kept}"
+        """Keep a file that a page sends, under a name of our own with its ending.
+
+        Raises:
+            RecipeError: if its ending is none of `EXPORTS`.
+            DamagedDataError: if its content is of another kind, which GDAL would open all the same.
+        """
+        path = self.plan.folder / "uploads" / f"{uuid.uuid4().hex}{sent_ending(name, content)}"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
         return path
@@ -232,7 +261,7 @@ class Desk:
         Args:
             name: One of `EXPORTS`.
         """
-        state, grid = self.log.state, self.pictures.info.grid
+        state, grid = self.log.state, self.grid
         if name.endswith(".csv"):
             return table_of_labels(state, grid).encode()
         path = self.plan.folder / "uploads" / f"{uuid.uuid4().hex}{Path(name).suffix}"
@@ -247,10 +276,11 @@ class Desk:
         if not self.log.revision:
             table = read_class_table(self.plan.classes) if self.plan.classes else None
             step = new_classes(table.classes if table else self._model_classes())
+            if self.plan.labels is not None:
+                state = apply_steps(self.log.state, [step] if step else [])
+                step += read_new_labels(self.plan.labels, state, self.grid)
             if step:
                 self.log.edit(step)
-            if self.plan.labels is not None:
-                self.log.edit(read_new_labels(self.plan.labels, self.log.state, self.pictures.info.grid))
         if self.live is not None:
             self.live.start()
 
@@ -284,15 +314,15 @@ def open_desk(plan: ProjectPlan) -> Iterator[Desk]:
         ArtifactError: if another process has it open, or it is of another scene.
         FewshotError: if the scene cannot be read, or what it was to begin with.
     """
-    pictures = ScenePictures(plan.scenes, sensor=plan.sensor)
     (plan.folder / "jobs").mkdir(parents=True, exist_ok=True)
-    with (plan.folder / "lock").open("w") as lock:
+    with (plan.folder / "lock").open("w") as lock, ExitStack() as opened:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ArtifactError(
                 f"{plan.folder} is open in another `fewshot label`; use that page, or name another --project"
             ) from error
+        pictures = opened.enter_context(closing(ScenePictures(plan.scenes, sensor=plan.sensor)))
         log = EditLog(plan.folder / "project.sqlite")
         grid = pictures.info.grid
         own = f"{grid.height} x {grid.width} pixels at {tuple(grid.transform)[:6]}"

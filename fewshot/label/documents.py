@@ -1,4 +1,4 @@
-"""The project as plain data for the page: scene, classes, labels, model, panel."""
+"""The project as plain data for the page: classes, labels, model, panel."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fewshot.exported import models_table
+from fewshot.label.edits import PALETTE
 from fewshot.label.jobs import Job
 from fewshot.label.live import LiveLabels
-from fewshot.label.pictures import TILE, ScenePictures
 from fewshot.label.plan import ProjectPlan
 from fewshot.label.state import ProjectState
 from fewshot.mapping import kept_comparison
@@ -25,26 +25,9 @@ def describe_state(state: ProjectState, contradicting: Sequence[str]) -> dict[st
             {"id": own.id, "class": own.of, "kind": own.kind, "coordinates": own.coordinates, "width": own.width}
             for own in labels
         ],
+        "palette": PALETTE,
         "counts": state.counts,
         "contradictions": contradicting,
-    }
-
-
-def describe_scene(pictures: ScenePictures) -> dict[str, Any]:
-    """Return what the page has to know to show a scene."""
-    grid = pictures.info.grid
-    named = enumerate(zip(pictures.spectra, pictures.info.names, strict=True), start=1)
-    return {
-        **{"width": grid.width, "height": grid.height},
-        "bands": [
-            {"index": number, "name": own.name or name or f"band {number}", "wavelength": own.wavelength}
-            for number, (own, name) in named
-        ],
-        "crs": grid.crs.to_string()[:200] if grid.crs is not None else None,
-        "pixel_size": grid.pixel_sides(),
-        "lonlat": bool(grid.crs is not None and grid.crs.is_geographic),
-        **{"stretch": pictures.stretch, "stretches": pictures.stretches, "presets": pictures.presets},
-        **{"tile": TILE, "levels": pictures.levels},
     }
 
 

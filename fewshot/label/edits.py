@@ -21,6 +21,7 @@ KEYS = "123456789"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _LONGEST_NAME = 80
+_WIDEST = 1e6  # pixels
 _MOST_CLASSES = 254  # that a map can hold
 _DEPTHS: dict[Kind, int] = {"point": 0, "line": 1, "brush": 1, "polygon": 2}
 _FEWEST = {"line": 2, "brush": 1, "polygon": 3}
@@ -56,10 +57,9 @@ class AddLabel(Edit):
         _require_id(self.id)
         _require_class(draft, self.class_)
         width = self.width or 0.0
-        if not math.isfinite(width) or width < 0 or (self.kind == "brush" and not width):
-            raise RecipeError(
-                f"a {self.kind} has a width in pixels, {'more than 0' if self.kind == 'brush' else '0 on'}"
-            )
+        if not 0 <= width < _WIDEST or (self.kind == "brush" and not width):
+            least = "more than 0" if self.kind == "brush" else "0 on"
+            raise RecipeError(f"a {self.kind} has a width in pixels, {least} and less than {_WIDEST:g}")
         label = Label(self.id, self.class_, self.kind, read_coordinates(self.kind, self.coordinates), width)
         if draft.labels.setdefault(self.id, label) != label:
             raise RecipeError(f"there is another label {self.id}; give each an id of its own")

@@ -17,7 +17,7 @@ class Events:
 
     def __init__(self) -> None:
         """Begin with nobody listening."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may come while it is held, and close
         self._pages: dict[asyncio.Queue[str], asyncio.AbstractEventLoop] = {}
 
     def send(self, event: dict[str, Any]) -> None:

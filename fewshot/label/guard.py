@@ -7,11 +7,13 @@ import ipaddress
 import secrets
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fewshot.errors import RecipeError
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _POLICY = "Content-Security-Policy"
@@ -26,6 +28,7 @@ HEADERS: Mapping[str, str] = {
 }
 """Sent with every answer."""
 _READS = ("GET", "HEAD")
+_PORTS = {"http": 80, "https": 443}
 
 
 def is_loopback(host: str) -> bool:
@@ -34,6 +37,25 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def read_origin(text: str) -> str:
+    """Return an origin as browsers send it: in small letters, without the port that its scheme has anyway.
+
+    Raises:
+        RecipeError: if it is none.
+    """
+    try:
+        parts = urlsplit(text.strip().lower())
+        usual, port = _PORTS[parts.scheme], parts.port
+    except (KeyError, ValueError):
+        usual, port, parts = 0, 0, urlsplit("")
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        raise RecipeError(
+            f"--origin is a scheme, a name and perhaps a port, such as https://label.example.org; received {text!r}"
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}" + (f":{port}" if port not in (None, usual) else "")
 
 
 class PageGuard:
@@ -51,10 +73,13 @@ class PageGuard:
                 https://label.example.org.
 
         `origin` is what a page of the server comes from, `token` what lets one in.
+
+        Raises:
+            RecipeError: if the origin is none.
         """
         self._app, self.token, self._cookie = app, secrets.token_urlsafe(32), f"fewshot-{port}"
         name = f"[{host}]" if ":" in host else host
-        self.origin = origin.rstrip("/").lower() or f"http://{name}:{port}"
+        self.origin = read_origin(origin) if origin else f"http://{name}:{port}"
         policy = HEADERS[_POLICY].replace(_IMAGES, f"{_IMAGES} {images}".rstrip())
         self._headers = {**HEADERS, _POLICY: policy}
         # Where it is not known by which names others reach this machine, the cookie alone decides: a browser shows it
@@ -98,7 +123,9 @@ class PageGuard:
         """Exchange the token in an address, which histories and screenshots keep, for a cookie."""
         if not self._matches(given):
             return PlainTextResponse("This token is of another start; open the address that was printed last.", 403)
-        answer = RedirectResponse("/", 303)
+        # A redirect would not do: after one, browsers count as where the visit began the page or file whose link was
+        # followed, and show a strict cookie to none from elsewhere. This page begins it anew.
+        answer = HTMLResponse('<!doctype html><title>Label</title><meta http-equiv="refresh" content="0; url=/">')
         secure = self.origin.startswith("https:")
         answer.set_cookie(self._cookie, self.token, httponly=True, samesite="strict", secure=secure)
         return answer

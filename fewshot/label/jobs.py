@@ -18,7 +18,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,20 +86,24 @@ class Jobs:
         self._ended.set()
         self._watcher.join(timeout=10)
 
-    def next_folder(self, kind: str) -> Path:
-        """Return the folder that the next job of a kind will have."""
-        return self.folder / f"{kind}-{1 + sum(job.kind == kind for job in self.all())}"
+    def reserve(self, kind: str) -> Path:
+        """Make the folder of a new job of a kind, which no other gets."""
+        for number in count(1):
+            folder = self.folder / f"{kind}-{number}"
+            with suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                break
+        return folder
 
     def start(self, folder: Path, arguments: Sequence[str], result: Path) -> Job:
         """Start a job.
 
         Args:
-            folder: As `next_folder` named it; it holds what the job reads.
+            folder: As `reserve` made it; it holds what the job reads.
             arguments: Of `fewshot`.
             result: That is there once it is done.
         """
         kind = folder.name.rpartition("-")[0]
-        folder.mkdir(parents=True, exist_ok=True)
         job = Job(folder.name, kind, tuple(arguments), str(result.resolve()), str(Path.cwd()))
         return self._run(job, ())
 
@@ -107,7 +113,8 @@ class Jobs:
             job = self._find(name)
             if self.state(job) == "running":
                 self._keep(replace(job, stopped=True))
-                os.killpg(job.process[0], signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it has ended by now
+                    os.killpg(job.process[0], signal.SIGTERM)
 
     def resume(self, name: str) -> Job:
         """Go on with a job that was stopped: from what is finished, where anything is.
@@ -123,7 +130,7 @@ class Jobs:
 
     def latest(self, *kinds: str) -> Job | None:
         """Return the last job of some kinds that is done."""
-        done = [job for job in self._jobs.values() if job.kind in kinds and self.state(job) == "done"]
+        done = [job for job in self.all() if job.kind in kinds and self.state(job) == "done"]
         return done[-1] if done else None
 
     def all(self) -> list[Job]:
@@ -197,14 +204,16 @@ class Jobs:
 
     def _watch(self) -> None:
         """Tell the pages of every job that has changed."""
-        shown: dict[str, dict[str, Any]] = {job.id: self.document(job) for job in self.all()}
+        # By process: a job that was resumed and fails again at once has news, though they read the same.
+        shown = {job.id: (job.process, self.document(job)) for job in self.all()}
         while not self._ended.wait(_OFTEN):
             for job in self.all():
-                if shown.get(job.id, {}).get("state") in ("done", "failed", "cancelled") and not _runs(job.process):
+                known = shown.get(job.id)
+                if known and known[0] == job.process and known[1]["state"] != "running" and not _runs(job.process):
                     continue
                 document = self.document(job)
-                if document != shown.get(job.id):
-                    shown[job.id] = document
+                if (job.process, document) != known:
+                    shown[job.id] = job.process, document
                     self._tell({"type": "job", **document})
 
 

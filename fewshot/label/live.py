@@ -14,9 +14,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from fewshot.errors import FewshotError
+from fewshot.errors import FewshotError, RasterError
 from fewshot.exported import AdaptedModel, open_predictor
 from fewshot.exported.predictor import Steps
+from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
 from fewshot.label.painting import paint
 from fewshot.label.state import ProjectState
@@ -38,6 +39,10 @@ Event = dict[str, Any]
 
 class LabelSource(Protocol):
     """The labels, and the files that the request reads them from."""
+
+    @property
+    def grid(self) -> Grid:
+        """Whose pixels the labels and windows count."""
 
     def snapshot(self) -> tuple[int, ProjectState]:
         """Return revision and state."""
@@ -173,6 +178,7 @@ class LiveMap:
                     models[""] = WatchedPredictor(predictor, self._check)
                 choice = choose_method(models, self._request)
                 preview = MapPreview(choice.predictor, choice.request)
+                _require_same_pixels(self._source.grid, preview.scene.grid)
                 preview.warm_up()
             except FewshotError as error:
                 self._fail(str(error))
@@ -291,6 +297,20 @@ class LiveMap:
         self.mapped = None
         self.last = {"type": "map", "generation": self._generation, "stage": "failed", "message": message}
         self._tell(self.last)
+
+
+def _require_same_pixels(shown: Grid, mapped: Grid) -> None:
+    """Refuse a model that reads other pixels than those of the page: its map would lie in another place.
+
+    Raises:
+        RasterError: if the two are not the same.
+    """
+    if not mapped.same_as(shown):
+        raise RasterError(
+            f"no live map: the page shows {shown.height} x {shown.width} pixels, those of the scene's finest band, and "
+            f"the model reads bands of {mapped.height} x {mapped.width}. Name the files of those bands alone; Map all "
+            "maps them all the same."
+        )
 
 
 class Unready(FewshotError):

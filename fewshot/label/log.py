@@ -18,8 +18,9 @@ from fewshot.label.state import ProjectState
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS log (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, step TEXT) STRICT;
+CREATE TABLE IF NOT EXISTS log (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, step TEXT, sent TEXT) STRICT;
 """
+_COLUMNS = "SELECT name FROM pragma_table_info('log')"
 _FORMAT = "1"
 
 Entry = Literal["edit", "undo", "redo"]
@@ -38,23 +39,30 @@ class EditLog:
         self._lock = threading.RLock()
         self._done: list[int] = []
         self._undone: list[int] = []
+        self._sent: set[str] = set()
         self._revision = 0
         try:
             self._base = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
-                self._base.execute(f"PRAGMA {setting}")
-            self._base.executescript(_SCHEMA)
-            if self.about("format", _FORMAT) != _FORMAT:
-                raise ArtifactError(f"{path} was written by a later version of this program; open it with that one")
-            for number, kind in self._base.execute("SELECT number, kind FROM log ORDER BY number"):
-                self._count(number, kind)
-            self._state = apply_steps(ProjectState(), self._steps())
-        except (sqlite3.Error, ValueError) as error:
+            self._open()
+        except (sqlite3.Error, ValueError, TypeError, LookupError) as error:
             if isinstance(error, ArtifactError):
                 raise
             raise ArtifactError(
                 f"{path} is no project's log, or is damaged: {error}. Name another --project"
             ) from error
+
+    def _open(self) -> None:
+        """Read what there is."""
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000"):
+            self._base.execute(f"PRAGMA {setting}")
+        self._base.executescript(_SCHEMA)
+        if self.about("format", _FORMAT) != _FORMAT:
+            raise ArtifactError(f"{self.path} was written by a later version of this program; open it with that one")
+        if ("sent",) not in self._base.execute(_COLUMNS).fetchall():  # an earlier version's
+            self._base.execute("ALTER TABLE log ADD COLUMN sent TEXT")
+        for number, kind, sent in self._base.execute("SELECT number, kind, sent FROM log ORDER BY number"):
+            self._count(number, kind, sent or "")
+        self._state = apply_steps(ProjectState(), self._steps())
 
     def close(self) -> None:
         """Close the file."""
@@ -93,52 +101,64 @@ class EditLog:
             ((value,),) = self._base.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchall()
             return str(value)
 
-    def edit(self, step: Step) -> ProjectState:
-        """Do a step; when this returns, it is on the disk. One that changes nothing, as if sent twice, is none.
+    def edit(self, step: Step, sent: str = "") -> ProjectState:
+        """Do a step; when this returns, it is on the disk. One that changes nothing is none.
+
+        Args:
+            step: Its edits.
+            sent: Id that its sender gave it: one that is in the log is not done again. "" for none.
 
         Raises:
             RecipeError: if an edit does not fit; nothing is changed then.
         """
         with self._lock:
+            if sent in self._sent:
+                return self._state
             made = apply_steps(self._state, [step])
-            return made if made == self._state else self._write("edit", made, step)
+            return made if made == self._state else self._write("edit", made, sent, step)
 
-    def undo(self) -> ProjectState:
-        """Take the last step that counts back.
+    def undo(self, sent: str = "") -> ProjectState:
+        """Take the last step that counts back, unless the id says that this was done.
 
         Raises:
             RecipeError: if there is none.
         """
         with self._lock:
+            if sent in self._sent:
+                return self._state
             if not self._done:
                 raise RecipeError("there is nothing to undo")
-            return self._write("undo", apply_steps(ProjectState(), self._steps(but_last=True)))
+            return self._write("undo", apply_steps(ProjectState(), self._steps(but_last=True)), sent)
 
-    def redo(self) -> ProjectState:
-        """Do the step again that was taken back last.
+    def redo(self, sent: str = "") -> ProjectState:
+        """Do the step again that was taken back last, unless the id says that this was done.
 
         Raises:
             RecipeError: if there is none, or something else was done since.
         """
         with self._lock:
+            if sent in self._sent:
+                return self._state
             if not self._undone:
                 raise RecipeError("there is nothing to redo")
-            return self._write("redo", apply_steps(self._state, [self._step(self._undone[-1])]))
+            return self._write("redo", apply_steps(self._state, [self._step(self._undone[-1])]), sent)
 
-    def _write(self, kind: Entry, state: ProjectState, step: Step | None = None) -> ProjectState:
+    def _write(self, kind: Entry, state: ProjectState, sent: str, step: Step | None = None) -> ProjectState:
         """Add a row, in a transaction of its own, and take the state that it leads to."""
         text = None if step is None else json.dumps(step, separators=(",", ":"))
         try:
-            row = self._base.execute("INSERT INTO log (kind, step) VALUES (?, ?)", (kind, text))
+            row = self._base.execute("INSERT INTO log (kind, step, sent) VALUES (?, ?, ?)", (kind, text, sent or None))
         except sqlite3.Error as error:
             raise ArtifactError(f"{self.path} cannot be written, so nothing was changed: {error}") from error
-        self._count(int(row.lastrowid or 0), kind)
+        self._count(int(row.lastrowid or 0), kind, sent)
         self._state = state
         return state
 
-    def _count(self, number: int, kind: Entry) -> None:
-        """Keep track of which steps count."""
+    def _count(self, number: int, kind: Entry, sent: str) -> None:
+        """Keep track of which steps count, and of the ids under which they were sent."""
         self._revision += 1
+        if sent:
+            self._sent.add(sent)
         if kind == "edit":
             self._done.append(number)
             self._undone.clear()

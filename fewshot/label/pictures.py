@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RecipeError
+from fewshot.geo.composing import PicturePlan
 from fewshot.geo.matching import read_spectra
 from fewshot.geo.mosaic import describe_mosaic, read_reduced
+from fewshot.geo.pictures import open_pictures
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.spectrum import part_of_spectrum
 from fewshot.geo.windows import Window, intersection
@@ -93,18 +96,30 @@ class ScenePictures:
         """Open a scene.
 
         Args:
-            sources: One file; or several, as neighbours or with a band each.
+            sources: One file; or several, as neighbours or with a band each; or a product of one date.
             sensor: What recorded it, where it does not say.
 
         Raises:
+            RecipeError: if it is of several dates.
             FewshotError: if it cannot be read as one raster.
         """
-        self.info, self._parts = describe_mosaic(sources)
+        dates = open_pictures(sources, PicturePlan())
+        if len(dates) > 1:
+            raise RecipeError(
+                f"a page shows a scene of one date; received {', '.join(own.date for own in dates[:4])}"
+                f"{', ...' if len(dates) > 4 else ''}. Name the files of one; fewshot map takes several"
+            )
+        self.info, self._parts = describe_mosaic(dates[0].layers)
         self.spectra = read_spectra(self.info, sensor=sensor)
         self._reader = RasterReader()
+        self._closed = threading.Event()
         beside = ThreadPoolExecutor(1, "small copy")
         self._small = beside.submit(self._make_small)
         beside.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Stop reading the whole scene for the first levels; who waits for them is told."""
+        self._closed.set()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -139,6 +154,23 @@ class ScenePictures:
     def stretch(self) -> list[tuple[float, float]]:
         """What is usually black and white in each band."""
         return self.stretches[str(_USUAL_CUT)]
+
+    def document(self) -> dict[str, Any]:
+        """Return what the page has to know to show the scene."""
+        grid = self.info.grid
+        named = enumerate(zip(self.spectra, self.info.names, strict=True), start=1)
+        return {
+            **{"width": grid.width, "height": grid.height},
+            "bands": [
+                {"index": number, "name": own.name or name or f"band {number}", "wavelength": own.wavelength}
+                for number, (own, name) in named
+            ],
+            "crs": grid.crs.to_string()[:200] if grid.crs is not None else None,
+            "pixel_size": grid.pixel_sides(),
+            "lonlat": bool(grid.crs is not None and grid.crs.is_geographic),
+            **{"stretch": self.stretch, "stretches": self.stretches, "presets": self.presets},
+            **{"tile": TILE, "levels": self.levels},
+        }
 
     def usual_look(self) -> Look:
         """Return true colours, or what comes nearest, in the usual stretch."""
@@ -193,10 +225,16 @@ class ScenePictures:
         return 1 << max(0, math.ceil(math.log2(max(self.size) / _SMALL)))
 
     def _make_small(self) -> SmallCopy:
-        """Read the whole scene once, piece by piece."""
+        """Read the whole scene once, piece by piece.
+
+        Raises:
+            CancelledError: if it is closed before.
+        """
         (height, width), step = self.size, self._step
         bands, parts = range(1, self.info.bands + 1), []
         for row in range(0, height, max(_AT_ONCE, step)):
+            if self._closed.is_set():
+                raise CancelledError
             window = Window(row, 0, min(max(_AT_ONCE, step), height - row), width)
             parts.append(self.read(window, bands, (-(-window.height // step), -(-width // step))))
         pixels, valid = (np.concatenate(own) for own in zip(*parts, strict=True))

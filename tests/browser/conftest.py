@@ -147,6 +147,7 @@ def open_page(chromium: Any, server: LabelServer) -> Iterator[Callable[..., Any]
             page.on("request", lambda request: asked.append(request.url))
             page.on("pageerror", lambda error: failed.append(str(error)))
             page.goto(server.address)
+            page.wait_for_selector("body[data-ready]")
             if len(opened) == 1:
                 page.evaluate(_EMPTY)
                 page.reload()

@@ -18,6 +18,7 @@ from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.pictures import open_pictures
 from fewshot.geo.products import date_in, split_date
+from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene import Scene, Stored
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
@@ -105,6 +106,8 @@ def test_the_report_says_dates_masks_and_how(series: tuple[list[str], np.ndarray
     assert (said["composite"], said["dates"], len(said["masks"])) == ("median", list(DATES), 4)
     assert len(scene.files()) == 4
     assert said != opened(series[0], "mean").describe()
+    with pytest.raises(RasterError, match="expected a scene of one date"):
+        RememberingScene(scene)
 
 
 @pytest.mark.parametrize(

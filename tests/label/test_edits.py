@@ -83,6 +83,17 @@ def test_rings_are_closed(state: ProjectState) -> None:
             {"op": "add_label", "id": "x", "class_": "c1", "kind": "brush", "coordinates": [[1, 1]]},
             "a width in pixels, more than 0",
         ),
+        (
+            {
+                "op": "add_label",
+                "id": "x",
+                "class_": "c1",
+                "kind": "line",
+                "coordinates": [[1, 1], [2, 2]],
+                "width": 1e6,
+            },
+            "0 on and less than",
+        ),
         ({"op": "set_geometry", "id": "gone", "coordinates": [1, 1]}, "no label 'gone'"),
         ({"op": "delete_labels", "ids": ["l0", "l0"]}, "no label 'l0'"),
         ({"op": "add_class", "id": "c0", "name": "More"}, "a class c0 already"),

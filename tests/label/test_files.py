@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import pytest
 import shapely
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
+from fewshot.geo.vectors import write_features
 from fewshot.geo.windows import Window
 from fewshot.label.desk import EXPORTS, Desk
 from fewshot.label.edits import apply_steps
-from fewshot.label.files import read_new_labels, write_labels
+from fewshot.label.files import read_new_labels, table_of_labels, write_labels
 from fewshot.label.pictures import ScenePictures
 from fewshot.label.shapes import contradictions, shapes_of
 from fewshot.label.state import ProjectState
@@ -188,3 +191,75 @@ def test_places_are_suggested_where_it_is_unsure_and_no_label_is(state: ProjectS
     near = apply_steps(ProjectState(), [[add_class("a", 0), add_point("l", 0, 212, 144)]])
     (other, _) = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], list(near.labels.values()), 2)
     assert 260 <= other["column"] < 268
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.geojson", b'<OGRVRTDataSource><OGRVRTLayer name="x"/></OGRVRTDataSource>'),
+        ("labels.geojson", b'{"type": "Topology"}'),
+        ("labels.gpkg", b'{"type": "FeatureCollection", "features": []}'),
+        ("labels.zip", b"PK"),
+        ("labels.kml", b"<kml/>"),
+        ("labels", b""),
+    ],
+)
+def test_gdal_does_not_choose_how_a_sent_file_is_read(
+    page: httpx.Client, desk: Desk, name: str, content: bytes
+) -> None:
+    for path in ("/api/import", "/api/upload"):
+        answer = page.post(path, params={"name": name}, content=content)
+        assert answer.status_code == 400 and name in answer.json()["error"]
+    assert not list(desk.plan.folder.glob("uploads/*"))
+
+
+def test_what_is_wrong_with_a_sent_file_is_said_by_its_own_name(page: httpx.Client) -> None:
+    sent = {"mine.csv": b"a,b\n1,2\n", "mine.geojson": b'{"type": "FeatureCollection", "features": []}'}
+    sent["long.csv"] = b'x,y,class\n1,2,"' + b"a" * 200_000 + b'"\n'
+    for name, content in sent.items():
+        said = page.post("/api/import", params={"name": name}, content=content)
+        assert said.status_code == 400 and name in said.json()["error"] and "uploads" not in said.json()["error"]
+
+
+def test_spaces_around_and_in_names_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("column,row,class\n1,2,Old  forest \n3,4,Old forest\n")
+    state = apply_steps(ProjectState(), [read_new_labels(tmp_path / "a.csv", ProjectState(), fakes.grid_of(9, 9))])
+    assert [own.name for own in state.classes.values()] == ["Old forest"]
+    shapes = np.array([shapely.Point(1, 2), shapely.Point(3, 4)])
+    write_features(tmp_path / "a.gpkg", shapes, fakes.grid_of(9, 9), {"class": ["Old\tforest ", " old forest"]})
+    assert len(read_new_labels(tmp_path / "a.gpkg", state, fakes.grid_of(9, 9))) == 2
+
+
+def test_a_table_keeps_shapes(state: ProjectState, tmp_path: Path) -> None:
+    grid = fakes.grid_of(90, 70, degrees=25)
+    (tmp_path / "labels.csv").write_text(table_of_labels(state, grid))
+    found = apply_steps(ProjectState(), [read_new_labels(tmp_path / "labels.csv", ProjectState(), grid)])
+    own, again = (shapes_of(list(one.labels.values())) for one in (state, found))
+    assert shapely.hausdorff_distance(own, again).max() < 1e-6
+
+
+def test_several_dates_are_refused_in_words(tmp_path: Path) -> None:
+    pixels = fakes.draw_pixels(fakes.draw_truth(30, 30))
+    paths = [fakes.write_scene(tmp_path / f"{name}.tif", pixels, fakes.grid_of(30, 30)) for name in "ab"]
+    with pytest.raises(RecipeError, match="scene of one date; received 2024-05-01, 2024-06-01"):
+        ScenePictures([f"2024-05-01={paths[0]}", f"2024-06-01={paths[1]}"])
+    assert ScenePictures([f"2024-05-01={paths[0]}"]).size == (30, 30)
+
+
+def test_a_closed_scene_is_read_no_further(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    read = ScenePictures.read
+
+    def wait(*asked: Any) -> Any:
+        begun.set()
+        go_on.wait(20)
+        return read(*asked)
+
+    monkeypatch.setattr(ScenePictures, "read", wait)
+    monkeypatch.setattr("fewshot.label.pictures._AT_ONCE", 8)
+    pictures = ScenePictures([scene])
+    assert begun.wait(20)
+    pictures.close()
+    go_on.set()
+    with pytest.raises(CancelledError):
+        pictures.usual_look()

@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from fewshot.commands import main
 from fewshot.errors import RecipeError
 from fewshot.label.desk import Desk
 from fewshot.label.jobs import Job, Jobs
+from fewshot.label.plan import LABELS
 from tests.label.conftest import add_class, add_point, labelled
 
 SLEEP = "import sys, time, pathlib; time.sleep(float(sys.argv[1])); pathlib.Path(sys.argv[2]).write_text('x')"
@@ -43,7 +45,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
 
 
 def start(jobs: Jobs, seconds: float) -> Job:
-    folder = jobs.next_folder("map")
+    folder = jobs.reserve("map")
     return jobs.start(folder, [str(seconds), str(folder / "map.tif")], folder / "map.tif")
 
 
@@ -75,7 +77,7 @@ def test_a_job_is_stopped_and_goes_on(jobs: Callable[[], Jobs]) -> None:
     wait_for(opened, "map-1", "cancelled")
     opened.resume("map-1")
     wait_for(opened, "map-1", "running")
-    assert opened.next_folder("map").name == "map-2"
+    assert opened.reserve("map").name == "map-2"
 
 
 def test_a_server_that_comes_back_finds_what_runs_and_what_has_failed(jobs: Callable[[], Jobs]) -> None:
@@ -106,19 +108,15 @@ def test_the_page_maps_as_the_command_that_it_shows(desk: Desk, truth: np.ndarra
     shown = shlex.split(desk.commands()["map"])
     assert shown[:2] == ["fewshot", "map"]
     job = desk.start_job("map", {})
-    assert job.arguments == tuple(shown[1:])
+    aside = str(desk.plan.folder / "command")
+    assert job.arguments == tuple(text.replace(aside, str(desk.jobs.folder / job.id)) for text in shown[1:])
     wait_for(desk.jobs, job.id, "done", 120)
     mapped = desk.jobs.file(f"{job.id}.map.tif")
     assert mapped is not None
-    by_hand = mapped.with_name("by_hand.tif")
-    arguments = [str(by_hand) if text == str(mapped) else text for text in shown[1:]]
-    result = CliRunner().invoke(main, arguments)
+    result = CliRunner().invoke(main, shown[1:])
     assert result.exit_code == 0, result.output
-    for name in ("map", "map_confidence"):
-        with (
-            rasterio.open(mapped.with_name(f"{name}.tif")) as one,
-            rasterio.open(mapped.with_name(f"{name.replace('map', 'by_hand')}.tif")) as other,
-        ):
+    for name in ("map.tif", "map_confidence.tif"):
+        with rasterio.open(mapped.with_name(name)) as one, rasterio.open(Path(aside) / name) as other:
             assert np.array_equal(one.read(), other.read())
     assert "sample" in desk.commands()["sample"]
 
@@ -132,19 +130,19 @@ def test_places_are_assessed_with_the_map_that_they_were_drawn_of(
     desk.edit([add_class("a", 0), add_point("l0", 0, 1, 1)])
     for kind in ("map", "sample", "map"):
         wait_for(desk.jobs, desk.start_job(kind, {}).id, "done")
-    places = desk.keep_upload("places.gpkg", b"x")
-    _, arguments = desk.command("assess", {"places": places.name})
+    places = desk.keep_upload("places.csv", b"x")
+    arguments = desk.command("assess", {"places": places.name}, tmp_path)
     assert [Path(text).parent.name for text in arguments[1:3]] == ["map-1", "uploads"]
-    assert Path(desk.command("sample", {"n": 9})[1][1]).parent.name == "map-2"
+    assert Path(desk.command("sample", {"n": 9}, tmp_path)[1]).parent.name == "map-2"
 
 
-def test_what_the_page_adds_to_a_map_is_in_its_command(desk: Desk) -> None:
+def test_what_the_page_adds_to_a_map_is_in_its_command(desk: Desk, tmp_path: Path) -> None:
     desk.edit([add_class("a", 0), add_point("l0", 0, 1, 1)])
-    _, plain = desk.command("map", {"compare": False})
-    _, more = desk.command("map", {"applicable": True, "probabilities": True, "method": "forest"})
+    plain = desk.command("map", {"compare": False}, tmp_path)
+    more = desk.command("map", {"applicable": True, "probabilities": True, "method": "forest"}, tmp_path)
     assert set(more) - set(plain) == {"--applicable", "--probabilities", "forest"}
     assert set(plain) - set(more) == {"logistic"}
-    assert "--compare" in desk.command("compare", {})[1]
+    assert "--compare" in desk.command("compare", {}, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -160,3 +158,42 @@ def test_what_the_page_adds_to_a_map_is_in_its_command(desk: Desk) -> None:
 def test_a_page_cannot_ask_for_anything_else(desk: Desk, kind: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         desk.start_job(kind, options)
+    assert not list(desk.jobs.folder.iterdir())
+
+
+def test_every_job_has_a_folder_of_its_own(jobs: Callable[[], Jobs]) -> None:
+    opened = jobs()
+    with ThreadPoolExecutor(8) as threads:
+        folders = list(threads.map(lambda _: opened.reserve("map").name, range(8)))
+    assert sorted(folders) == [f"map-{number}" for number in range(1, 9)]
+
+
+def test_to_show_a_command_changes_no_job(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("")
+    monkeypatch.setattr("fewshot.label.jobs._PROGRAM", program)
+    desk.edit([add_class("a", 0), add_point("l0", 0, 1, 1)])
+    job = desk.start_job("map", {})
+    labels = desk.jobs.folder / job.id / LABELS
+    before = labels.read_bytes()
+    desk.edit([add_point("l1", 0, 2, 2)])
+    assert LABELS in desk.commands()["map"]
+    assert labels.read_bytes() == before
+    assert [path.name for path in desk.jobs.folder.iterdir()] == [job.id]
+
+
+def test_a_job_that_fails_again_at_once_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, heard = tmp_path / "program.py", []
+    program.write_text("raise SystemExit('no')")
+    monkeypatch.setattr("fewshot.label.jobs._PROGRAM", program)
+    monkeypatch.setattr("fewshot.label.jobs._OFTEN", 0.05)
+    opened = Jobs(tmp_path / "jobs", lambda event: heard.append(event["state"]))
+    job = start(opened, 0)
+    for times in (1, 2):
+        end = time.monotonic() + 20
+        while heard.count("failed") < times:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        if times == 1:
+            opened.resume(job.id)
+    opened.close()

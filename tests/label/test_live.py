@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 import time
@@ -167,3 +168,16 @@ def test_another_window_does_not_adapt_again(desk: Desk, following: LiveMap, hea
     assert event["window"] == [20, 10, 60, 40]
     whole = colours(following.picture(first["generation"], "fine", "map"))
     assert np.array_equal(colours(following.picture(event["generation"], "fine", "map")), whole[10:40, 20:60])
+
+
+def test_a_model_that_reads_other_pixels_than_the_page_shows_has_no_live_map(
+    desk: Desk, tmp_path: Path, heard: Heard
+) -> None:
+    coarse = fakes.grid_of(45, 35, pixel=(40.0, 60.0))
+    own = fakes.write_scene(tmp_path / "coarse.tif", fakes.draw_pixels(fakes.draw_truth(45, 35)), coarse)
+    request = dataclasses.replace(desk.plan.live_request(tmp_path), scenes=(str(own),))
+    following = LiveMap(desk, request, "", heard)
+    following.start()
+    said = heard.wait(lambda event: event.get("stage") == "failed")["message"]
+    following.stop()
+    assert "the page shows 90 x 70 pixels" in said and "bands of 45 x 35" in said

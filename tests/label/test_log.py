@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,3 +187,39 @@ def test_states_are_not_changed_by_later_edits() -> None:
     first = apply_steps(ProjectState(), [[add_class("a", 0), add_point("l0", 0, 1, 1)]])
     later = apply_steps(first, [[{"op": "delete_class", "id": "c0"}]])
     assert (len(first.labels), len(later.labels)) == (1, 0)
+
+
+def test_what_was_sent_under_an_id_is_done_once(tmp_path: Path) -> None:
+    log = EditLog(tmp_path / "log.sqlite")
+    for number in range(3):
+        log.edit([add_class(f"a{number}", number)], f"e{number}")
+    log.undo("u")
+    log.close()
+    again = EditLog(tmp_path / "log.sqlite")
+    before = again.snapshot()
+    again.undo("u")
+    again.edit([add_class("a0", 0)], "e0")
+    again.redo("e1")
+    assert again.snapshot() == before
+    assert len(again.undo("v").classes) == 1
+
+
+def test_a_log_without_ids_goes_on_with_them(tmp_path: Path) -> None:
+    EditLog(tmp_path / "log.sqlite").close()
+    with sqlite3.connect(tmp_path / "log.sqlite") as base:
+        base.execute("ALTER TABLE log DROP COLUMN sent")
+        base.execute("INSERT INTO log (kind, step) VALUES ('edit', ?)", (json.dumps([add_class("a", 0)]),))
+    base.close()
+    log = EditLog(tmp_path / "log.sqlite")
+    log.undo("u")
+    assert not log.undo("u").classes
+
+
+@pytest.mark.parametrize(("kind", "step"), [("edit", None), ("undo", None), ("else", None), ("edit", "{")])
+def test_rows_that_are_damaged_are_said(tmp_path: Path, kind: str, step: str | None) -> None:
+    EditLog(tmp_path / "log.sqlite").close()
+    with sqlite3.connect(tmp_path / "log.sqlite") as base:
+        base.execute("INSERT INTO log (kind, step) VALUES (?, ?)", (kind, step))
+    base.close()
+    with pytest.raises(ArtifactError, match="damaged"):
+        EditLog(tmp_path / "log.sqlite")

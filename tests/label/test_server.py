@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -15,11 +19,12 @@ from PIL import Image
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from fewshot.errors import ArtifactError
+from fewshot.commands.label import LabelOptions, announce
+from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
 from fewshot.geo.windows import Window
 from fewshot.label.app import MOST_JSON
 from fewshot.label.desk import Desk, open_desk
-from fewshot.label.guard import HEADERS, PageGuard
+from fewshot.label.guard import HEADERS, PageGuard, read_origin
 from fewshot.label.plan import ProjectPlan
 from tests.label.conftest import add_class, add_point, labelled
 from tests.mapping import fakes
@@ -31,7 +36,6 @@ WRITES = (
     "/api/redo",
     "/api/view",
     "/api/suggest",
-    "/api/compare",
     "/api/jobs",
     "/api/import",
 )
@@ -71,7 +75,7 @@ def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_do_not_see(
     stranger: httpx.Client, guard: PageGuard
 ) -> None:
     answer = stranger.get("/", params={"token": guard.token})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert guard.token not in answer.text and 'content="0; url=/"' in answer.text
     words = {word.strip().lower() for word in answer.headers["set-cookie"].split(";")}
     assert {"httponly", "samesite=strict"} <= words
 
@@ -207,3 +211,67 @@ def test_labels_and_classes_to_begin_with(
         (own.name, own.colour) for own in desk.log.state.classes.values()
     ]
     assert list(state.counts.values()) == [8, 8, 8]
+
+
+def test_labels_that_cannot_be_read_leave_the_project_unbegun(
+    open_project: Callable[..., Desk], tmp_path: Path, desk: Desk, truth: np.ndarray
+) -> None:
+    desk.edit(labelled(truth))
+    desk.write_files(desk.log.state, tmp_path)
+    with pytest.raises(DataNotFoundError):
+        open_project("begun", labels=tmp_path / "label.gpkg", classes=tmp_path / "classes.csv")
+    begun = open_project("begun", labels=tmp_path / "labels.gpkg", classes=tmp_path / "classes.csv")
+    assert (len(begun.log.state.labels), begun.log.revision) == (24, 1)
+
+
+def test_a_change_that_is_sent_again_is_done_once(page: httpx.Client) -> None:
+    for number in range(3):
+        page.post("/api/edits", json={"edits": [add_class(f"a{number}", number)], "sent": f"e{number}"})
+    first, again = (page.post("/api/undo", json={"sent": "u"}).json() for _ in range(2))
+    assert (first, len(again["classes"])) == (again, 2)
+    assert page.post("/api/undo", json={"sent": 1}).status_code == 400
+
+
+def test_changes_do_not_wait_for_tiles(page: httpx.Client, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.get("/api/project")
+    go_on = threading.Event()
+    monkeypatch.setattr(desk.pictures, "tile", lambda *asked: go_on.wait(20) and None)
+    with ThreadPoolExecutor(8) as browser:
+        tiles = [browser.submit(page.get, "/tiles/scene/0/0/0.png") for _ in range(8)]
+        try:
+            assert page.post("/api/edits", json=EDITS, timeout=10).status_code == 200
+        finally:
+            go_on.set()
+    assert {tile.result().status_code for tile in tiles} == {404}
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("HTTPS://Label.example.org:443/", "https://label.example.org"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://label.example.org:8443", "https://label.example.org:8443"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(text: str, origin: str) -> None:
+    assert read_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    "text", ["label.example.org", "ftp://x", "https://x/page", "https://x:y", "https://", "https://u@x"]
+)
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match="--origin is"):
+        read_origin(text)
+
+
+def test_the_token_is_in_no_process_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[str] = []
+    monkeypatch.setattr("click.launch", launched.append)
+    (tmp_path / "open.html").write_text("old")
+    options: dict[str, Any] = dict.fromkeys((own.name for own in fields(LabelOptions)), "")
+    options |= {"host": "127.0.0.1", "browser": True}
+    announce("http://127.0.0.1:1/?token=secret", LabelOptions(**options), tmp_path)
+    assert launched == [(tmp_path / "open.html").as_uri()]
+    assert (tmp_path / "open.html").stat().st_mode & 0o777 == 0o600
+    assert "url=http://127.0.0.1:1/?token=secret" in (tmp_path / "open.html").read_text()

@@ -1,15 +1,25 @@
+import { newId } from "./dom.js";
 import { say } from "./messages.js";
 
-const AGAIN = 1500; // milliseconds until what was not answered is sent again
-const CLOSED = "This page's key is no longer valid: the server was started anew. Open the address that it printed.";
+export const AGAIN = 1500; // milliseconds until the server is asked again
+const CLOSED = "The server was started anew. Open the address that it printed in another tab: this page then goes on.";
+const GATEWAY = [502, 503, 504]; // what stands between answers these where the server does not
 
-/** Ask the server. Throws an Error with its sentence where it refuses, and a TypeError where it cannot be reached. */
+/** The server is away, or lets this page in no more: what was asked may be asked again. */
+class Away extends Error {}
+
+/** Ask the server. Throws an Error with its sentence where it refuses, and an Away where it does not answer. */
 async function ask(path, init) {
-  const answer = await fetch(path, { credentials: "same-origin", cache: "no-store", ...init });
-  if (answer.status === 403) throw new Error(CLOSED);
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(body.error ?? `The server answered ${answer.status} ${answer.statusText}.`);
-  return body;
+  const answer = await fetch(path, { credentials: "same-origin", cache: "no-store", ...init }).catch(away);
+  if (answer.status === 403) throw new Away(CLOSED);
+  if (GATEWAY.includes(answer.status)) away();
+  if (answer.ok) return answer.json().catch(away); // it may end in the middle
+  const { error } = await answer.json().catch(() => ({}));
+  throw new Error(error ?? `The server answered ${answer.status} ${answer.statusText}.`);
+}
+
+function away() {
+  throw new Away("The server does not answer.");
 }
 
 export const get = (path) => ask(path);
@@ -22,9 +32,12 @@ export const upload = (path, file) =>
 
 let last = Promise.resolve();
 
-/** Send a change after those before it, again and again until it is answered: a server that is away loses nothing. */
+/**
+ * Send a change after those before it, again and again until it is answered: a server that is away loses nothing. Its
+ * id tells the server one that it has done, but could not answer for.
+ */
 export function change(path, body) {
-  const sent = last.then(() => insist(path, body));
+  const sent = last.then(() => insist(path, { ...body, sent: newId() }));
   last = sent.catch(() => {});
   return sent;
 }
@@ -37,8 +50,9 @@ async function insist(path, body) {
       close();
       return answer;
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-      close = say("The server does not answer. Your change is kept here and sent again.", { error: true });
+      close();
+      if (!(error instanceof Away)) throw error;
+      close = say(`${error.message} Your change is kept here and sent again.`, { error: true });
       await new Promise((resolve) => setTimeout(resolve, AGAIN));
     }
   }

@@ -3,9 +3,6 @@ import { deleteSelected } from "./editing.js";
 import { say } from "./messages.js";
 import { state } from "./state.js";
 
-// Okabe and Ito's colours, which people with any colour vision tell apart; the server's default too.
-const COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"];
-
 function row(own) {
   const labels = state.project.counts[own.id] ?? 0;
   const radio = h("input", { type: "radio", name: "class", value: own.id, checked: own.id === state.classId });
@@ -63,8 +60,8 @@ function drawSelection() {
 }
 
 function freeColour() {
-  const taken = new Set(state.project.classes.map(({ colour }) => colour.toUpperCase()));
-  return COLOURS.find((own) => !taken.has(own)) ?? `#${newId().slice(0, 6)}`;
+  const taken = new Set(state.project.classes.map(({ colour }) => colour));
+  return state.project.palette.find((own) => !taken.has(own)) ?? `#${newId().slice(0, 6)}`;
 }
 
 function freeKey() {
@@ -83,7 +80,7 @@ function openDialog(own = null) {
     autofocus: true,
     autocomplete: "off",
   });
-  const colour = h("input", { type: "color", value: own?.colour ?? freeColour().toLowerCase() });
+  const colour = h("input", { type: "color", value: own?.colour ?? freeColour() });
   const keys = ["", ..."123456789"].map((key) => [key, key || "none"]);
   const key = select(keys, own?.key ?? freeKey(), () => {});
   const close = () => dialog.close();

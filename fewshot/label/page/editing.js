@@ -5,6 +5,7 @@ import { state } from "./state.js";
 
 /** The handles of the selected label: its points, the middles of its sides, and one that moves all of it. */
 const handles = L.layerGroup().addTo(map);
+let dragged = false; // whether one of them is held: it stays until it is dropped
 
 const save = (label, coordinates) => state.edit({ op: "set_geometry", id: label.id, coordinates });
 
@@ -12,11 +13,16 @@ function handle(at, className, title, ondrop) {
   const size = className === "side" ? 12 : 18;
   const icon = L.divIcon({ className: `handle ${className}`, iconSize: [size, size] });
   const own = L.marker(toMap(at), { draggable: true, keyboard: false, icon, title, alt: title });
-  own.on("dragend", () => ondrop(toPlace(own.getLatLng())));
+  own.on("dragstart", () => (dragged = true));
+  own.on("dragend", () => {
+    dragged = false;
+    ondrop(toPlace(own.getLatLng()));
+  });
   return own.addTo(handles);
 }
 
 function draw() {
+  if (dragged) return;
   handles.clearLayers();
   const label = state.label(state.selected);
   if (!label || state.tool !== "select") return;

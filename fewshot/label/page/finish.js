@@ -13,8 +13,7 @@ const ask = (path, body) =>
   });
 
 async function load() {
-  const jobs = await get("/api/jobs");
-  state.project.jobs = Array.isArray(jobs) ? jobs : jobs.jobs;
+  state.project.jobs = await get("/api/jobs");
   draw();
 }
 

@@ -11,6 +11,7 @@ const view = { right: "map", left: "none", opacity: 0.6, scene: 1, swipe: false 
 /** One side of the swipe: a pane with one picture, which stays until its successor has come. */
 class Side {
   #picture = null;
+  #next = null;
   #source = "";
 
   constructor(name) {
@@ -22,7 +23,10 @@ class Side {
     const layer = this.name === "left" && !view.swipe ? "none" : view[this.name];
     if (!live || layer === "none") return this.#replace(null, "");
     const source = `/live/${live.generation}/${live.stage}/${layer}.png`;
-    if (source === this.#source) return this.#picture.setOpacity(view.opacity);
+    if (source === this.#source) {
+      for (const own of [this.#picture, this.#next]) own?.setOpacity(view.opacity);
+      return;
+    }
     const [west, north, east, south] = live.window;
     const next = L.imageOverlay(
       source,
@@ -37,15 +41,19 @@ class Side {
         alt: `${NAMES[layer]}, made of the labels so far`,
       },
     );
+    // One that was waited for gives way at once, so that none comes over a newer one.
+    this.#next?.remove();
+    this.#next = next;
     this.#source = source;
-    next.once("load", () => source === this.#source && this.#replace(next, source));
-    next.once("error", () => (source === this.#source ? this.#replace(null, "") : next.remove()));
-    return next.addTo(map);
+    next.once("load", () => next === this.#next && this.#replace(next, source));
+    next.once("error", () => next === this.#next && this.#replace(null, ""));
+    next.addTo(map);
   }
 
   #replace(next, source) {
-    if (this.#picture !== next) this.#picture?.remove();
+    for (const own of [this.#picture, this.#next]) if (own !== next) own?.remove();
     this.#picture = next;
+    this.#next = null;
     this.#source = source;
   }
 }

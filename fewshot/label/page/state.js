@@ -1,7 +1,8 @@
-import { change, get } from "./api.js";
+import { AGAIN, change, get } from "./api.js";
 import { attempt, say } from "./messages.js";
 
 const ADDS = { add_label: "labels", add_class: "classes" };
+const LISTS = { ...ADDS, set_geometry: "labels" }; // what is shown at once, and of which list it is
 
 /**
  * The page's one copy of /api/project, and what the page alone knows (chosen class, tool, selection).
@@ -16,13 +17,24 @@ class State extends EventTarget {
   selected = "";
   live = null; // the newest map of what is visible
   #waiting = 0; // changes that are on their way
-  #sent = new Set(); // new labels and classes that the server has not answered for yet
+  #sent = new Set(); // new labels and classes, and new places of old ones, that the server has not answered for yet
+  #back = null; // takes away what was said of a server that is away
 
   /** Follow what the server tells. */
   follow() {
     const events = new EventSource("/api/events");
     events.onmessage = (event) => this.hear(JSON.parse(event.data));
-    events.onopen = () => attempt(() => this.load()); // also after the server was away
+    events.onopen = () => {
+      this.#back?.();
+      this.#back = null;
+      attempt(() => this.load()); // also after the server was away
+    };
+    // The browser itself listens again after a broken connection, but never after an answer that refuses.
+    events.onerror = () => {
+      if (events.readyState !== EventSource.CLOSED) return;
+      this.#back ??= say("The server does not let this page listen. It is asked again.", { error: true });
+      setTimeout(() => this.follow(), AGAIN);
+    };
   }
 
   async load() {
@@ -38,20 +50,24 @@ class State extends EventTarget {
   adopt(project) {
     if (this.project && project.revision < this.project.revision) return;
     this.project = project;
-    for (const { list, item } of this.#sent)
-      if (!project[list].some(({ id }) => id === item.id)) project[list].push(item);
+    for (const { op, item } of this.#sent) {
+      const list = project[LISTS[op]];
+      const index = list.findIndex(({ id }) => id === item.id);
+      if (index < 0 && op in ADDS) list.push(item);
+      if (index >= 0 && op === "set_geometry") list[index] = { ...list[index], ...item };
+    }
     if (!this.classOf(this.classId)) this.classId = project.classes[0]?.id ?? "";
     if (!this.label(this.selected)) this.selected = "";
     this.tell("project");
     this.tell("chosen");
   }
 
-  /** Do edits as one step of undo. New labels and classes are shown before the server has answered. */
+  /** Do edits as one step of undo. What is new or moved is shown before the server has answered. */
   async edit(...edits) {
-    const added = edits.filter(({ op }) => op in ADDS).map(({ op, ...item }) => ({ list: ADDS[op], item }));
-    added.forEach((own) => this.#sent.add(own));
+    const shown = edits.filter(({ op }) => op in LISTS).map(({ op, ...item }) => ({ op, item }));
+    shown.forEach((own) => this.#sent.add(own));
     this.adopt(this.project);
-    const answered = () => added.forEach((own) => this.#sent.delete(own));
+    const answered = () => shown.forEach((own) => this.#sent.delete(own));
     try {
       const project = await this.#change("/api/edits", { edits });
       answered();
