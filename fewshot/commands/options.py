@@ -23,6 +23,16 @@ data_option = click.option(
     metavar="PATH",
     help="File or folder of the recipe's data; may be given several times.",
 )
+learner_option = click.option(
+    "--learner", help="One of the recipe's learners, such as maml or meta-sgd; the first one if not given."
+)
+recipe_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Change one setting of the recipe; repeatable.",
+)
 after_training_option = click.option(
     "--set",
     "settings",

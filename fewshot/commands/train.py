@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fewshot.commands.options import FILE, data_option, given, option, options_as
+from fewshot.commands.options import FILE, data_option, given, learner_option, option, options_as, recipe_option
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,9 @@ class TrainOptions:
     """On what a recipe is trained, how long, and what is changed of it."""
 
     paths: tuple[Path, ...] = given(data_option)
-    learner: str | None = option(
-        "--learner", help="One of the recipe's learners, such as maml or meta-sgd; the first one if not given."
-    )
+    learner: str | None = given(learner_option)
     out: Path | None = option("--out", type=FILE, help="Run folder; runs/RECIPE-LEARNER if not given.")
-    settings: tuple[str, ...] = option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="TABLE.KEY=VALUE",
-        help="Change one setting of the recipe; repeatable.",
-    )
+    settings: tuple[str, ...] = given(recipe_option)
     minutes: float | None = option("--minutes", type=float, help="Stop after this much training time.")
     resume: bool = option("--resume", is_flag=True, help="Go on with the run in the run folder.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from fewshot.commands.options import FILE, data_option, given, option, options_as
+from fewshot.commands.options import FILE, data_option, given, learner_option, option, options_as, recipe_option
 
 if TYPE_CHECKING:
     from fewshot.training.tuning import Trial
@@ -27,33 +27,20 @@ class TuneOptions:
         metavar="TABLE.KEY=VALUES",
         help="A setting and its range, LOW..HIGH or LOW..HIGH:log (by ratios), or its choices, ONE,OTHER; repeatable.",
     )
-    learner: str | None = option("--learner", help="One of the recipe's learners; the first one if not given.")
-    settings: tuple[str, ...] = option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="TABLE.KEY=VALUE",
-        help="Change one setting of the recipe in every trial; repeatable.",
-    )
+    learner: str | None = given(learner_option)
+    settings: tuple[str, ...] = given(recipe_option)
     out: Path | None = option("--out", type=FILE, help="Folder of the search; runs/tune-RECIPE-LEARNER if not given.")
     method: Literal["evolution", "random"] = option(
         "--method",
         type=click.Choice(["evolution", "random"]),
         default="evolution",
-        show_default=True,
         help="An evolution strategy, or drawing at random, the baseline that it has to beat.",
     )
-    generations: int = option("--generations", type=click.IntRange(1), default=4, show_default=True, help="How many.")
-    particles: int = option(
-        "--particles", type=click.IntRange(2), default=8, show_default=True, help="Trials of a generation."
-    )
-    elites: int = option(
-        "--elites", type=click.IntRange(1), default=3, show_default=True, help="The best, which make the next one."
-    )
-    updates: int = option(
-        "--updates", type=click.IntRange(1), default=200, show_default=True, help="Of each trial's training."
-    )
-    seed: int = option("--seed", type=int, default=0, show_default=True, help="Of the search.")
+    generations: int = option("--generations", type=click.IntRange(1), default=4, help="How many.")
+    particles: int = option("--particles", type=click.IntRange(2), default=8, help="Trials of a generation.")
+    elites: int = option("--elites", type=click.IntRange(1), default=3, help="The best, which make the next one.")
+    updates: int = option("--updates", type=click.IntRange(1), default=200, help="Of each trial's training.")
+    seed: int = option("--seed", type=int, default=0, help="Of the search.")
     resume: bool = option("--resume", is_flag=True, help="Go on with the search in its folder, for longer if asked.")
 
 

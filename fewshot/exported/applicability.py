@@ -121,12 +121,6 @@ class Applicability:
             found[here] = np.sqrt(((x - nearest) ** 2).sum(axis=1)) / self.mean_distance
         return found.reshape(features.shape[:-1])
 
-    def own_density(self, fold: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return the local point density of each training point [n]: those of other folds within the threshold."""
-        number = np.asarray(fold)
-        near = _distances(self.points) / self.mean_distance < self.threshold
-        return np.asarray((near & (number[:, np.newaxis] != number)).sum(axis=1), np.int64)
-
     def arrays(self) -> dict[str, Figures]:
         """Return it as arrays by name, as a file keeps them."""
         found = {name: getattr(self, name) for name in ("points", "centre", "factor", "own")}

@@ -71,7 +71,6 @@ def test_by_hand() -> None:
         assert found.threshold == pytest.approx(6 / mean)  # 3.75 + 1.5 * 1.75 is more
         query = scale * np.array([[[2.0], [9]], [[-6], [0]]])
         assert found.dissimilarity(query) == pytest.approx(np.array([[1, 2], [6, 0]]) / mean, rel=1e-6)
-        assert found.own_density(fold).tolist() == [1, 1, 2, 0]
 
 
 def test_features_that_are_constant_or_unimportant_do_not_count() -> None:
