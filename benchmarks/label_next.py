@@ -31,7 +31,7 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import real_scenes  # noqa: E402  which is found now
+from benchmarks import real_figures, real_scenes  # noqa: E402  which is found now
 
 Array = npt.NDArray[Any]
 
@@ -190,13 +190,13 @@ def table(name: str, draws: list[dict[str, Any]]) -> list[str]:
     lines[-1] += "suggested - random |"
     lines.append("|---" * 5 + "|")
     rounds = len(draws[0]["random"])
-    for metric in real_scenes.METRICS:
+    for metric in real_figures.METRICS:
         for number in range(rounds):
             chance = np.array([draw["random"][number][metric] for draw in draws])
-            cells = [real_scenes.shown(real_scenes.mean_and_interval(chance))]
+            cells = [real_figures.shown(real_figures.mean_and_interval(chance))]
             for arm in ("balanced", "suggested"):
                 gain = gains(draws, arm, metric)[:, number]
-                cells.append(real_scenes.shown(real_scenes.mean_and_interval(gain), "+") if number else "same labels")
+                cells.append(real_figures.shown(real_figures.mean_and_interval(gain), "+") if number else "same labels")
             lines.append(f"| {metric} | {MORE * number} | {' | '.join(cells)} |")
     return lines
 
@@ -206,9 +206,9 @@ def draw(path: Path, found: dict[str, Any]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(found), 6.4), layout="constrained", dpi=110)
-    grid = figure.subplots(len(real_scenes.METRICS), len(found), squeeze=False)
+    grid = figure.subplots(len(real_figures.METRICS), len(found), squeeze=False)
     for column, (name, draws) in enumerate(found.items()):
-        for row, metric in enumerate(real_scenes.METRICS):
+        for row, metric in enumerate(real_figures.METRICS):
             axes = grid[row, column]
             for arm in ARMS:
                 scores = 100 * np.array([[one[metric] for one in draw[arm]] for draw in draws])
