@@ -65,13 +65,13 @@ def test_recipes_are_listed_and_shown() -> None:
 
 def test_train_then_evaluate(tmp_path: Path) -> None:
     run, figures = tmp_path / "run", tmp_path / "figures.json"
-    settings = ["training.updates=20", "training.validate_every=20", "network.filters=4", "network.blocks=2"]
+    settings = ["training.updates=2", "training.validate_every=2", "network.filters=4", "network.blocks=1"]
     arguments = ["train", "demo", "--out", str(run)]
     for setting in settings:
         arguments += ["--set", setting]
     trained = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
     assert trained.exit_code == 0
-    assert "20 updates" in trained.output
+    assert "2 updates" in trained.output
     evaluated = CliRunner().invoke(
         cli.main,
         [

@@ -84,6 +84,7 @@ def test_the_default_is_the_cards_number_of_steps(trained: Any, local: LocalPred
     assert [int(inputs["steps"]) for _, inputs in counting.calls] == [trained.card.steps, 0]
 
 
+@pytest.mark.slow
 def test_a_transductive_model_is_not_asked_in_parts(transductive: Any) -> None:
     predictor = LocalPredictor(transductive.folder)
     pictures = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)

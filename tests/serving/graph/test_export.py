@@ -16,11 +16,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import cli
 from fewshot.errors import ArtifactError, DataNotFoundError, RecipeError
-from fewshot.exported.card import read_card
+from fewshot.exported.card import Limits, read_card
 from fewshot.exported.predictor import LocalPredictor
 from fewshot.training.run import Run
 from serving.graph import export as module
-from serving.graph.description import find_accuracy
+from serving.graph.description import describe_run, find_accuracy
 from serving.graph.export import ExportOptions, export, publish
 
 
@@ -142,15 +142,17 @@ def test_the_evaluation_that_the_run_holds_is_found(broken: Path) -> None:
         assert find_accuracy(Run.open(broken, settings), None) is None
 
 
-def test_a_transductive_run_needs_leave_and_says_so(transductive: Any, tmp_path: Path) -> None:
+def test_a_transductive_run_needs_leave_and_says_so(make_pictures_run: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_pictures_run('network.normalization="batch"', "learner.evaluation_steps=5")
     with pytest.raises(ArtifactError, match=r"transductive.*network\.normalization=support"):
-        export(transductive.run, tmp_path)
-    assert transductive.card.transductive
-
-
-def test_limits_never_exclude_the_runs_own_steps(transductive: Any) -> None:
-    limits = transductive.card.limits
-    assert (transductive.card.steps, limits.steps, limits.examples) == (5, 5, 9)
+        export(folder, tmp_path)
+    run = Run.open(folder)
+    regions = run.parts()["train"]
+    card = describe_run(run.recipe, regions, run.learner(regions), Limits(steps=3, examples=9), None)
+    assert card.transductive
+    assert (card.steps, card.limits.steps, card.limits.examples) == (5, 5, 9), (
+        "limits never exclude the run's own steps"
+    )
 
 
 @pytest.fixture
