@@ -247,6 +247,7 @@ def open_dates(  # noqa: PLR0913  as `Scene.open`
     missing: Literal["refuse", "allow"] = "refuse",
     sensor: str = "",
     by: By = "name",
+    reader: RasterReader | None = None,
 ) -> Scene:
     """Find the wanted bands in pictures of one or several dates.
 
@@ -258,18 +259,19 @@ def open_dates(  # noqa: PLR0913  as `Scene.open`
         missing: Whether the scene may lack wanted bands.
         sensor: What recorded it.
         by: What is trusted.
+        reader: Keeps files open; scenes may share one. If None, one that keeps those of all dates open.
 
     Raises:
         DataNotFoundError: if a file does not exist.
         RasterError: if the dates cannot be joined, or bands are missing.
     """
 
-    def open_one(layers: Sequence[Layer], reader: RasterReader | None = None) -> Scene:
+    def open_one(layers: Sequence[Layer], reader: RasterReader | None) -> Scene:
         return Scene.open(layers, bands, chosen=chosen, missing=missing, sensor=sensor, by=by, reader=reader)
 
     if len(pictures) == 1 or how == "stack":
-        return open_one(_layers(pictures))
-    reader = RasterReader(open_files=_OPEN_FILES)
+        return open_one(_layers(pictures), reader)
+    reader = reader or RasterReader(open_files=_OPEN_FILES)
     scenes = [open_one(picture.layers, reader) for picture in pictures]
     first = scenes[0]
     for scene in scenes[1:]:
