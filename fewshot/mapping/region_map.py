@@ -137,7 +137,7 @@ def map_scene(
     except OSError as error:
         raise checkpoint.cannot_write(error) from error
     checkpoint.remove()
-    shares = dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True))
+    shares = dict(zip(model.table.names, (summary.areas / summary.areas.sum()).tolist(), strict=True))
     loss, steps = model.adapted.support_loss, model.adapted.steps
     found = tuple(files), model.table, shares, loss, accuracy, notes, seconds
     return MapReport(*found, comparison, steps, reach, suggested, caveat)

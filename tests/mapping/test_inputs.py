@@ -76,8 +76,7 @@ def test_scenes_across_the_antimeridian_are_mapped(make_case: Callable[..., Case
     assert (read(output(tmp_path)) == values_of(case.truth)).mean() > 0.99
     said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))
     assert said["labels"]["outside"] == 0
-    degree = 111_195.0
-    expected = 60 * 80 * (0.01 * degree) ** 2 * np.cos(np.radians(16.3))
+    expected = 60 * 80 * 0.01**2 * 110_662 * 106_873  # metres of a degree of latitude and of longitude at 16.3 south
     assert sum(entry["area_m2"] for entry in said["classes"]) == pytest.approx(expected, rel=1e-3)
 
 
