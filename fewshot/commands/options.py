@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from fewshot.geo.composing import COMPOSITES, Composing, PicturePlan
 from fewshot.mapping.methods import AUTO, METHODS
+
+if TYPE_CHECKING:
+    from fewshot.mapping import MapRequest
 
 FILE = click.Path(path_type=Path)
 
@@ -183,6 +186,20 @@ class SceneOptions:
         assets = tuple(filter(None, map(str.strip, self.assets.split(","))))
         asked: list[Composing] = [how for how in COMPOSITES if how == self.composite]
         return PicturePlan(assets, self.mask, self.mask_out, asked[0] if asked else "")
+
+    def applied_to(self, request: MapRequest) -> MapRequest:
+        """Return the same map of a scene that is read, and mapped by the method, as the options say."""
+        from fewshot.mapping import split_bands
+
+        return replace(
+            request,
+            bands=split_bands(self.bands),
+            scale=self.scale,
+            sensor=self.sensor,
+            offset=self.offset,
+            pictures=self.pictures,
+            method=self.method,
+        )
 
 
 @dataclass(frozen=True)
