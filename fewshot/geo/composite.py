@@ -18,10 +18,11 @@ from fewshot.geo.matching import By
 from fewshot.geo.mosaic import Layer, Part, Picture, describe_mosaic
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.scene import BoolArray, FloatArray, Gaps, Scene, Stored
+from fewshot.geo.spool import Spool
 from fewshot.geo.windows import IntArray, Window, intersection
 
 _AT_ONCE = 8 << 20
-"""Numbers of all dates that are in memory at once: the same however many dates there are."""
+"""Numbers of all dates that are composed at once: the same however many dates there are."""
 
 _OPEN_FILES = 256
 """Rasters of all dates that are open at once in each thread: ten dates of two dozen bands and masks."""
@@ -117,13 +118,8 @@ class Composite(Scene):
         return super().describe() | {"composite": self._how, "dates": [dated.date for dated in self._dates]}
 
     def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
-        """Read a window inside the scene, some rows of all dates at a time."""
-        values = np.empty((window.height, window.width, len(self.match.bands)), np.float32)
-        rows = max(1, _AT_ONCE // (window.width * values.shape[-1] * len(self._dates)))
-        for first in range(0, window.height, rows):
-            height = min(rows, window.height - first)
-            strip = Window(window.row + first, window.column, height, window.width)
-            values[first : first + height] = self._composed(strip)
+        """Read a window inside the scene."""
+        values = self._composed(window)
         valid = np.asarray(np.isfinite(values).all(axis=-1), np.bool_)
         filled = values[valid].mean(axis=0) if self.gaps == "mean" and valid.any() else 0.0
         values[~valid] = filled
@@ -131,23 +127,45 @@ class Composite(Scene):
             values = ((values - np.array(stored.offset)) / np.array(stored.scale)).astype(np.float32)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, valid
 
-    def _composed(self, strip: Window) -> FloatArray:
-        """Return values [H, W, bands] of the dates together, NaN where no date shows a pixel."""
-        found = np.full((len(self._dates), strip.height, strip.width, len(self.match.bands)), np.nan, np.float32)
-        for place, dated in enumerate(self._dates):
-            here = intersection(strip, dated.window)
-            if here is not None:
-                values, seen = dated.scene._read(here.within(dated.window), None)
-                found[place][here.within(strip).slices] = np.where(seen[..., np.newaxis], values, np.nan)
+    def _composed(self, window: Window) -> FloatArray:
+        """Return values [H, W, bands] of the dates together, NaN where no date shows a pixel.
+
+        Each date is read once, since to unpack its blocks may take longer than all else; then some rows of all dates
+        are in memory at a time.
+        """
+        values = np.full((window.height, window.width, len(self.match.bands)), np.nan, np.float32)
+        shown = [dated for dated in self._dates if intersection(window, dated.window)]
+        rows = max(1, _AT_ONCE // (window.width * values.shape[-1] * max(1, len(shown))))
+        with Spool(len(shown), values.shape) as spool:
+            for dated in shown:
+                spool.add(_picture(dated, window))
+            for first in range(0, window.height if shown else 0, rows):
+                strip = Window(window.row + first, window.column, min(rows, window.height - first), window.width)
+                found = spool.rows(first, strip.height)
+                values[first : first + strip.height] = self._together(found, [dated.date for dated in shown], strip)
+        return values
+
+    def _together(self, found: FloatArray, dates: Sequence[str], strip: Window) -> FloatArray:
+        """Return one picture of those of several dates [dates, H, W, bands]."""
         composed = compose(found, self._how, *(_colours(self.match) if self._how == "ndvi" else (0, 0)))
         wanted = None if self._places is None else _days_near(strip, self._places)
         if wanted is None or not wanted.any():
             return composed
-        days = np.array([Date.fromisoformat(dated.date).toordinal() for dated in self._dates])
+        days = np.array([Date.fromisoformat(date).toordinal() for date in dates])
         apart = np.abs(days[:, np.newaxis, np.newaxis] - wanted)
         apart[np.isnan(found[..., 0])] = Date.max.toordinal()  # more than any
         own = np.take_along_axis(found, apart.argmin(axis=0)[np.newaxis, ..., np.newaxis], axis=0)[0]
         return np.where(wanted[..., np.newaxis] > 0, own, composed)
+
+
+def _picture(dated: DatedScene, window: Window) -> FloatArray:
+    """Return what a date shows of a window [H, W, bands], NaN where it shows nothing."""
+    picture = np.full((window.height, window.width, len(dated.scene.match.bands)), np.nan, np.float32)
+    here = intersection(window, dated.window)
+    if here is not None:
+        values, seen = dated.scene._read(here.within(dated.window), None)
+        picture[here.within(window).slices] = np.where(seen[..., np.newaxis], values, np.nan)
+    return picture
 
 
 def _days_near(window: Window, places: DatedPlaces) -> IntArray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo import composite
+from fewshot.geo import composite, spool
 from fewshot.geo.bands import Band
 from fewshot.geo.composing import Composing, PicturePlan
 from fewshot.geo.composite import compose, describe_pictures, open_dates
@@ -18,6 +18,7 @@ from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.pictures import open_pictures
 from fewshot.geo.products import date_in, split_date
+from fewshot.geo.rasters import RasterReader
 from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene import Scene, Stored
 from fewshot.geo.windows import Window
@@ -84,6 +85,39 @@ def test_pixels_are_made_of_the_dates_that_show_them(
     assert np.array_equal(seen[:, :23], valid[5:14, 7:]) and not seen[:, 23:].any()
     again = pickle.loads(pickle.dumps(scene)).read(ALL)
     assert np.array_equal(again[0], values) and np.array_equal(again[1], valid)
+
+
+@pytest.mark.parametrize("in_memory", [32 << 20, 0], ids=["in memory", "in a file"])
+def test_each_date_is_read_once_a_window(
+    series: tuple[list[str], np.ndarray], in_memory: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(spool, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(composite, "_AT_ONCE", 500)  # some rows at a time
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
+    seen: list[str] = []
+
+    def read_and_count(reader: RasterReader, path: Any, *more: Any, **options: Any) -> Any:
+        seen.append(str(path))
+        return read(reader, path, *more, **options)
+
+    read = RasterReader.read
+    monkeypatch.setattr(RasterReader, "read", read_and_count)
+    sources, truth = series
+    values, valid = opened(sources, "mean").read(ALL)
+    assert sorted(seen) == sorted(sources)
+    with pytest.warns(RuntimeWarning, match="Mean of empty slice"):
+        np.testing.assert_allclose(values[valid], expected_of(truth, "mean")[valid], atol=1e-6)
+    assert list(tmp_path.glob("cache/*")) == []
+
+
+def test_what_finds_no_room_for_its_dates_says_so(
+    series: tuple[list[str], np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(spool, "_IN_MEMORY", 0)
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RasterError, match=r"kept in .*cache for a while, .*FEWSHOT_CACHE"):
+        opened(series[0], "mean").read(ALL)
 
 
 def test_composed_values_are_handed_on_as_they_are_wanted(series: tuple[list[str], np.ndarray]) -> None:
