@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.warp
 from rasterio import Affine
+from rasterio._err import CPLE_BaseError  # what PROJ has against a place, which rasterio shows under no other name
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
@@ -45,7 +46,7 @@ class Grid:
         return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
 
     def to_grid(self, other: "Grid", rows: Any, columns: Any) -> tuple[Any, Any]:
-        """Return rows and columns in another grid of places [n] in this one; infinite where it knows no such place.
+        """Return rows and columns in another grid of places [n] in this one; not finite where it knows no such place.
 
         Args:
             other: The other grid.
@@ -54,8 +55,9 @@ class Grid:
         """
         x, y = self.to_map(rows, columns)
         if self.crs != other.crs:
-            x, y = (np.asarray(found) for found in rasterio.warp.transform(self.crs, other.crs, x, y))
-        return other.to_pixels(x, y)
+            x, y = _transformed(self.crs, other.crs, x, y)
+        with np.errstate(invalid="ignore"):
+            return other.to_pixels(x, y)
 
     def extent(self) -> str:
         """Say where the raster lies, for messages."""
@@ -76,7 +78,7 @@ class Grid:
         if self.crs != other.crs:
             try:
                 left, bottom, right, top = rasterio.warp.transform_bounds(self.crs, other.crs, left, bottom, right, top)
-            except RasterioError:  # too far outside of what the other CRS is made for
+            except (RasterioError, CPLE_BaseError):  # too far outside of what the other CRS is made for
                 return False
         spans = [(left, right)]
         if right < left:  # across the antimeridian, where degrees start again
@@ -139,13 +141,26 @@ def _degrees(latitude: Any) -> tuple[Any, Any]:
     return np.radians(1) * _EQUATOR * east, np.radians(1) * _EQUATOR * north
 
 
+def _transformed(crs: Any, other: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Return x and y of places [n] in another CRS, infinite where that knows no such place, which ends all at once."""
+    try:
+        found, at = rasterio.warp.transform(crs, other, x, y)
+        return np.asarray(found), np.asarray(at)
+    except (RasterioError, CPLE_BaseError):
+        if len(x) == 1:
+            return np.array([np.inf]), np.array([np.inf])
+    halves = [_transformed(crs, other, x[part], y[part]) for part in (slice(len(x) // 2), slice(len(x) // 2, None))]
+    (first, above), (second, below) = halves
+    return np.concatenate([first, second]), np.concatenate([above, below])
+
+
 def _projected_areas(crs: Any, x: Any, y: Any) -> npt.NDArray[np.float64]:
     """Return how many square metres a square unit of a projection is at places [n]; not a number where it ends."""
     try:
         # [3, n]: each place, one to the right of it, and one above
         along = np.stack([x, x + _STEP, x]), np.stack([y, y, y + _STEP])
         found = rasterio.warp.transform(crs, _WGS84, *(places.ravel() for places in along))
-    except RasterioError:
+    except (RasterioError, CPLE_BaseError):
         return np.full(len(x), np.nan)
     longitude, latitude = (np.reshape(places, along[0].shape) for places in found)
     with np.errstate(invalid="ignore"):

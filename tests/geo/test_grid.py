@@ -47,7 +47,7 @@ def test_pixels_are_as_large_as_their_crs_says(make_grid: Make) -> None:
     metres = make_grid(degrees=30, pixel=(10, 20))
     np.testing.assert_allclose(metres.pixel_areas(3, 2), [200, 200])
     assert metres.pixel_sides() == pytest.approx((20, 10))
-    feet = make_grid(crs="EPSG:2263", pixel=(100, 200))  # New York, in US survey feet
+    feet = make_grid(crs="EPSG:2263", corner=(1e6, 2e5), pixel=(100, 200))  # New York, in US survey feet
     assert feet.pixel_sides() == pytest.approx((200 * 0.3048006, 100 * 0.3048006))
     assert feet.pixel_areas(0, 1) == pytest.approx(20000 * 0.3048006**2)
     unknown = make_grid(crs=None, pixel=(10, 20))
@@ -62,6 +62,14 @@ def test_pixels_in_degrees_narrow_towards_the_poles(make_grid: Make) -> None:
     assert areas[60] == pytest.approx(110_574 * 111_320, rel=1e-4)
     np.testing.assert_array_equal(grid.pixel_areas(58, 3), areas[58:])
     assert grid.pixel_sides() == pytest.approx((110_852, 96_486), rel=1e-4)
+
+
+def test_places_that_another_crs_does_not_know_are_nowhere_in_it(make_grid: Make) -> None:
+    seen = make_grid(9, 9, crs="+proj=geos +h=35785831 +lon_0=0", corner=(-4.5e6, 4.5e6), pixel=(1e6, 1e6))
+    other = make_grid(180, 360, crs="EPSG:4326", corner=(-180, 90), pixel=(1, 1))
+    rows, columns = seen.to_grid(other, np.array([0.0, 4.5, 9.0]), np.array([0.0, 4.5, 4.5]))
+    assert np.isfinite(rows).tolist() == np.isfinite(columns).tolist() == [False, True, True]
+    assert (rows[1], columns[1]) == pytest.approx((90, 180))
 
 
 @pytest.mark.parametrize(
