@@ -108,7 +108,7 @@ class Grid:
             east = north = math.sqrt(self._unit_areas(np.array([middle]))[0])
         return math.hypot(t.b * east, t.e * north), math.hypot(t.a * east, t.d * north)
 
-    def _unit_areas(self, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _unit_areas(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return how many square metres a square unit of the CRS is in the middle of rows [n]."""
         x, y = self.to_map(rows, np.full(len(rows), self.width / 2))
         if self.crs.is_geographic:

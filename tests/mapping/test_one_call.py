@@ -63,8 +63,8 @@ def test_clouds_are_left_out(case: Case, tmp_path: Path) -> None:
     codes = np.zeros(case.truth.shape, np.uint8)
     codes[40:60] = 9
     write_raster(tmp_path / "clouds.tif", codes, case.grid)
-    clouds = {"mask": str(tmp_path / "clouds.tif"), "mask_out": "9"}
-    fewshot.map_region(case.scene, case.labels, tmp_path / "map.tif", method="logistic", **clouds)
+    mask, to = str(tmp_path / "clouds.tif"), tmp_path / "map.tif"
+    fewshot.map_region(case.scene, case.labels, to, method="logistic", mask=mask, mask_out="9")
     assert np.all(read(tmp_path / "map.tif")[40:60] == 0)
 
 

@@ -227,8 +227,8 @@ def _files(entry: SceneEntry, listed: SceneList, root: Path) -> list[SceneFiles]
         name = entry.name or short_name(split_date(sources[0])[1])
         path = Path(from_folder(entry.labels.replace("{name}", name), root))
         labels = LabelFiles(path, listed.label_field or None, listed.radius)
-        said = entry.place, tuple(entry.bands), entry.sensor, entry.pictures(root)
-        found.append(SceneFiles(name, sources, labels, *said))
+        pictures = entry.pictures(root)
+        found.append(SceneFiles(name, sources, labels, entry.place, tuple(entry.bands), entry.sensor, pictures))
     return found
 
 
