@@ -57,7 +57,7 @@ class Grid:
     def extent(self) -> str:
         """Say where the raster lies, for messages."""
         (left, top), (right, bottom) = self.to_map(0, 0), self.to_map(self.height, self.width)
-        return f"x {left:g} to {right:g}, y {bottom:g} to {top:g} in {self.crs.to_string()[:40]}"
+        return f"x {left:g} to {right:g}, y {bottom:g} to {top:g} in {name_of(self.crs)}"
 
     def same_as(self, other: "Grid") -> bool:
         """Whether two rasters have the same pixels: size and CRS, and corners that agree to a thousandth of a pixel."""
@@ -115,6 +115,11 @@ class Grid:
     def _corners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return rows and columns of the four corners."""
         return np.array([0, 0, self.height, self.height]), np.array([0, self.width, 0, self.width])
+
+
+def name_of(crs: Any) -> str:
+    """Return what a CRS is called in messages."""
+    return "no CRS" if crs is None else str(crs.to_string())[:40]
 
 
 def web_mercator() -> Grid:

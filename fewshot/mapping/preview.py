@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from fewshot.geo.landcover import ClassTable
 from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene_part import ScenePart
 from fewshot.geo.windows import Window
+from fewshot.mapping.applicable.measure import with_space
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.compare.table import Ranged, measure
@@ -24,7 +25,7 @@ from fewshot.mapping.methods import Entry
 from fewshot.mapping.predict.blend import assemble, predict_group
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.layout import WindowPlan, plan_windows
-from fewshot.mapping.predict.parts import LEVELS, Parts
+from fewshot.mapping.predict.parts import LEVELS, Block, Parts, is_inside
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.adaptation import adapt_to, read_labels, require_inductive
@@ -88,6 +89,8 @@ class PreviewPart:
         confidence: [H, W] float32, probability of that class, 0-1.
         runner_up: [H, W] int16, index of the class that is second.
         margin: [H, W] float32, how much more probable the first is than the second.
+        dissimilarity: [H, W] uint16 in `LEVELS` steps, how unlike the labels; None where the model does not know.
+        threshold: Of the dissimilarity up to which the model is applicable.
     """
 
     window: Window
@@ -96,6 +99,15 @@ class PreviewPart:
     confidence: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.int16]
     margin: npt.NDArray[np.float32]
+    dissimilarity: npt.NDArray[np.uint16] | None = None
+    threshold: float = 0.0
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Where the model is applicable [H, W], as far as it knows."""
+        if self.dissimilarity is None:
+            return np.zeros(self.classes.shape, np.bool_)
+        return is_inside(self.dissimilarity, self.threshold) & (self.classes >= 0)
 
 
 class MapPreview:
@@ -161,11 +173,25 @@ class MapPreview:
         """
         return adapt_to(self.predictor, labels.support, labels.table, steps=steps)
 
+    def with_space(self, labels: PreviewLabels, model: AdaptedModel) -> AdaptedModel:
+        """Return an adapted model that knows how far it is applicable, as the map has it.
+
+        Args:
+            labels: As `read_labels` returned them.
+            model: Adapted to them.
+
+        Raises:
+            RasterError: if they lie too close to each other to tell.
+            FewshotError: what the model raises.
+        """
+        used = labels.used
+        return with_space(model, self.predictor, self.scene.of_dates(used.places), used.examples, used.plan)
+
     def part(self, model: AdaptedModel, window: Window, stage: Stage) -> PreviewPart:
         """Predict a window of the scene.
 
         Args:
-            model: Adapted.
+            model: Adapted; where it knows how far it is applicable, that is predicted too.
             window: Of the scene.
             stage: "coarse" is quick, "fine" as good as the map where the window is small enough.
 
@@ -177,9 +203,13 @@ class MapPreview:
         layout = plan_windows(self.card, part.size, windows, classes=len(model.values))
         plan = MapPlan(part, layout, model, all_probabilities=True)
         found = np.zeros((*part.size, len(plan.values)), np.uint16)
-        for rows, columns, probabilities in self._predicted(plan):
-            found[rows, columns] = probabilities
-        return _summed_up(part, found)
+        unlike = np.zeros(part.size, np.uint16)
+        for block in self._predicted(plan):
+            found[block.window.slices] = block.probabilities
+            unlike[block.window.slices] = 0 if block.dissimilarity is None else block.dissimilarity
+        shown = _summed_up(part, found)
+        space = model.applicability
+        return shown if space is None else replace(shown, dissimilarity=unlike, threshold=space.threshold)
 
     def cross_validate(self, labels: PreviewLabels) -> tuple[Ranged, int]:
         """Return the share of labels that the model tells without their surroundings, and how many were tested.
@@ -208,13 +238,11 @@ class MapPreview:
         low, high = _wilson(found.value, squares)
         return Ranged(found.value, min(found.low, low), max(found.high, high)), int(folds.tested.sum())
 
-    def _predicted(self, plan: MapPlan) -> Iterator[tuple[slice, slice, npt.NDArray[np.uint16]]]:
+    def _predicted(self, plan: MapPlan) -> Iterator[Block]:
         parts: dict[int, Parts] = {}
         for group in range(len(plan.layout)):
             parts[group] = predict_group(plan, group, self.predictor)
-            block = assemble(plan, group, parts.__getitem__)
-            if block.probabilities is not None:
-                yield *block.window.slices, block.probabilities
+            yield assemble(plan, group, parts.__getitem__)
 
     def _resolution(self, window: Window, stage: Stage) -> tuple[int, WindowPlan]:
         """Return with how few pixels a window is looked at, and by which windows of the model."""
