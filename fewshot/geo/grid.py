@@ -54,6 +54,18 @@ class Grid:
             x, y = (np.asarray(found) for found in rasterio.warp.transform(self.crs, other.crs, x, y))
         return other.to_pixels(x, y)
 
+    def reduced(self, step: int, first: tuple[int, int] = (0, 0)) -> "Grid":
+        """Return the grid of larger pixels over the same ground, or a little more.
+
+        Args:
+            step: Pixels in one of the larger ones, along each side.
+            first: Row and column where the first of these begins.
+        """
+        t, (row, column) = self.transform, first
+        x, y = self.to_map(row, column)
+        height, width = -(-(self.height - row) // step), -(-(self.width - column) // step)
+        return Grid(height, width, type(t)(t.a * step, t.b * step, x, t.d * step, t.e * step, y), self.crs)
+
     def extent(self) -> str:
         """Say where the raster lies, for messages."""
         (left, top), (right, bottom) = self.to_map(0, 0), self.to_map(self.height, self.width)

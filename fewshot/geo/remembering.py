@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Any
 
-from fewshot.errors import RasterError
-from fewshot.geo.scene import BoolArray, FloatArray, Scene
+from fewshot.geo.dated import DatedPlaces
+from fewshot.geo.scene import BoolArray, FloatArray, Scene, Stored
 from fewshot.geo.windows import Window
 
 _PICTURES = 512  # windows whose values are kept, of so many pixels at most
@@ -16,16 +16,7 @@ class RememberingScene(Scene):
     """A scene that keeps the windows that were read last, as the pictures around labels to which one is added."""
 
     def __init__(self, scene: Scene) -> None:
-        """Read a scene so.
-
-        Raises:
-            RasterError: if it is no plain one, but made of several dates.
-        """
-        if type(scene) is not Scene:
-            raise RasterError(
-                f"expected a scene of one date; received a {type(scene).__name__} of {scene.info.path}. Name the files "
-                "of one date"
-            )
+        """Read a scene so."""
         super().__init__(
             scene.info, scene.match, scene.parts, stored=scene.stored, gaps=scene.gaps, reader=scene.reader
         )
@@ -50,3 +41,20 @@ class RememberingScene(Scene):
         valid = self._masks(window)
         valid.flags.writeable = False
         return valid
+
+    def of_dates(self, places: DatedPlaces | None) -> Scene:
+        """Return the scene as it was around places at their dates, of which nothing is kept where it differs."""
+        dated = self._scene.of_dates(places)
+        return self if dated is self._scene else dated
+
+    def reduced(self, step: int, first: tuple[int, int] = (0, 0)) -> Scene:
+        """Return the scene with fewer pixels; see `Scene.reduced`.
+
+        Args:
+            step: Of its pixels in one.
+            first: Where the first one begins.
+        """
+        return self._scene.reduced(step, first)
+
+    def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
+        return self._scene._read(window, stored)

@@ -16,7 +16,7 @@ from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.matching import By, match_bands
-from fewshot.geo.mosaic import Layer, Part, describe_mosaic, open_layer, read_parts
+from fewshot.geo.mosaic import Layer, Part, describe_mosaic, open_layer, read_parts, read_reduced
 from fewshot.geo.names import local_file, short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.values import check_units, to_values
@@ -141,6 +141,15 @@ class Scene:
         """Return the scene as it was around places at their dates; this is one of a single date, and the same then."""
         return self
 
+    def reduced(self, step: int, first: tuple[int, int] = (0, 0)) -> "Scene":
+        """Return the scene with fewer pixels, each the mean of `step` x `step` of its own.
+
+        Args:
+            step: 1 for the scene as it is.
+            first: Row and column where the first of them begins, none of them more than 0.
+        """
+        return ReducedScene(self, step, first) if step > 1 else self
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
         made = partial(Scene, stored=self.stored, gaps=self.gaps, reader=self.reader)
@@ -256,6 +265,32 @@ class Scene:
         numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
         values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self.gaps)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete
+
+
+class ReducedScene(Scene):
+    """A scene with fewer pixels than its files have, read through their overviews where they have some."""
+
+    def __init__(self, scene: Scene, step: int, first: tuple[int, int] = (0, 0)) -> None:
+        """Look at a scene so; see `Scene.reduced`.
+
+        Args:
+            scene: As its files have it.
+            step: Of its pixels in one.
+            first: Where the first one begins.
+        """
+        info = replace(scene.info, grid=scene.grid.reduced(step, first))
+        super().__init__(info, scene.match, scene.parts, stored=scene.stored, gaps=scene.gaps, reader=scene.reader)
+        self._scene, self._step, self._first = scene, step, first
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as what it was made of."""
+        return ReducedScene, (self._scene, self._step, self._first)
+
+    def _numbers(self, window: Window, bands: Sequence[int]) -> tuple[npt.NDArray[Any], BoolArray]:
+        scaled, (row, column) = Window(*(length * self._step for length in window)), self._first
+        scaled = scaled._replace(row=scaled.row + row, column=scaled.column + column)
+        inside = intersection(scaled, self._scene._whole) or scaled
+        return read_reduced(self.reader, self.parts, inside, bands, (window.height, window.width))
 
 
 def _state(source: str) -> dict[str, Any]:

@@ -17,9 +17,8 @@ import numpy.typing as npt
 from fewshot.errors import RecipeError
 from fewshot.geo.composing import PicturePlan
 from fewshot.geo.matching import read_spectra
-from fewshot.geo.mosaic import describe_mosaic, read_reduced
 from fewshot.geo.pictures import open_pictures
-from fewshot.geo.rasters import RasterReader
+from fewshot.geo.showing import open_numbers
 from fewshot.geo.spectrum import part_of_spectrum
 from fewshot.geo.windows import Window, intersection
 
@@ -28,6 +27,8 @@ _SMALL = 1024  # most rows and columns of the copy of the whole scene that is ke
 _AT_ONCE = 512  # rows of the scene that are read at a time for it
 _CUTS = (0, 1, 2, 5)  # percent of the pixels that are black, and that are white
 _USUAL_CUT = 2
+AS_THEY_ARE = PicturePlan()
+"""For scenes of which all is shown."""
 _PRESETS = {"true": ("red", "green", "blue"), "false": ("nir", "red", "green")}
 
 
@@ -92,26 +93,19 @@ class ScenePictures:
     tiles would read all of the scene.
     """
 
-    def __init__(self, sources: Sequence[str | Path], *, sensor: str = "") -> None:
+    def __init__(self, sources: Sequence[str | Path], plan: PicturePlan = AS_THEY_ARE, *, sensor: str = "") -> None:
         """Open a scene.
 
         Args:
-            sources: One file; or several, as neighbours or with a band each; or a product of one date.
+            sources: Files, as neighbours or with a band each; products, STAC items, and dates before their names.
+            plan: Which files of it are read, and how several dates become one.
             sensor: What recorded it, where it does not say.
 
         Raises:
-            RecipeError: if it is of several dates.
             FewshotError: if it cannot be read as one raster.
         """
-        dates = open_pictures(sources, PicturePlan())
-        if len(dates) > 1:
-            raise RecipeError(
-                f"a page shows a scene of one date; received {', '.join(own.date for own in dates[:4])}"
-                f"{', ...' if len(dates) > 4 else ''}. Name the files of one; fewshot map takes several"
-            )
-        self.info, self._parts = describe_mosaic(dates[0].layers)
+        self.info, self._read = open_numbers(open_pictures(sources, plan), plan.composite, sensor=sensor)
         self.spectra = read_spectra(self.info, sensor=sensor)
-        self._reader = RasterReader()
         self._closed = threading.Event()
         beside = ThreadPoolExecutor(1, "small copy")
         self._small = beside.submit(self._make_small)
@@ -217,7 +211,7 @@ class ScenePictures:
             columns = slice(first[1], first[1] - (-window.width // small.step), every)
             chosen = [band - 1 for band in bands]
             return small.pixels[rows, columns][..., chosen], small.valid[rows, columns][..., chosen]
-        return self.read(window, bands, (-(-window.height // step), -(-window.width // step)))
+        return self.read(window, bands, step)
 
     @property
     def _step(self) -> int:
@@ -236,24 +230,22 @@ class ScenePictures:
             if self._closed.is_set():
                 raise CancelledError
             window = Window(row, 0, min(max(_AT_ONCE, step), height - row), width)
-            parts.append(self.read(window, bands, (-(-window.height // step), -(-width // step))))
+            parts.append(self.read(window, bands, step))
         pixels, valid = (np.concatenate(own) for own in zip(*parts, strict=True))
         return SmallCopy(step, pixels, valid)
 
-    def read(
-        self, window: Window, bands: Sequence[int], shape: tuple[int, int]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def read(self, window: Window, bands: Sequence[int], step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Read a window of the scene, averaged to fewer pixels.
 
         Args:
-            window: Inside the scene.
+            window: Inside the scene; it begins at a multiple of the step.
             bands: Counted from 1.
-            shape: Rows and columns of what is returned.
+            step: Pixels of the scene in one of what is returned, along each side.
 
         Returns:
-            Pixels [*shape, bands] as they are stored, and where they are valid.
+            Pixels [H, W, bands] as they are stored, and where they are valid.
         """
-        return read_reduced(self._reader, self._parts, window, bands, shape)
+        return self._read(window, bands, step)
 
 
 def _ends(shown: npt.NDArray[Any], cut: float) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from fewshot.errors import RecipeError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Array, Predictor, Steps
-from fewshot.geo.composite import Composite
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene_part import ScenePart
@@ -121,19 +120,12 @@ class MapPreview:
             request: Of the map that is being prepared.
 
         Raises:
-            RecipeError: if the scene has several dates.
             FewshotError: if the scene or the model cannot be used.
         """
         self.predictor, self.request = predictor, request
         self.card = self.predictor.card()
         require_inductive(self.card)
-        scene = open_scene(self.request.scenes, self.card, self.request.reading)
-        if isinstance(scene, Composite):
-            raise RecipeError(
-                "a preview shows one picture, and the scene has several dates. Name those of one date; fewshot map "
-                "reads them all"
-            )
-        self.scene = RememberingScene(scene)
+        self.scene = RememberingScene(open_scene(self.request.scenes, self.card, self.request.reading))
 
     def warm_up(self) -> None:
         """Let the model adapt and answer once for noise: what it prepares for its first call takes seconds."""

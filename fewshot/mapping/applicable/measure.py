@@ -88,9 +88,7 @@ def with_applicability(
     return replace(model, applicability=replace(space, profile=profile))
 
 
-def _held_out(
-    model: AdaptedModel, predictor: Predictor, scene: Scene, examples: Examples, plan: LabelPlan
-) -> _Held:
+def _held_out(model: AdaptedModel, predictor: Predictor, scene: Scene, examples: Examples, plan: LabelPlan) -> _Held:
     """Deal the labels into squares, and measure the space that they span in what the method sees of them."""
     card = predictor.card()
     examples = examples.at_most(_LABELS, np.random.default_rng(plan.seed))
