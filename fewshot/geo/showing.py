@@ -1,4 +1,4 @@
-"""All bands of a scene with as many pixels as somebody looks at: its numbers as they are stored, or composed of dates."""
+"""The numbers of a scene as somebody looks at them: any bands, any size, as they are stored or composed of dates."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial

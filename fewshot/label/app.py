@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import mimetypes
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,7 +143,7 @@ class PageApp:
         """Take what the page shows of the scene.
 
         Raises:
-            HTTPException: if the window is none.
+            HTTPException: if the window is none, or `applicable` neither true nor false.
         """
         body = await read_json(request)
         try:
@@ -152,7 +152,10 @@ class PageApp:
             raise HTTPException(
                 400, "expected window: [first column, first row, last column + 1, last row + 1]"
             ) from None
-        self.desk.look(Window(top, left, bottom - top, right - left))
+        applicable = body.get("applicable", False)
+        if not isinstance(applicable, bool):
+            raise HTTPException(400, "applicable is true or false")
+        self.desk.look(Window(top, left, bottom - top, right - left), applicable=applicable)
         return JSONResponse({})
 
     async def suggest(self, request: Request) -> Response:
@@ -213,8 +216,8 @@ class PageApp:
 
     async def bring_in(self, request: Request) -> Response:
         """Add the labels of a file."""
-        name, content = request.query_params.get("name", ""), await read_body(request, MOST_FILE)
-        return await self._changed(lambda: self.desk.bring_in(name, content))
+        query, content = request.query_params, await read_body(request, MOST_FILE)
+        return await self._changed(lambda: self.desk.bring_in(query.get("name", ""), content, _sent(query)))
 
     async def upload(self, request: Request) -> Response:
         """Keep a file for a job, such as places with the class that was seen there."""
@@ -286,7 +289,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     return body
 
 
-def _sent(body: dict[str, Any]) -> str:
+def _sent(body: Mapping[str, Any]) -> str:
     """Return the id that a page gave a change, "" for none."""
     sent = body.get("sent", "")
     if not isinstance(sent, str) or len(sent) > _LONGEST_ID:

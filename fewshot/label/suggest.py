@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fewshot.label.state import Label
 from fewshot.mapping import PreviewPart
 
 _AROUND = 4  # pixels of the side of a place: a single unsure pixel is often but an edge
 
 
 def suggest_places(
-    part: PreviewPart, names: Sequence[str], ids: Sequence[str], labels: Sequence[Label], most: int
+    part: PreviewPart, names: Sequence[str], ids: Sequence[str], labelled: npt.NDArray[np.float64], most: int
 ) -> list[dict[str, Any]]:
     """Return up to `most` places, the least certain first, each with the reason; none where a label lies already.
 
@@ -24,13 +23,14 @@ def suggest_places(
         part: Predicted.
         names: Of its classes.
         ids: Of its classes.
-        labels: That there are.
+        labelled: Column and row [n, 2] of places that are labelled, in pixels of the part's scene.
         most: Places.
     """
     margin = np.where(part.classes >= 0, part.margin, np.inf)
     sums = _block_means(margin, _AROUND)
     cell = max(1, int(math.sqrt(sums.size / (2 * most))))
-    taken = {_cell_of(part, label, cell) for label in labels if label.kind == "point"}
+    corner, side = (part.window.column, part.window.row), part.step * _AROUND * cell
+    taken = {(row, column) for column, row in np.floor_divide(labelled - corner, side).astype(np.int64).tolist()}
     found = []
     for row in range(0, sums.shape[0], cell):
         for column in range(0, sums.shape[1], cell):
@@ -47,12 +47,6 @@ def _block_means(values: npt.NDArray[np.floating], side: int) -> npt.NDArray[np.
     down, across = min(side, rows), min(side, columns)
     cut = values[:rows, :columns].reshape(rows // down, down, columns // across, across)
     return np.asarray(cut.mean(axis=(1, 3)))
-
-
-def _cell_of(part: PreviewPart, label: Label, cell: int) -> tuple[int, int]:
-    column, row = label.coordinates
-    side = part.step * _AROUND * cell
-    return int((row - part.window.row) // side), int((column - part.window.column) // side)
 
 
 def _said(part: PreviewPart, names: Sequence[str], ids: Sequence[str], row: int, column: int) -> dict[str, Any]:

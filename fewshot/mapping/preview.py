@@ -24,7 +24,7 @@ from fewshot.mapping.methods import Entry
 from fewshot.mapping.predict.blend import assemble, predict_group
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.layout import WindowPlan, plan_windows
-from fewshot.mapping.predict.parts import LEVELS, Block, Parts, is_inside
+from fewshot.mapping.predict.parts import LEVELS, Block, Parts, in_levels
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.adaptation import adapt_to, read_labels, require_inductive
@@ -88,8 +88,8 @@ class PreviewPart:
         confidence: [H, W] float32, probability of that class, 0-1.
         runner_up: [H, W] int16, index of the class that is second.
         margin: [H, W] float32, how much more probable the first is than the second.
-        dissimilarity: [H, W] uint16 in `LEVELS` steps, how unlike the labels; None where the model does not know.
-        threshold: Of the dissimilarity up to which the model is applicable.
+        reach: [H, W] float32, dissimilarity from the labels over the greatest at which the model is applicable, so over
+            1 where it is not; None where it does not know.
     """
 
     window: Window
@@ -98,15 +98,13 @@ class PreviewPart:
     confidence: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.int16]
     margin: npt.NDArray[np.float32]
-    dissimilarity: npt.NDArray[np.uint16] | None = None
-    threshold: float = 0.0
+    reach: npt.NDArray[np.float32] | None = None
 
     @property
-    def inside(self) -> npt.NDArray[np.bool_]:
-        """Where the model is applicable [H, W], as far as it knows."""
-        if self.dissimilarity is None:
-            return np.zeros(self.classes.shape, np.bool_)
-        return is_inside(self.dissimilarity, self.threshold) & (self.classes >= 0)
+    def share_inside(self) -> float | None:
+        """Share of the pixels with data where the model is applicable; None where it does not know, or none has any."""
+        shown = self.classes >= 0
+        return None if self.reach is None or not shown.any() else float((self.reach[shown] <= 1).mean())
 
 
 class MapPreview:
@@ -199,9 +197,11 @@ class MapPreview:
         for block in self._predicted(plan):
             found[block.window.slices] = block.probabilities
             unlike[block.window.slices] = 0 if block.dissimilarity is None else block.dissimilarity
-        shown = _summed_up(part, found)
-        space = model.applicability
-        return shown if space is None else replace(shown, dissimilarity=unlike, threshold=space.threshold)
+        shown, space = _summed_up(part, found), model.applicability
+        if space is None:
+            return shown
+        most = max(float(in_levels(space.threshold)), 0.5)  # as `is_inside` has it, whatever is rounded
+        return replace(shown, reach=(unlike / most).astype(np.float32))
 
     def cross_validate(self, labels: PreviewLabels) -> tuple[Ranged, int]:
         """Return the share of labels that the model tells without their surroundings, and how many were tested.

@@ -173,7 +173,7 @@ def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: py
     assert copied.tile(0, 0, 0, look) is not None
 
 
-def test_places_are_suggested_where_it_is_unsure_and_no_label_is(state: ProjectState) -> None:
+def test_places_are_suggested_where_it_is_unsure_and_no_label_is() -> None:
     shape = (80, 80)
     margin = np.full(shape, 0.9, np.float32)
     margin[40:48, 8:16] = 0.1  # where the second class is about as probable
@@ -184,12 +184,11 @@ def test_places_are_suggested_where_it_is_unsure_and_no_label_is(state: ProjectS
     part = PreviewPart(
         Window(100, 200, 80, 80), 1, classes, np.full(shape, 0.95, np.float32), np.ones(shape, np.int16), margin
     )
-    places = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], [], 2)
+    places = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], np.zeros((0, 2)), 2)
     assert [200 + 8 <= place["column"] < 216 and 140 <= place["row"] < 148 for place in places] == [True, False]
     assert places[0]["reason"] == "Water 95% or Forest 85%"
     assert 260 <= places[1]["column"] < 268 and 100 <= places[1]["row"] < 108
-    near = apply_steps(ProjectState(), [[add_class("a", 0), add_point("l", 0, 212, 144)]])
-    (other, _) = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], list(near.labels.values()), 2)
+    (other, _) = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], np.array([[212.0, 144.0]]), 2)
     assert 260 <= other["column"] < 268
 
 
