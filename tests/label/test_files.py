@@ -13,12 +13,13 @@ import pytest
 import shapely
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
+from fewshot.geo.composing import PicturePlan
 from fewshot.geo.vectors import write_features
 from fewshot.geo.windows import Window
 from fewshot.label.desk import EXPORTS, Desk
 from fewshot.label.edits import apply_steps
 from fewshot.label.files import read_new_labels, table_of_labels, write_labels
-from fewshot.label.pictures import ScenePictures
+from fewshot.label.pictures import Look, ScenePictures
 from fewshot.label.shapes import contradictions, shapes_of
 from fewshot.label.state import ProjectState
 from fewshot.label.suggest import suggest_places
@@ -49,12 +50,13 @@ def state() -> ProjectState:
     return apply_steps(ProjectState(), [[add_class("Wald, tief", 0), add_class('"Ähre"', 1), *labels]])
 
 
-@pytest.mark.parametrize("degrees", [0, 25])
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+@pytest.mark.parametrize("placed", [{}, {"degrees": 25}, {"degrees": 25, "crs": None}])
 @pytest.mark.parametrize("ending", [".gpkg", ".geojson"])
 def test_labels_that_go_out_come_in_as_they_were(
-    tmp_path: Path, state: ProjectState, ending: str, degrees: float
+    tmp_path: Path, state: ProjectState, ending: str, placed: dict[str, Any]
 ) -> None:
-    grid = fakes.grid_of(90, 70, degrees=degrees)
+    grid = fakes.grid_of(90, 70, **placed)
     path = tmp_path / f"labels{ending}"
     write_labels(path, state, grid)
     classes = apply_steps(ProjectState(), [[add_class("wald, tief", 5)]])
@@ -81,6 +83,10 @@ def test_a_file_that_comes_in_is_one_step(page: httpx.Client, desk: Desk, state:
     content = (tmp_path / "labels.gpkg").read_bytes()
     found = page.post("/api/import", params={"name": "../../labels.gpkg"}, content=content).json()
     assert (len(found["classes"]), len(found["labels"]), found["revision"]) == (2, 5, 1)
+    again = page.post("/api/import", params={"name": "labels.gpkg", "sent": "i"}, content=content).json()
+    twice = page.post("/api/import", params={"name": "labels.gpkg", "sent": "i"}, content=content).json()
+    assert (len(again["labels"]), again) == (10, twice)
+    assert page.post("/api/undo", json={}).json()["labels"] == found["labels"]
     assert page.post("/api/undo", json={}).json()["classes"] == []
     assert not list((desk.plan.folder / "uploads").iterdir())
     for name, content in (("labels.exe", b"x"), ("labels.gpkg", b"x"), ("labels.csv", b"a,b\n1,2\n"), ("x.csv", b"")):
@@ -100,7 +106,7 @@ def test_a_table_of_places(tmp_path: Path) -> None:
         read_new_labels(path, ProjectState(), grid)
     with pytest.raises(RecipeError, match=r"labels come as"):
         read_new_labels(tmp_path / "map.tif", ProjectState(), grid)
-    with pytest.raises(RasterError, match="names no CRS"):
+    with pytest.raises(RasterError, match="the scene names no CRS, and .* is in EPSG:32633"):
         write_labels(
             tmp_path / "l.gpkg", apply_steps(ProjectState(), [[add_class("a", 0), add_point("l", 0, 1, 1)]]), grid
         )
@@ -237,12 +243,22 @@ def test_a_table_keeps_shapes(state: ProjectState, tmp_path: Path) -> None:
     assert shapely.hausdorff_distance(own, again).max() < 1e-6
 
 
-def test_several_dates_are_refused_in_words(tmp_path: Path) -> None:
-    pixels = fakes.draw_pixels(fakes.draw_truth(30, 30))
-    paths = [fakes.write_scene(tmp_path / f"{name}.tif", pixels, fakes.grid_of(30, 30)) for name in "ab"]
-    with pytest.raises(RecipeError, match="scene of one date; received 2024-05-01, 2024-06-01"):
-        ScenePictures([f"2024-05-01={paths[0]}", f"2024-06-01={paths[1]}"])
-    assert ScenePictures([f"2024-05-01={paths[0]}"]).size == (30, 30)
+@pytest.mark.parametrize("how", ["", "median", "stack"])
+def test_several_dates_are_shown_as_one_scene(tmp_path: Path, how: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
+    truth = fakes.draw_truth(300, 300)
+    grid, pixels = fakes.grid_of(300, 300), [fakes.draw_pixels(truth, noise) for noise in (50, 90)]
+    paths = [fakes.write_scene(tmp_path / f"{number}.tif", own, grid) for number, own in enumerate(pixels)]
+    named = [f"2024-05-01={paths[0]}", f"2024-06-01={paths[1]}"]
+    pictures = ScenePictures(named, PicturePlan(composite=how))
+    assert (pictures.info.bands, pictures.size) == (4 if how == "stack" else 2, (300, 300))
+    look = Look((1,), (0.0,), (4000.0,))
+    whole, part = pictures.tile(0, 0, 0, look), pictures.tile(1, 0, 0, look)
+    first = pixels[0][..., 0] if how == "stack" else np.mean(pixels, axis=0)[..., 0]
+    wanted = np.round(255 * np.clip(first / 4000, 0, 1))
+    assert part is not None and np.abs(part[..., 0] - wanted[:256, :256]).max() <= 1
+    assert whole is not None and (whole[:150, :150, 3] == 255).all()
+    assert np.abs(whole[:150, :150, 0] - wanted.reshape(150, 2, 150, 2).mean(axis=(1, 3))).mean() < 1
 
 
 def test_a_closed_scene_is_read_no_further(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
