@@ -240,7 +240,7 @@ def _colours(match: BandMatch) -> tuple[int, int]:
         if not places:
             raise RasterError(
                 f"--composite ndvi needs red and near infrared, and which bands these are is not known: {match.say()}. "
-                "Name the bands with --bands, or choose --composite median."
+                "Say what recorded them with --sensor, name the bands with --bands, or choose --composite median."
             )
         found.append(places[0])
     return found[0], found[1]

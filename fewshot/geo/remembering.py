@@ -10,6 +10,8 @@ from fewshot.geo.windows import Window
 _PICTURES = 512  # windows whose values are kept, of so many pixels at most
 _SMALL = 64 * 64
 _MASKS = 1024  # windows of which is kept where they have data
+_VIEWS = 2  # larger windows that are kept, of so many numbers at most: what somebody looks at
+_LARGE = 10 << 20
 
 
 class RememberingScene(Scene):
@@ -22,17 +24,20 @@ class RememberingScene(Scene):
         )
         self._scene = scene
         self._pictures = lru_cache(_PICTURES)(super().read)
+        self._views = lru_cache(_VIEWS)(super().read)
         self._masks = lru_cache(_MASKS)(super().valid)
+        self._reductions = lru_cache(_VIEWS)(self._reduced)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without what is kept."""
         return RememberingScene, (self._scene,)
 
     def read(self, window: Window) -> tuple[FloatArray, BoolArray]:
-        """Read a window, or return what was read of a small one before; nobody may change that."""
-        if window.height * window.width > _SMALL:
+        """Read a window, or return what was read of it before; nobody may change that."""
+        pixels = window.height * window.width
+        if pixels * len(self.match.bands) > _LARGE:
             return super().read(window)
-        values, valid = self._pictures(window)
+        values, valid = self._pictures(window) if pixels <= _SMALL else self._views(window)
         values.flags.writeable = valid.flags.writeable = False
         return values, valid
 
@@ -54,7 +59,10 @@ class RememberingScene(Scene):
             step: Of its pixels in one.
             first: Where the first one begins.
         """
-        return self._scene.reduced(step, first)
+        return self._reductions(step, first) if step > 1 else self
+
+    def _reduced(self, step: int, first: tuple[int, int]) -> Scene:
+        return RememberingScene(self._scene.reduced(step, first))
 
     def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
         return self._scene._read(window, stored)

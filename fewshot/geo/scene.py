@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,10 +288,35 @@ class ReducedScene(Scene):
         return ReducedScene, (self._scene, self._step, self._first)
 
     def _numbers(self, window: Window, bands: Sequence[int]) -> tuple[npt.NDArray[Any], BoolArray]:
-        scaled, (row, column) = Window(*(length * self._step for length in window)), self._first
-        scaled = scaled._replace(row=scaled.row + row, column=scaled.column + column)
-        inside = intersection(scaled, self._scene._whole) or scaled
-        return read_reduced(self.reader, self.parts, inside, bands, (window.height, window.width))
+        grid, (row, column) = self._scene.grid, self._first
+        down = _cut(window.row * self._step + row, window.height, self._step, grid.height)
+        across = _cut(window.column * self._step + column, window.width, self._step, grid.width)
+        pixels, valid = [], []
+        for top, height, rows in down:
+            found = [
+                read_reduced(self.reader, self.parts, Window(top, left, height, width), bands, (rows, columns))
+                for left, width, columns in across
+            ]
+            pixels.append(np.concatenate([own for own, _ in found], axis=1))
+            valid.append(np.concatenate([own for _, own in found], axis=1))
+        return np.concatenate(pixels), np.concatenate(valid)
+
+
+def _cut(first: int, count: int, step: int, end: int) -> list[tuple[int, int, int]]:
+    """Cut what larger pixels show into the first of them, the last, and all between: the two may hold fewer pixels.
+
+    Args:
+        first: Pixel from which the first one is counted; none if less than 0.
+        count: Larger pixels.
+        step: Pixels in one of them.
+        end: Pixels that there are.
+
+    Returns:
+        First pixel and number of pixels of each cut, and in how many larger ones they lie.
+    """
+    edges = sorted({0, int(first < 0), count - int(first + count * step > end), count})
+    spans = [(max(0, first + one * step), min(end, first + two * step)) for one, two in pairwise(edges)]
+    return [(begin, stop - begin, two - one) for (begin, stop), (one, two) in zip(spans, pairwise(edges), strict=True)]
 
 
 def _state(source: str) -> dict[str, Any]:

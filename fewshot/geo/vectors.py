@@ -29,6 +29,13 @@ USUAL_FIELDS = ("class", "label", "landcover", "land_cover", "class_name", "name
 
 _GEOJSON_ENDINGS = (".geojson", ".json")
 
+_DRIVERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    ".gpkg": ("GPKG", {}),
+    ".fgb": ("FlatGeobuf", {"SPATIAL_INDEX": "NO"}),  # which would change the order
+    ".geojson": ("GeoJSON", {"COORDINATE_PRECISION": 17}),
+}
+"""What writes features, by the file's ending, and with which options."""
+
 Shapes = npt.NDArray[np.object_]
 
 
@@ -246,7 +253,7 @@ def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str,
     """Write features that lie in a scene, in its CRS, whole or not at all.
 
     Args:
-        path: File to write, .gpkg or .geojson.
+        path: File to write, .gpkg, .fgb or .geojson.
         shapes: [n] geometries in pixels of the scene: x is the column, y the row.
         grid: Of the scene; where it has no CRS, the file has none either.
         columns: [n] what is said of each feature, by field.
@@ -256,18 +263,9 @@ def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str,
     """
     geometry = to_map(np.asarray(shapes, dtype=object), grid)
     frame = geopandas.GeoDataFrame(dict(columns), geometry=geometry, crs=grid.crs and grid.crs.to_wkt())
-    packed = path.suffix.lower() == ".gpkg"
-    _write(
-        path,
-        lambda unfinished: pyogrio.write_dataframe(
-            frame,
-            unfinished,
-            layer="labels",
-            driver="GPKG" if packed else "GeoJSON",
-            geometry_type="Unknown",
-            **({} if packed else {"COORDINATE_PRECISION": 17}),
-        ),
-    )
+    driver, options = _DRIVERS[path.suffix.lower()]
+    settings: dict[str, Any] = {"layer": "labels", "driver": driver, "geometry_type": "Unknown", **options}
+    _write(path, lambda unfinished: pyogrio.write_dataframe(frame, unfinished, **settings))
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:

@@ -45,7 +45,8 @@ class PageApp:
         self.desk = desk
         self._library = library_files()
         self._readers = ThreadPoolExecutor(_THREADS, "tiles")
-        self._writer = ThreadPoolExecutor(1, "changes")  # of its own: a change waits for no tile
+        # Of their own: no change and no map waits for a tile.
+        self._writer, self._painter = ThreadPoolExecutor(1, "changes"), ThreadPoolExecutor(1, "maps")
 
     def starlette(self) -> Starlette:
         """Return the application."""
@@ -132,9 +133,8 @@ class PageApp:
         Raises:
             HTTPException: if it is gone.
         """
-        asked = request.path_params
-        live = self.desk.live
-        png = live.picture(asked["generation"], asked["stage"], asked["layer"]) if live else None
+        live, asked = self.desk.live, [request.path_params[name] for name in ("generation", "stage", "layer")]
+        png = await _in(self._painter, lambda: live.picture(*asked)) if live else None
         if png is None:
             raise HTTPException(404, "this picture is gone; a newer one is there, or comes")
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600, immutable"})
@@ -250,11 +250,15 @@ class PageApp:
             change()
             return self.desk.document()
 
-        return JSONResponse(await asyncio.get_running_loop().run_in_executor(self._writer, run))
+        return JSONResponse(await _in(self._writer, run))
 
     async def _read(self, call: Callable[[], Made]) -> Made:
         """Call in another thread, so that other requests go on."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        return await _in(self._readers, call)
+
+
+async def _in(threads: ThreadPoolExecutor, call: Callable[[], Made]) -> Made:
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 async def read_body(request: Request, most: int) -> bytes:

@@ -31,7 +31,7 @@ from fewshot.label.jobs import Job, Jobs
 from fewshot.label.live import LiveMap
 from fewshot.label.log import EditLog
 from fewshot.label.pictures import ScenePictures
-from fewshot.label.plan import CLASSES, LABELS, RESULTS, ProjectPlan, assess_command, sample_command
+from fewshot.label.plan import CLASSES, LABELS, LIVE_LABELS, RESULTS, ProjectPlan, assess_command, sample_command
 from fewshot.label.shapes import contradictions
 from fewshot.label.state import ProjectState
 from fewshot.label.suggest import suggest_places
@@ -161,9 +161,9 @@ class Desk:
             state: Of the project.
             folder: To write to; that of the map that follows the labels if None.
         """
-        folder = folder or self._seen
+        labels, folder = LABELS if folder else LIVE_LABELS, folder or self._seen
         folder.mkdir(parents=True, exist_ok=True)
-        write_labels(folder / LABELS, state, self.grid)
+        write_labels(folder / labels, state, self.grid)
         write_classes(folder / CLASSES, state)
 
     @property

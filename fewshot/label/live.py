@@ -20,7 +20,7 @@ from fewshot.exported.predictor import Steps
 from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
 from fewshot.label.frames import Frames
-from fewshot.label.painting import paint
+from fewshot.label.painting import Layer, layers_of
 from fewshot.label.state import ProjectState
 from fewshot.mapping import (
     MapPreview,
@@ -142,7 +142,7 @@ class LiveMap:
         self._revision, self._ended = source.snapshot()[0], False
         self._current: Callable[[], bool] = lambda: True
         self._generation = 0
-        self._pictures: OrderedDict[tuple[int, str], Mapping[str, bytes]] = OrderedDict()
+        self._pictures: OrderedDict[tuple[int, str], Mapping[str, Layer]] = OrderedDict()
         self.last: Event | None = None
         self.known: LiveLabels | None = None
         self.mapped: Mapped | None = None
@@ -185,7 +185,8 @@ class LiveMap:
             stage: Of the event.
             layer: One that the event names.
         """
-        return self._pictures.get((generation, stage), {}).get(layer)
+        draw = self._pictures.get((generation, stage), {}).get(layer)
+        return draw() if draw else None
 
     def _run(self) -> None:
         """Follow the labels until told to end; pages hear of whatever ends it before."""
@@ -299,12 +300,12 @@ class LiveMap:
         ids = mapped.known.class_ids()
         colours = [classes[name].colour if name in classes else "#888888" for name in ids]
         self.mapped = mapped
-        pictures = self._pictures[self._generation, stage] = paint(part, colours)
+        layers = self._pictures[self._generation, stage] = layers_of(part, colours)
         while len(self._pictures) > _KEPT:
             self._pictures.popitem(last=False)
         self.last = {
             **{"type": "map", "generation": self._generation, "stage": stage},
-            **{"message": mapped.known.unreached if stage == "fine" else "", "layers": list(pictures)},
+            **{"message": mapped.known.unreached if stage == "fine" else "", "layers": list(layers)},
             "window": mapped.frames.box_on_page(part.window),
             **{"width": part.classes.shape[1], "height": part.classes.shape[0], "step": part.step},
             **{"classes": ids, "method": self._request.method, "inner_steps": model.adapted.steps},

@@ -269,18 +269,25 @@ def fitting_windows(card: Card, size: tuple[int, int]) -> WindowPlan:
 
 
 def _summed_up(part: ScenePart, probabilities: npt.NDArray[np.uint16]) -> PreviewPart:
-    """Return the first and the second class of each pixel; a pixel without data has no probability."""
-    ranked, left = [], probabilities.astype(np.int32)
-    for _ in range(2):
-        index = left.argmax(axis=-1)
-        ranked.append((index.astype(np.int16), np.take_along_axis(left, index[..., np.newaxis], -1)[..., 0]))
-        np.put_along_axis(left, index[..., np.newaxis], -1, -1)
-    (first, greatest), (second, next_to_it) = ranked
+    """Return the first and the second class of each pixel; a pixel without data has no probability.
+
+    Class by class, which is much faster than to sort so few numbers of so many pixels.
+    """
+    first, second = np.zeros((2, *probabilities.shape[:2]), np.int16)
+    greatest, next_to_it = np.full((2, *first.shape), -1, np.int32)
+    for number in range(probabilities.shape[-1]):
+        own = probabilities[..., number].astype(np.int32)
+        leads, follows = own > greatest, own > next_to_it
+        second[follows] = number
+        np.copyto(second, first, where=leads)
+        np.copyto(next_to_it, np.where(leads, greatest, own), where=follows)
+        first[leads] = number
+        np.copyto(greatest, own, where=leads)
     return PreviewPart(
         part.covered,
         part.step,
         np.where(greatest > 0, first, np.int16(-1)),
-        (greatest / LEVELS).astype(np.float32),
+        greatest.astype(np.float32) / np.float32(LEVELS),
         second,
-        ((greatest - next_to_it) / LEVELS).astype(np.float32),
+        (greatest - next_to_it).astype(np.float32) / np.float32(LEVELS),
     )

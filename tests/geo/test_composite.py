@@ -136,13 +136,11 @@ def test_a_reduced_composite_is_composed_of_the_means_of_the_dates(make_grid: Ma
     assert (reduced.grid.height, reduced.grid.width) == (6, 9)
     assert reduced.grid.to_map(1, 1) == scene.grid.to_map(4, 4)
     values, valid = reduced.read(Window(0, 0, 6, 9))
-    whole = np.full((2, 24, 36, 2), np.nan)
+    whole = np.zeros((2, 24, 36, 2))
     whole[0, 3:23, 5:35], whole[1, :20, :30] = pixels * 1e-4
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(RuntimeWarning)
-        wanted = np.nanmean(np.nanmean(whole.reshape(2, 6, 4, 9, 4, 2), axis=(2, 4)), axis=0)
     assert valid[:5, :8].all()
     # Where a date begins or ends amid a pixel, its share of that is stretched over the pixel.
+    wanted = whole.reshape(2, 6, 4, 9, 4, 2).mean(axis=(0, 2, 4))
     assert np.abs(values - wanted)[1:5, 2:7].max() < 2e-4
     part = ScenePart(scene, Window(5, 9, 10, 12), 4)
     assert np.array_equal(part.read(Window(0, 0, *part.size))[0], values[1:4, 2:6])
@@ -153,7 +151,7 @@ def test_a_reduced_composite_is_composed_of_the_means_of_the_dates(make_grid: Ma
 @pytest.mark.parametrize("how", ["median", "mean", "ndvi", "stack"])
 def test_the_numbers_of_dates_are_shown_as_they_are_composed(series: tuple[list[str], np.ndarray], how: Any) -> None:
     pictures = open_pictures(series[0], PicturePlan(mask="SCL", composite=how))
-    info, read = open_numbers(pictures, how)
+    info, read = open_numbers(pictures, how, sensor="sentinel2")
     bands = (8, 1) if how == "stack" else (2, 1)
     found, valid = read(Window(4, 8, 12, 20), bands, 1)
     if how == "stack":

@@ -65,7 +65,7 @@ def following(desk: Desk, heard: Heard, tmp_path: Path) -> Iterator[LiveMap]:
 
 def colours(png: bytes | None) -> np.ndarray:
     assert png is not None
-    return np.asarray(Image.open(io.BytesIO(png)))
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
 def test_the_map_follows_the_labels(desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray) -> None:
