@@ -117,11 +117,13 @@ class Mapped:
         known: The labels.
         part: Predicted.
         frames: How its pixels lie on the page.
+        note: What is to be said of it.
     """
 
     known: LiveLabels
     part: PreviewPart
     frames: Frames
+    note: str = ""
 
 
 class LiveMap:
@@ -259,11 +261,12 @@ class LiveMap:
         stages: tuple[Stage, ...] = ("coarse", "fine")
         for stage in stages:
             self._current = lambda: self._revision == wanted.revision
-            model = self._model_of(preview, self.known, stage)
+            model, note = self._model_of(preview, self.known, stage), ""
             if wanted.applicable and stage == "fine":
                 model = self._where_it_holds(preview, self.known, model)
+                note = self.known.unreached
             self._current = lambda: self._wanted() == wanted
-            self._show(Mapped(self.known, preview.part(model, window, stage), frames), model, stage, began)
+            self._show(Mapped(self.known, preview.part(model, window, stage), frames, note), model, stage, began)
         adapted = model.adapted
         self._tell({"type": "panel", "support_loss": adapted.support_loss, "steps": adapted.steps})
 
@@ -305,7 +308,7 @@ class LiveMap:
             self._pictures.popitem(last=False)
         self.last = {
             **{"type": "map", "generation": self._generation, "stage": stage},
-            **{"message": mapped.known.unreached if stage == "fine" else "", "layers": list(layers)},
+            **{"message": mapped.note, "layers": list(layers)},
             "window": mapped.frames.box_on_page(part.window),
             **{"width": part.classes.shape[1], "height": part.classes.shape[0], "step": part.step},
             **{"classes": ids, "method": self._request.method, "inner_steps": model.adapted.steps},

@@ -195,8 +195,10 @@ class MapPreview:
         found = np.zeros((*part.size, len(plan.values)), np.uint16)
         unlike = np.zeros(part.size, np.uint16)
         for block in self._predicted(plan):
-            found[block.window.slices] = block.probabilities
-            unlike[block.window.slices] = 0 if block.dissimilarity is None else block.dissimilarity
+            if block.probabilities is not None:
+                found[block.window.slices] = block.probabilities
+            if block.dissimilarity is not None:
+                unlike[block.window.slices] = block.dissimilarity
         shown, space = _summed_up(part, found), model.applicability
         if space is None:
             return shown
