@@ -169,6 +169,8 @@ def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: py
     look = direct.usual_look()
     assert direct.stretches["0"] == [(lowest, highest) for lowest, highest in zip(*extremes(pixels), strict=True)]
     assert list(direct.stretches) == ["0", "1", "2", "5"]
+    for one, other in zip(direct.stretch, copied.stretch, strict=True):  # of windows here, of all of it there
+        assert other == pytest.approx(one, rel=0.1)
     for level, most in ((0, 3), (1, 1)):
         one, other = direct.tile(level, 0, 0, look), copied.tile(level, 0, 0, look)
         assert one is not None and other is not None
@@ -278,3 +280,23 @@ def test_a_closed_scene_is_read_no_further(scene: Path, monkeypatch: pytest.Monk
     go_on.set()
     with pytest.raises(CancelledError):
         pictures.usual_look()
+
+
+def test_a_large_scene_is_shown_before_it_is_read_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = fakes.write_scene(tmp_path / "s.tif", fakes.draw_pixels(fakes.draw_truth(600, 520)), fakes.grid_of(600, 520))
+    go_on, read = threading.Event(), ScenePictures.read
+
+    def wait(pictures: ScenePictures, window: Window, bands: Any, step: int) -> Any:
+        if step > 1:
+            go_on.wait(20)
+        return read(pictures, window, bands, step)
+
+    monkeypatch.setattr(ScenePictures, "read", wait)
+    monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
+    pictures = ScenePictures([path])
+    assert pictures.document()["stretch"] and pictures.tile(2, 0, 0, pictures.usual_look()) is not None
+    first = pictures.waited_for(0)
+    assert first is not None and not first.done()
+    assert pictures.waited_for(2) is pictures.waited_for(9) is None
+    go_on.set()
+    assert pictures.tile(0, 0, 0, pictures.usual_look()) is not None
