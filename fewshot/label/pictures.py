@@ -24,7 +24,7 @@ from fewshot.geo.spectrum import part_of_spectrum
 from fewshot.geo.windows import Window, intersection
 
 TILE = 256
-_SMALL = 1024  # most rows and columns of the copy of the whole scene that is kept
+_SMALL = 2048  # most rows and columns of the copy of the whole scene that is kept
 _AT_ONCE = 512  # rows of the scene that are read at a time for it
 _HANDS = 2  # threads that make it
 _SAMPLES, _SAMPLE = (
