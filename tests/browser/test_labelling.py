@@ -60,7 +60,7 @@ def test_where_the_model_applies_is_a_layer_beside_the_map(page: Any) -> None:
     steps.wait_for_labels(page, 12)
     steps.wait_for_map(page)
     page.get_by_text("Swipe between two sides").click()
-    page.get_by_label("Left of it").select_option("Where the model applies")
+    page.get_by_label("Left of it").select_option("Applicability")
     steps.until(page, "() => [...document.querySelectorAll('img.live')].some(({ src }) => src.includes('applicable'))")
     assert re.search(r"It holds on \d+ % of what you see", page.locator("#legend").inner_text())
     steps.until(page, "() => document.querySelectorAll('img.live').length === 2")

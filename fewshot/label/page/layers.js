@@ -3,7 +3,7 @@ import { byId, field, h, percent, select } from "./dom.js";
 import { looked, map, sceneOpacity } from "./scene.js";
 import { state } from "./state.js";
 
-const NAMES = { none: "Scene alone", map: "Map", confidence: "Confidence", applicable: "Where the model applies" };
+const NAMES = { none: "Scene alone", map: "Map", confidence: "Confidence", applicable: "Applicability" };
 const LEGENDS = {
   confidence: () => "Confidence: light is sure, dark is not.",
   applicable: ({ holds }) =>
