@@ -1,6 +1,6 @@
 """The numbers of a scene as somebody looks at them: any bands, any size, as they are stored or composed of dates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import numpy as np
@@ -10,16 +10,12 @@ from fewshot.geo.bands import Band
 from fewshot.geo.composing import Composing
 from fewshot.geo.composite import describe_pictures, open_dates
 from fewshot.geo.matching import read_spectra
-from fewshot.geo.mosaic import Part, Picture, Pixels, describe_mosaic, read_reduced
+from fewshot.geo.mosaic import Part, Picture, Pixels, ReadNumbers, describe_mosaic, read_reduced
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.scene import Scene
 from fewshot.geo.windows import Window
 
 _CHOICES = 64  # of bands that are kept open
-
-ReadNumbers = Callable[[Window, Sequence[int], int], tuple[Pixels, npt.NDArray[np.bool_]]]
-"""Reads a window inside a scene, that begins at a multiple of the last argument, in bands counted from 1, so many
-pixels along each side averaged to one: numbers [H, W, bands], and where they are valid."""
 
 
 def open_numbers(pictures: Sequence[Picture], how: Composing, *, sensor: str = "") -> tuple[RasterInfo, ReadNumbers]:

@@ -14,6 +14,8 @@ from fewshot.errors import ArtifactError, FewshotError, RecipeError
 from fewshot.exported import find_model, model_names, newest_version, read_card
 from fewshot.geo import LandClass, read_class_table
 from fewshot.geo.grid import Grid
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.showing import open_numbers
 from fewshot.geo.windows import Window, intersection
 from fewshot.label.background import place_background
 from fewshot.label.documents import describe_model, describe_state, panel
@@ -329,7 +331,8 @@ def open_desk(plan: ProjectPlan) -> Iterator[Desk]:
             raise ArtifactError(
                 f"{plan.folder} is open in another `fewshot label`; use that page, or name another --project"
             ) from error
-        pictures = opened.enter_context(closing(ScenePictures(plan.scenes, plan.pictures, sensor=plan.sensor)))
+        numbers = open_numbers(open_pictures(plan.scenes, plan.pictures), plan.pictures.composite, sensor=plan.sensor)
+        pictures = opened.enter_context(closing(ScenePictures(*numbers, sensor=plan.sensor)))
         log = EditLog(plan.folder / "project.sqlite")
         grid = pictures.info.grid
         own = f"{grid.height} x {grid.width} pixels at {tuple(grid.transform)[:6]}"

@@ -9,17 +9,15 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RecipeError
-from fewshot.geo.composing import PicturePlan
 from fewshot.geo.matching import read_spectra
-from fewshot.geo.pictures import open_pictures
-from fewshot.geo.showing import open_numbers
+from fewshot.geo.mosaic import ReadNumbers
+from fewshot.geo.rasters import RasterInfo
 from fewshot.geo.spectrum import part_of_spectrum
 from fewshot.geo.windows import Window, intersection
 
@@ -27,14 +25,9 @@ TILE = 256
 _SMALL = 2048  # most rows and columns of the copy of the whole scene that is kept
 _AT_ONCE = 512  # rows of the scene that are read at a time for it
 _HANDS = 2  # threads that make it
-_SAMPLES, _SAMPLE = (
-    5,
-    128,
-)  # windows each way of a large scene whose numbers tell the stretch, and pixels of their sides
+_SAMPLES, _SAMPLE = 5, 128  # windows each way of a large scene that tell the stretch, and pixels of their sides
 _CUTS = (0, 1, 2, 5)  # percent of the pixels that are black, and that are white
 _USUAL_CUT = 2
-AS_THEY_ARE = PicturePlan()
-"""For scenes of which all is shown."""
 _PRESETS = {"true": ("red", "green", "blue"), "false": ("nir", "red", "green")}
 
 
@@ -99,19 +92,15 @@ class ScenePictures:
     tiles would read all of the scene.
     """
 
-    def __init__(self, sources: Sequence[str | Path], plan: PicturePlan = AS_THEY_ARE, *, sensor: str = "") -> None:
-        """Open a scene.
+    def __init__(self, info: RasterInfo, read: ReadNumbers, *, sensor: str = "") -> None:
+        """Show a scene.
 
         Args:
-            sources: Files, as neighbours or with a band each; products, STAC items, and dates before their names.
-            plan: Which files of it are read, and how several dates become one.
+            info: What it says of itself.
+            read: Reads it, from several threads.
             sensor: What recorded it, where it does not say.
-
-        Raises:
-            FewshotError: if it cannot be read as one raster.
         """
-        self.info, self._read = open_numbers(open_pictures(sources, plan), plan.composite, sensor=sensor)
-        self.spectra = read_spectra(self.info, sensor=sensor)
+        self.info, self._read, self.spectra = info, read, read_spectra(info, sensor=sensor)
         self._closed = threading.Event()
         self._step = 1 << max(0, math.ceil(math.log2(max(self.size) / _SMALL)))  # pixels in one of the small copy
         beside = ThreadPoolExecutor(_HANDS, "small copy")

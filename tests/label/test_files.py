@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 import shapely
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
-from fewshot.geo.composing import PicturePlan
+from fewshot.geo.composing import Composing, PicturePlan
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.showing import open_numbers
 from fewshot.geo.vectors import write_features
 from fewshot.geo.windows import Window
 from fewshot.label.desk import EXPORTS, Desk
@@ -35,6 +38,10 @@ def draw(name: str, number: int, kind: str, coordinates: Any, width: float = 0) 
         **{"op": "add_label", "id": name, "class": f"c{number}", "kind": kind},
         **{"coordinates": coordinates, "width": width},
     }
+
+
+def shown(sources: Sequence[str | Path], how: Composing = "") -> ScenePictures:
+    return ScenePictures(*open_numbers(open_pictures(sources, PicturePlan(composite=how)), how))
 
 
 @pytest.fixture
@@ -145,10 +152,10 @@ def test_any_scene_has_tiles(tmp_path: Path, changed: dict[str, Any]) -> None:
     corner = {"corner": (10.0, 50.0)} if changed.get("crs") == "EPSG:4326" else {}
     pixels = fakes.draw_pixels(fakes.draw_truth(300, 520))
     path = fakes.write_scene(tmp_path / "scene.tif", pixels, fakes.grid_of(300, 520, **changed, **corner))
-    pictures = ScenePictures([path])
+    pictures = shown([path])
     assert pictures.levels == 3
-    shown = pictures.tile(0, 0, 0, pictures.usual_look())
-    assert shown is not None and shown[:75, :130, 3].all() and not shown[76:, :, 3].any()
+    first = pictures.tile(0, 0, 0, pictures.usual_look())
+    assert first is not None and first[:75, :130, 3].all() and not first[76:, :, 3].any()
     end = pictures.tile(2, 2, 1, pictures.usual_look())
     assert end is not None and end[:44, :8, 3].all() and not end[:, 8:, 3].any()
 
@@ -163,14 +170,14 @@ def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: py
     pixels = fakes.draw_pixels(fakes.draw_truth(600, 520))
     pixels[:64, :64] = 0
     path = fakes.write_scene(tmp_path / "scene.tif", pixels, fakes.grid_of(600, 520))
-    direct = ScenePictures([path])
+    direct = shown([path])
     monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
-    copied = ScenePictures([path])
+    copied = shown([path])
     look = direct.usual_look()
     assert direct.stretches["0"] == [(lowest, highest) for lowest, highest in zip(*extremes(pixels), strict=True)]
     assert list(direct.stretches) == ["0", "1", "2", "5"]
-    for one, other in zip(direct.stretch, copied.stretch, strict=True):  # of windows here, of all of it there
-        assert other == pytest.approx(one, rel=0.1)
+    for whole, sampled in zip(direct.stretch, copied.stretch, strict=True):
+        assert sampled == pytest.approx(whole, rel=0.1)
     for level, most in ((0, 3), (1, 1)):
         one, other = direct.tile(level, 0, 0, look), copied.tile(level, 0, 0, look)
         assert one is not None and other is not None
@@ -252,7 +259,7 @@ def test_several_dates_are_shown_as_one_scene(tmp_path: Path, how: Any, monkeypa
     grid, pixels = fakes.grid_of(300, 300), [fakes.draw_pixels(truth, noise) for noise in (50, 90)]
     paths = [fakes.write_scene(tmp_path / f"{number}.tif", own, grid) for number, own in enumerate(pixels)]
     named = [f"2024-05-01={paths[0]}", f"2024-06-01={paths[1]}"]
-    pictures = ScenePictures(named, PicturePlan(composite=how))
+    pictures = shown(named, how)
     assert (pictures.info.bands, pictures.size) == (4 if how == "stack" else 2, (300, 300))
     look = Look((1,), (0.0,), (4000.0,))
     whole, part = pictures.tile(0, 0, 0, look), pictures.tile(1, 0, 0, look)
@@ -274,7 +281,7 @@ def test_a_closed_scene_is_read_no_further(scene: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(ScenePictures, "read", wait)
     monkeypatch.setattr("fewshot.label.pictures._AT_ONCE", 8)
-    pictures = ScenePictures([scene])
+    pictures = shown([scene])
     assert begun.wait(20)
     pictures.close()
     go_on.set()
@@ -293,7 +300,7 @@ def test_a_large_scene_is_shown_before_it_is_read_as_a_whole(tmp_path: Path, mon
 
     monkeypatch.setattr(ScenePictures, "read", wait)
     monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
-    pictures = ScenePictures([path])
+    pictures = shown([path])
     assert pictures.document()["stretch"] and pictures.tile(2, 0, 0, pictures.usual_look()) is not None
     first = pictures.waited_for(0)
     assert first is not None and not first.done()
