@@ -49,6 +49,18 @@ class DatedScene:
     scene: Scene
     window: Window
 
+    def reduced(self, step: int, first: tuple[int, int]) -> "DatedScene":
+        """Return the day with fewer pixels, those of the reduced composite.
+
+        Args:
+            step: Pixels of the composite in one of these.
+            first: Row and column of the composite where the first of these begins.
+        """
+        row, column = ((own - begin) // step for own, begin in zip(self.window, first, strict=False))
+        before = row * step + first[0] - self.window.row, column * step + first[1] - self.window.column
+        scene = self.scene.reduced(step, before)
+        return replace(self, scene=scene, window=Window(row, column, scene.grid.height, scene.grid.width))
+
 
 class Composite(Scene):
     """A scene whose pixels are made of those of the dates that show them."""
@@ -99,6 +111,19 @@ class Composite(Scene):
         """
         settings: dict[str, Any] = {"stored": self.stored, "gaps": self.gaps, "places": places}
         return Composite(self.info, self.match, self._dates, self._how, **settings) if places is not None else self
+
+    def reduced(self, step: int, first: tuple[int, int] = (0, 0)) -> Scene:
+        """Return the scene with fewer pixels, composed of the means of each date, nowhere by the dates of places.
+
+        Args:
+            step: As for `Scene.reduced`.
+            first: As for `Scene.reduced`.
+        """
+        if step == 1:
+            return self
+        info = replace(self.info, grid=self.grid.reduced(step, first))
+        dates = tuple(dated.reduced(step, first) for dated in self._dates)
+        return Composite(info, self.match, dates, self._how, stored=self.stored, gaps=self.gaps)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
@@ -233,7 +258,7 @@ def _colours(match: BandMatch) -> tuple[int, int]:
         if not places:
             raise RasterError(
                 f"--composite ndvi needs red and near infrared, and which bands these are is not known: {match.say()}. "
-                "Name the bands with --bands, or choose --composite median."
+                "Say what recorded them with --sensor, name the bands with --bands, or choose --composite median."
             )
         found.append(places[0])
     return found[0], found[1]

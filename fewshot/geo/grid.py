@@ -59,10 +59,22 @@ class Grid:
         with np.errstate(invalid="ignore"):
             return other.to_pixels(x, y)
 
+    def reduced(self, step: int, first: tuple[int, int] = (0, 0)) -> "Grid":
+        """Return the grid of larger pixels over the same ground, or a little more.
+
+        Args:
+            step: Pixels in one of the larger ones, along each side.
+            first: Row and column where the first of these begins.
+        """
+        t, (row, column) = self.transform, first
+        x, y = self.to_map(row, column)
+        height, width = -(-(self.height - row) // step), -(-(self.width - column) // step)
+        return Grid(height, width, type(t)(t.a * step, t.b * step, x, t.d * step, t.e * step, y), self.crs)
+
     def extent(self) -> str:
         """Say where the raster lies, for messages."""
         (left, top), (right, bottom) = self.to_map(0, 0), self.to_map(self.height, self.width)
-        return f"x {left:g} to {right:g}, y {bottom:g} to {top:g} in {self.crs.to_string()[:40]}"
+        return f"x {left:g} to {right:g}, y {bottom:g} to {top:g} in {name_of(self.crs)}"
 
     def same_as(self, other: "Grid") -> bool:
         """Whether two rasters have the same pixels: size and CRS, and corners that agree to a thousandth of a pixel."""
@@ -125,6 +137,11 @@ class Grid:
     def _corners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return rows and columns of the four corners."""
         return np.array([0, 0, self.height, self.height]), np.array([0, self.width, 0, self.width])
+
+
+def name_of(crs: Any) -> str:
+    """Return what a CRS is called in messages."""
+    return "no CRS" if crs is None else str(crs.to_string())[:40]
 
 
 def web_mercator() -> Grid:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from fewshot.label.state import Label
 from fewshot.mapping import PreviewPart, best_in_cells, smoothed, spread
 
 
 def suggest_places(
-    part: PreviewPart, names: Sequence[str], ids: Sequence[str], labels: Sequence[Label], most: int
+    part: PreviewPart, names: Sequence[str], ids: Sequence[str], labelled: npt.NDArray[np.float64], most: int
 ) -> list[dict[str, Any]]:
     """Return up to `most` places, chosen as those of `fewshot map --suggest`, each with the reason; none at a label.
 
@@ -21,22 +21,21 @@ def suggest_places(
         part: Predicted.
         names: Of its classes.
         ids: Of its classes.
-        labels: That there are.
+        labelled: Column and row [n, 2] of places that are labelled, in pixels of the part's scene.
         most: Places.
     """
     valid = part.classes >= 0
     worth = smoothed(np.where(valid, 1 - part.margin, 0))
     apart = math.sqrt(worth.size / most) / 2
     rows, columns = best_in_cells(worth, part.classes, max(1, int(apart / 2)))
-    points = [label.coordinates for label in labels if label.kind == "point"]
-    taken = [((row - part.window.row) / part.step, (column - part.window.column) / part.step) for column, row in points]
+    taken = (labelled[:, ::-1] - (part.window.row, part.window.column)) / part.step
     chosen = spread(
         np.stack([rows, columns], axis=1),
         worth[rows, columns],
         part.classes[rows, columns].astype(np.int64),
         wanted=most,
         apart=apart,
-        taken=np.array(taken).reshape(-1, 2),
+        taken=taken,
     )
     return [_said(part, names, ids, int(rows[number]), int(columns[number])) for number in chosen]
 

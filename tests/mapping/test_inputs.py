@@ -102,6 +102,16 @@ def test_a_scene_without_a_crs(make_case: Callable[..., Case], tmp_path: Path) -
         assert raster.crs is None
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+def test_labels_without_a_crs_map_a_scene_without_one(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case, bare = make_case(name="may"), make_case(name="bare", crs=None)
+    write_points(bare.labels, bare.grid, draw_points(bare.truth, 8))
+    run(case.request(tmp_path / "may" / "map.tif"))
+    run(bare.request(output(tmp_path), applicable=True, suggest=3))
+    assert np.array_equal(read(output(tmp_path)), read(tmp_path / "may" / "map.tif"))
+    assert output(tmp_path).with_name("map_label_next.gpkg").exists()
+
+
 def test_a_scene_without_data(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case(name="may")
     empty = write_scene(tmp_path / "empty.tif", np.zeros_like(case.pixels), case.grid)
