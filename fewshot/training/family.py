@@ -45,6 +45,9 @@ FAMILY = (
     Member("Siamese network", "Koch et al. 2015", "sigmoid(w |f - x| + b)", "siamese"),
     Member("Relation network", "Sung et al. 2018", "g(f, c), g learned", "relation"),
     Member("TPN", "Liu et al. 2019", "(I - alpha S)^-1 Y; transductive", "tpn"),
+    Member("LSTM", "Hochreiter et al. 2001", "an LSTM on (x1, y1), ..., (xn, yn), (query, 0)", "lstm-sequence"),
+    Member("MANN", "Santoro et al. 2016", "the same, with a memory that is found by content", "mann"),
+    Member("SNAIL", "Mishra et al. 2018", "the same, by causal convolutions and attention", "snail"),
     Member("R2-D2", "Bertinetto et al. 2019", "X'(X X' + lambda I)^-1 Y", "r2d2"),
     Member(
         "Logistic regression",
@@ -61,7 +64,6 @@ FAMILY = (
     Member("LSTM optimiser", "Andrychowicz et al. 2016", "p + m(grad L(p)), m learned", "lstm"),
 )
 LEFT_OUT = {
-    "Black-box learners (LSTM, MANN, SNAIL)": "fixed numbers of classes, which maps do not have",
     "Hierarchical LSTM optimiser": "published on toy tasks only",
     "AlphaMAML's rate of the outer loop": 'its inner rate is `rates = "scalar"`; curves alone were published',
     "Steps' own affine terms of MAML++": "its per-step statistics never reach a prediction in the authors' code",

@@ -115,6 +115,9 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "siamese": {"rates": "constant", "head": "siamese", "steps": (0,)},
     "relation": {"rates": "constant", "head": "relation", "steps": (0,)},
     "propagation": {"rates": "constant", "head": "propagation", "steps": (0,), "networks": ("conv4-pool", "mlp")},
+    "lstm-sequence": {"rates": "constant", "head": "lstm", "steps": (0,), "networks": ("conv4-pool", "mlp")},
+    "mann": {"rates": "constant", "head": "mann", "steps": (0,), "networks": ("conv4-pool", "mlp")},
+    "snail": {"rates": "constant", "head": "snail", "steps": (0,), "networks": ("conv4-pool", "mlp")},
     "cavia": {"rates": "constant", "head": "fixed", "adapts": "context", "context": "film"},
     "bias-transformation": {"rates": "per_parameter", "head": "fixed", "context": "join"},
     "scalar-rate": {"rates": "scalar", "head": "fixed"},
@@ -190,7 +193,7 @@ def make_learner(network: str, learner: str, normalization: str, steps: int) -> 
     context = make_context(choice["context"], 3) if "context" in choice else None
     made = MetaLearner(
         NETWORKS[network](normalization, context),
-        make_head(choice["head"], outputs=3),
+        make_head(choice["head"], outputs=3, shots=2),
         InnerRates(choice["rates"], initial=choice.get("rate", 0.05), steps=steps),
         InnerLoop(steps=steps, **{key: value for key, value in choice.items() if key in LOOP}),
         adapts=choice.get("adapts", "all"),

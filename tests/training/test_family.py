@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fewshot.models import HEADS
 from fewshot.training.build import build_learner, build_optimizer
 from fewshot.training.family import FAMILY, Member, page
 from fewshot.training.kinds.kind import Problem
@@ -22,7 +23,7 @@ def test_every_named_learner_can_be_built(member: Member) -> None:
     learner = build_learner(recipe.network, recipe.learner, Problem((28, 28, 1), 5), training=recipe.training)
     build_optimizer(recipe.training).build(learner.trainable_variables)
     assert learner.inner.steps == recipe.learner.steps
-    assert any(learner.moving) == (recipe.learner.head not in ("matching", "siamese", "relation", "propagation"))
+    assert any(learner.moving) == HEADS[recipe.learner.head].adapts
 
 
 def test_every_learner_of_the_papers_has_a_name() -> None:

@@ -47,6 +47,7 @@ class Problem:
     Attributes:
         input_shape: Of one example.
         outputs: Classes, or targets of regression.
+        shots: Support examples of a class, at most.
         loss: Of the inner loop.
         per_pixel: Each pixel has a class of its own.
         bands: Of a picture, as far as they are named.
@@ -54,6 +55,7 @@ class Problem:
 
     input_shape: tuple[int, ...]
     outputs: int
+    shots: int = 1
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     per_pixel: bool = False
     bands: tuple[StoredBand, ...] = ()
@@ -231,7 +233,8 @@ class RegionKind(Kind):
         """Return what there is to fit in tasks of these regions."""
         outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
         store = region_set.store
-        return Problem(store.shape, outputs, per_pixel=self.per_pixel, bands=tuple(store.bands))
+        shots = int(np.max(self.tasks.shots))
+        return Problem(store.shape, outputs, shots, per_pixel=self.per_pixel, bands=tuple(store.bands))
 
     @abstractmethod
     def evaluation_spec(self) -> AnySpec:
