@@ -52,9 +52,7 @@ def make_head(
     made = HEADS[kind]
     if issubclass(made, FixedHead | SequenceHead):
         if outputs is None:
-            raise RecipeError(
-                f"Head {kind!r} needs the number of classes; the data or the recipe must give it."
-            )
+            raise RecipeError(f"Head {kind!r} needs the number of classes; the data or the recipe must give it.")
         if issubclass(made, FixedHead):
             return made(outputs, restrict=restrict, name="head")
         return made(outputs, shots=shots, name="head")

@@ -8,7 +8,8 @@
 | `propagation` | all examples, and the other queries | labels spread over a graph | TPN; transductive |
 
 What they read is all that a task leaves, so that they take no inner steps; those that read it as a sequence are in
-`fewshot.models.sequences`. A memory holds up to `KEPT` examples of each class, drawn by a fixed seed where there are more: classes then count the same, and an adapted model has a known size.
+`fewshot.models.sequences`. A memory holds up to `KEPT` examples of each class, drawn by a fixed seed where there are
+more: classes then count the same, and an adapted model has a known size.
 """
 
 from __future__ import annotations

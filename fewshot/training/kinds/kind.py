@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fewshot.data.bands import StoredBand
 from fewshot.data.region import ImageStore, KeptBands, RegionSet, Task
+from fewshot.data.source import Source
 from fewshot.tasks.sampler import AnySpec, sample_tasks
 from fewshot.tasks.stream import batches
 from fewshot.tasks.task import TaskBatch, TaskSource, read_tasks, write_tasks
@@ -104,6 +105,12 @@ class Kind(ABC):
     targets: ClassVar[int] = 0
     made_up: ClassVar[Mapping[str, RegionSet]] = {}
     baselines_by_shots: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, tasks: TasksTable, source: Source) -> Self:
+        """Return the kind of a recipe's tasks; most need nothing of their source."""
+        del source
+        return cls(tasks)
 
     # What is trained.
 
