@@ -78,20 +78,24 @@ LEFT_OUT = {
     "Steps' own affine terms of MAML++": "its per-step statistics never reach a prediction in the authors' code",
     "LEO, TADAM, Auto-Meta, architecture search, reinforcement learning, distillation": "no use for maps on two cores",
 }
-CHOICES = {
-    "Classes that mean the same everywhere": "a fixed head with learned rates (Meta-SGD): 66.3 % of the SEN12MS tasks, "
-    "2.7 ± 2.3 points more than a prototypical network",
-    "Classes of the labels' own, any number of them": "prototypes; inner steps on them (Proto-MAML) added nothing on the "
-    "SEN12MS tasks and 3.4 ± 1.7 points on simulated regions",
-    "More steps than were trained": "a fixed head, which gained by 30 steps; prototypes with learned rates lost 13 points",
-    "Few updates": "prototypes: after 1,500 updates of Omniglot's minimal challenge MAML was wrong at 42.1 %, Meta-SGD at "
-    "34.2 %, prototypical networks at 18 to 22 %",
-    "Pixels, from one labelled window": "a U-Net with learned rates (26.4 % mean IoU on the simulated Earth; nearest "
-    "labelled pixel 21.3 %); from five windows the nearest pixel was ahead of every network (42.1 % against 36.6 %)",
-    "Numbers instead of classes": "learned rates: Meta-SGD was ahead of MAML in every row of the sine waves",
-    "A number of classes that never changes, and pictures alone": "the only place for sequences (LSTM, MANN, SNAIL), whose "
-    "classes are an input: they answer for the ways of training, and not for pixels",
-}
+CHOICES = """
+## Which to choose for what
+
+As far as [results](results.md) show it, and no further:
+
+- **Classes that mean the same everywhere**: a fixed head with learned rates (Meta-SGD); 66.3 % of the SEN12MS tasks,
+  2.7 ± 2.3 points more than a prototypical network.
+- **Classes of the labels' own, any number of them**: prototypes. Inner steps on them (Proto-MAML) added nothing on the
+  SEN12MS tasks, and 3.4 ± 1.7 points to a prototypical network on simulated regions.
+- **More steps than were trained**: a fixed head, which gained by 30 steps; prototypes with learned rates lost 13 points.
+- **Few updates**: prototypes. After 1,500 updates of Omniglot's minimal challenge at 28 pixels, without views, MAML
+  was wrong at 42.1 % of the queries, Meta-SGD at 34.2 %, a prototypical network at 20.9 %.
+- **Pixels**: from one labelled window a U-Net with learned rates, 26.4 % mean IoU on the simulated Earth where the
+  nearest labelled pixel has 21.3 %; from five windows the nearest pixel is ahead of every network, 42.1 % against 36.6 %.
+- **Numbers instead of classes**: learned rates; Meta-SGD is ahead of MAML in every row of the sine waves.
+- **Sequences** (LSTM, MANN, SNAIL) have the classes among their inputs: they answer for as many as in training, keep as
+  many examples of each, and are refused for tasks of pixels. No figure here speaks for them yet.
+"""
 
 
 def parts(recipe: Recipe) -> tuple[str, ...]:
@@ -124,9 +128,9 @@ def page(measured: Mapping[str, Any]) -> str:
         "",
         "A learner is a choice of parts: head x rule x what adapts x way back x objective. Each is a key of a recipe's",
         "`[learner]` and `[training]` tables; a choice that would mean nothing is refused with the reason. These are",
-        "the choices that have names. `python -m fewshot.training.family docs/learners.json` prints this page from the",
-        "recipes and from what `python benchmarks/learners.py --json docs/learners.json` measured: the time of an update",
-        "relative to MAML's on the same 5-way 1-shot tasks, median (range) of rounds in turn with MAML's.",
+        "the choices that have names. `python -m fewshot.training.family docs/learners.json` prints this page from their",
+        "recipes, and from the costs that `python benchmarks/learners.py --json docs/learners.json` measured: the time of",
+        "an update relative to MAML's on the same 5-way 1-shot tasks, median (range) of rounds in turn with MAML's.",
         f"Measured on: {measured.get('machine', 'no machine yet')}.",
         "",
         "| learner | paper | equation | head | rule | adapts | backward | objective | cost | `fewshot train` |",
@@ -138,9 +142,7 @@ def page(measured: Mapping[str, Any]) -> str:
         command = f"`{member.recipe} --learner {member.learner}`"
         cost = written_cost(costs.get(member.learner, ()))
         lines.append(f"| {' | '.join((member.title, member.paper, equation, *chosen, cost, command))} |")
-    lines += ["", "## Which to choose for what", "", "As far as [results](results.md) show it, and no further:", ""]
-    lines += [f"- **{purpose}**: {choice}." for purpose, choice in CHOICES.items()]
-    lines += ["", "## Left out", "", *(f"- **{name}**: {why}." for name, why in LEFT_OUT.items())]
+    lines += [CHOICES, "## Left out", "", *(f"- **{name}**: {why}." for name, why in LEFT_OUT.items())]
     return "\n".join(lines) + "\n"
 
 
