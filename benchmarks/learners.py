@@ -2,9 +2,9 @@
 
     python benchmarks/learners.py [--rounds 5] [--seconds 2] [--only maml++ cavia] [--json docs/learners.json]
 
-Conv-4/64 at 28x28, 15 queries a class, 4 tasks an update. Each learner runs in a process of its own beside MAML, a round
-of one after a round of the other, so that a slow minute of the machine slows both. `docs/learners.md` is then written
-anew: python -m fewshot.training.family docs/learners.json > docs/learners.md
+Conv-4/64 at 28x28, 15 queries a class, 4 tasks an update. Each learner runs in a process of its own beside MAML, a
+round of one after a round of the other, so that a slow minute of the machine slows both. `docs/learners.md` is then
+written anew: python -m fewshot.training.family docs/learners.json > docs/learners.md
 """
 
 from __future__ import annotations

@@ -87,11 +87,13 @@ As far as [results](results.md) show it, and no further:
   2.7 ± 2.3 points more than a prototypical network.
 - **Classes of the labels' own, any number of them**: prototypes. Inner steps on them (Proto-MAML) added nothing on the
   SEN12MS tasks, and 3.4 ± 1.7 points to a prototypical network on simulated regions.
-- **More steps than were trained**: a fixed head, which gained by 30 steps; prototypes with learned rates lost 13 points.
+- **More steps than were trained**: a fixed head, which gained by 30 steps; prototypes with learned rates lost 13 points
+  by them.
 - **Few updates**: prototypes. After 1,500 updates of Omniglot's minimal challenge at 28 pixels, without views, MAML
   was wrong at 42.1 % of the queries, Meta-SGD at 34.2 %, a prototypical network at 20.9 %.
 - **Pixels**: from one labelled window a U-Net with learned rates, 26.4 % mean IoU on the simulated Earth where the
-  nearest labelled pixel has 21.3 %; from five windows the nearest pixel is ahead of every network, 42.1 % against 36.6 %.
+  nearest labelled pixel has 21.3 %; from five windows the nearest pixel is ahead of every network, 42.1 % against
+  36.6 %.
 - **Numbers instead of classes**: learned rates; Meta-SGD is ahead of MAML in every row of the sine waves.
 - **Sequences** (LSTM, MANN, SNAIL) have the classes among their inputs: they answer for as many as in training, keep as
   many examples of each, and are refused for tasks of pixels. No figure here speaks for them yet.
@@ -128,10 +130,10 @@ def page(measured: Mapping[str, Any]) -> str:
         "",
         "A learner is a choice of parts: head x rule x what adapts x way back x objective. Each is a key of a recipe's",
         "`[learner]` and `[training]` tables; a choice that would mean nothing is refused with the reason. These are",
-        "the choices that have names. `python -m fewshot.training.family docs/learners.json` prints this page from their",
-        "recipes, and from the costs that `python benchmarks/learners.py --json docs/learners.json` measured: the time of",
-        "an update relative to MAML's on the same 5-way 1-shot tasks, median (range) of rounds in turn with MAML's.",
-        f"Measured on: {measured.get('machine', 'no machine yet')}.",
+        "the choices that have names. `python -m fewshot.training.family docs/learners.json` prints this page from",
+        "their recipes, and from the costs that `python benchmarks/learners.py --json docs/learners.json` measured: the",
+        "time of an update relative to MAML's on the same 5-way 1-shot tasks, median (range) of rounds in turn with",
+        f"MAML's. Measured on: {measured.get('machine', 'no machine yet')}.",
         "",
         "| learner | paper | equation | head | rule | adapts | backward | objective | cost | `fewshot train` |",
         "|---|---|---|---|---|---|---|---|---|---|",
