@@ -76,6 +76,7 @@ LEFT_OUT = {
     "Hierarchical LSTM optimiser": "published on toy tasks only",
     "AlphaMAML's rate of the outer loop": 'its inner rate is `rates = "scalar"`; curves alone were published',
     "Steps' own affine terms of MAML++": "its per-step statistics never reach a prediction in the authors' code",
+    "Probabilistic MAML": "an adapted model would be several, one a sample, and vectors, servers and maps hold one",
     "LEO, TADAM, Auto-Meta, architecture search, reinforcement learning, distillation": "no use for maps on two cores",
 }
 CHOICES = """
@@ -132,8 +133,8 @@ def page(measured: Mapping[str, Any]) -> str:
         "`[learner]` and `[training]` tables; a choice that would mean nothing is refused with the reason. These are",
         "the choices that have names. `python -m fewshot.training.family docs/learners.json` prints this page from",
         "their recipes, and from the costs that `python benchmarks/learners.py --json docs/learners.json` measured:",
-        "the time of an update relative to MAML's on the same 5-way 1-shot tasks, median (range) of rounds in turn with",
-        f"MAML's. Measured on: {measured.get('machine', 'no machine yet')}.",
+        "the time of an update relative to MAML's on the same 5-way 1-shot tasks, median (range) of rounds in turn",
+        f"with MAML's. Measured on: {measured.get('machine', 'no machine yet')}.",
         "",
         "| learner | paper | equation | head | rule | adapts | backward | objective | cost | `fewshot train` |",
         "|---|---|---|---|---|---|---|---|---|---|",

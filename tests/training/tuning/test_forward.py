@@ -1,4 +1,4 @@
-"""Derivatives by the numbers of the inner loop in forward mode: those of reverse mode, and where a search goes by them."""
+"""Derivatives by numbers of the inner loop in forward mode: those of reverse mode, and where a search goes by them."""
 
 from __future__ import annotations
 
