@@ -28,6 +28,7 @@ from fewshot.models import (
     unet,
 )
 from fewshot.models.pretrained import Showing, picture_features, pixel_features, top
+from fewshot.models.sequences import LstmHead, MemoryCell, SnailHead
 
 TOLERANCE = 1e-6
 STEPS = (1e-6, 1e-7, 1e-5)
@@ -158,6 +159,22 @@ QUICK = set(few())
 FAST = [case for case in CASES if case.id in QUICK]
 
 
+SMALL = {
+    LstmHead: {"units": 6},
+    MemoryCell: {"units": 6, "slots": 8, "width": 3, "heads": 2},
+    SnailHead: {"attention": ((3, 2), (4, 3)), "filters": 3},
+}
+"""Sizes of networks that the papers made large."""
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the heads that read a sequence small."""
+    for network, sizes in SMALL.items():
+        for name, size in sizes.items():
+            monkeypatch.setattr(network, name, size)
+
+
 @pytest.fixture(autouse=True)
 def double_precision() -> Iterator[None]:
     """Compute in float64, and without graphs: small cases run faster than they trace."""
@@ -193,7 +210,7 @@ def make_learner(network: str, learner: str, normalization: str, steps: int) -> 
     context = make_context(choice["context"], 3) if "context" in choice else None
     made = MetaLearner(
         NETWORKS[network](normalization, context),
-        make_head(choice["head"], outputs=3, shots=2),
+        make_head(choice["head"], outputs=3),
         InnerRates(choice["rates"], initial=choice.get("rate", 0.05), steps=steps),
         InnerLoop(steps=steps, **{key: value for key, value in choice.items() if key in LOOP}),
         adapts=choice.get("adapts", "all"),
