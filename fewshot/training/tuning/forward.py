@@ -60,9 +60,10 @@ def uphill(run: Path, paths: Sequence[Path], varied: Sequence[Varied], values: M
     learner, loss = opened.learner(validation), kind.outer_loss(recipe.training)
     tasks = kind.validation(validation, recipe.training, opened.folder.validation_tasks)
     numbers = [tf.constant(values[one.key], keras.config.floatx()) for one in varied]
-    put_numbers(learner, {one.key: number for one, number in zip(varied, numbers, strict=True)})
+    by_key = {one.key: number for one, number in zip(varied, numbers, strict=True)}
 
     def of_tasks() -> tf.Tensor:
+        put_numbers(learner, by_key)
         losses = [loss(y, learner.predict_after(x, [learner.evaluation_steps], backward="exact")[0]) for x, y in tasks]
         return tf.reduce_mean(losses)
 
@@ -73,7 +74,7 @@ def uphill(run: Path, paths: Sequence[Path], varied: Sequence[Varied], values: M
 
 
 def put_numbers(learner: MetaLearner, numbers: Mapping[str, tf.Tensor]) -> None:
-    """Put tensors in the place of numbers of a learner's inner loop.
+    """Put tensors in the place of numbers of a learner's inner loop, where derivatives by them are recorded.
 
     Args:
         learner: With constant rates; it is changed.

@@ -41,13 +41,13 @@ def test_forward_mode_is_reverse_mode(traced: bool) -> None:
         head = make_head("prototype")
         learner = MetaLearner(body, head, InnerRates(initial=0.1), InnerLoop(steps=3))
         rate, pull = (tf.constant(value, tf.float64) for value in (0.2, 0.4))
-        put_numbers(learner, {RATE: rate, PROXIMITY: pull})
         temperature = head.log_temperature.value
         support_y = tf.constant([[0, 0, 1, 1, 2, 2]] * 2)
         task = (tf.constant(RNG.random((2, 6, 3))), support_y, tf.constant(RNG.random((2, 4, 3))))
         query_y = tf.constant([[0, 1, 2, 1]] * 2)
 
         def loss() -> tf.Tensor:
+            put_numbers(learner, {RATE: rate, PROXIMITY: pull})
             logits = learner.predict_after(task, [3])[0]
             return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(query_y, logits))
 
