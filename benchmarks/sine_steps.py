@@ -82,7 +82,7 @@ def draw(path: Path, curves: dict[str, list[Interval]]) -> None:
             marker="" if len(curve) == 1 else "o",
             label=name,
         )
-    axes.set(xlabel="inner steps", ylabel="mean squared error", ylim=(0, None), xticks=STEPS)
+    axes.set(xlabel="inner steps", ylabel="mean squared error", yscale="log", xticks=STEPS)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.savefig(path)

@@ -3,7 +3,7 @@
     python benchmarks/tuning.py [--seeds 8] [--out FOLDER] [--json FILE] [--picture FILE]
 
 Inner rate and rate of the outer loop of MAML on sine waves (`sine-10shot`), each from 1e-4 to 1 by ratios: 24 trainings
-of 200 updates, for evolution four generations of six. The figure is the validation loss of the best training so far, on
+of 200 updates of one task, for evolution four generations of six. The figure is the validation loss of the best training so far, on
 the same waves for all. A folder that holds finished searches of the same kind is gone on with.
 """
 
@@ -27,6 +27,8 @@ from fewshot.training.tuning.search import Method
 RECIPE, LEARNER = "sine-10shot", "maml"
 VARIED = ("learner.rate=1e-4..1:log", "training.meta_rate=1e-4..1:log")
 UPDATES, GENERATIONS, PARTICLES, ELITES = 200, 4, 6, 2
+SETTINGS = (f"training.validate_every={UPDATES}", "training.meta_batch_size=1")
+"""One task an update: most of so short a training is the tracing of its graph."""
 METHODS: tuple[Method, ...] = ("evolution", "random")
 COLOURS = {"evolution": "#d55e00", "random": "#0072b2"}
 
@@ -40,9 +42,7 @@ def best_so_far(method: Method, seed: int, out: Path) -> list[float]:
         out: Its folder.
     """
     request = TuneRequest(
-        recipe=lambda more: read_recipe(
-            RECIPE, learner=LEARNER, settings=(f"training.validate_every={UPDATES}", *more)
-        ),
+        recipe=lambda more: read_recipe(RECIPE, learner=LEARNER, settings=(*SETTINGS, *more)),
         varied=[read_varied(text) for text in VARIED],
         updates=UPDATES,
         generations=GENERATIONS,
