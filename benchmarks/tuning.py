@@ -3,8 +3,8 @@
     python benchmarks/tuning.py [--seeds 8] [--out FOLDER] [--json FILE] [--picture FILE]
 
 Inner rate and rate of the outer loop of MAML on sine waves (`sine-10shot`), each from 1e-4 to 1 by ratios: 24 trainings
-of 200 updates of one task, for evolution four generations of six. The figure is the validation loss of the best training so far, on
-the same waves for all. A folder that holds finished searches of the same kind is gone on with.
+of 200 updates of one task, for evolution four generations of six. The figure is the validation loss of the best
+training so far, on the same waves for all. A folder that holds searches of the same kind is gone on with.
 """
 
 from __future__ import annotations

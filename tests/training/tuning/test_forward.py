@@ -79,6 +79,7 @@ def test_what_has_no_derivative_is_refused() -> None:
         require_numbers([read_varied("learner.rate=1e-3..1:log")], "scalar")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_graphs")
 def test_a_search_follows_the_inner_rate(tmp_path: Path) -> None:
     settings = ("training.validate_every=2", "training.validation_tasks=4", "network.units=[8]")
