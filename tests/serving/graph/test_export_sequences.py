@@ -26,7 +26,7 @@ def test_a_sequence_is_served_with_the_ways_of_training(
     predictor = LocalPredictor(made.folder)
     for shots in ((2, 2, 2), (1, 2, 3)):
         support_x, support_y, query_x = made.task(shots)
-        found = predictor.predict(query_x, predictor.adapt(support_x, support_y))
+        found = predictor.predict(predictor.adapt(support_x, support_y), query_x)
         expected = made.probabilities(support_x, support_y, query_x, steps=0)
         np.testing.assert_allclose(found.probabilities, expected, rtol=1e-3, atol=1e-5)
     with pytest.raises(FewshotError, match="the model takes classes 0 to 2"):
