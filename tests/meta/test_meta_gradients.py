@@ -159,7 +159,7 @@ QUICK = set(few())
 FAST = [case for case in CASES if case.id in QUICK]
 
 
-SMALL = {
+SMALL: dict[type, dict[str, Any]] = {
     LstmHead: {"units": 6},
     MemoryCell: {"units": 6, "slots": 8, "width": 3, "heads": 2},
     SnailHead: {"attention": ((3, 2), (4, 3)), "filters": 3},
