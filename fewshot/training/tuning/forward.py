@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.meta import MetaLearner
-from fewshot.training.run import Run
 from fewshot.training.tuning.space import Value, Varied
 
 RATE, PROXIMITY = "learner.rate", "learner.proximity"
@@ -45,32 +43,26 @@ def require_numbers(varied: Sequence[Varied], rates: str) -> None:
         )
 
 
-def uphill(run: Path, paths: Sequence[Path], varied: Sequence[Varied], values: Mapping[str, Value]) -> list[float]:
-    """Return the direction in which a trained run's validation loss falls, in places of the settings.
+def uphill(
+    learner: MetaLearner, mean_loss: Callable[[], tf.Tensor], varied: Sequence[Varied], values: Mapping[str, Value]
+) -> list[float]:
+    """Return the direction in which a trained learner's validation loss falls, in places of the settings.
 
     Args:
-        run: Its folder.
-        paths: Its data.
+        learner: With constant rates; tensors take the place of its numbers.
+        mean_loss: Computes the loss with the learner.
         varied: The settings.
         values: That it was trained with.
     """
-    opened = Run.open(run)
-    recipe, kind = opened.recipe, opened.kind
-    validation = opened.parts(paths)["validation"]
-    learner, loss = opened.learner(validation), kind.outer_loss(recipe.training)
-    tasks = kind.validation(validation, recipe.training, opened.folder.validation_tasks)
     numbers = [tf.constant(values[one.key], keras.config.floatx()) for one in varied]
     by_key = {one.key: number for one, number in zip(varied, numbers, strict=True)}
 
-    def of_tasks() -> tf.Tensor:
+    def loss() -> tf.Tensor:
         put_numbers(learner, by_key)
-        losses = [loss(y, learner.predict_after(x, [learner.evaluation_steps], backward="exact")[0]) for x, y in tasks]
-        return tf.reduce_mean(losses)
+        return mean_loss()
 
-    found = slopes(of_tasks, numbers)
-    return [
-        -float(slope) * one.stretch(float(number)) for slope, one, number in zip(found, varied, numbers, strict=True)
-    ]
+    found = zip(slopes(loss, numbers), varied, numbers, strict=True)
+    return [-float(slope) * one.stretch(float(number)) for slope, one, number in found]
 
 
 def put_numbers(learner: MetaLearner, numbers: Mapping[str, tf.Tensor]) -> None:

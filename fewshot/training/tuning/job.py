@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -25,6 +26,7 @@ from fewshot.errors import ArtifactError, DivergedError, RecipeError
 from fewshot.files import write_whole
 from fewshot.training.kinds import kind_of
 from fewshot.training.recipe import Recipe
+from fewshot.training.run import Run
 from fewshot.training.train import train
 from fewshot.training.tuning.drawing import draw_search
 from fewshot.training.tuning.forward import require_numbers, uphill
@@ -146,8 +148,22 @@ def _try(request: TuneRequest, folder: Path, generation: int, values: dict[str, 
         return Trial(generation, values, None, str(error))
     if state.best is None or not math.isfinite(state.best):
         return Trial(generation, values, None, f"its validation figure is {state.best}", state.seconds)
-    way = uphill(folder, request.paths, request.varied, values) if request.search.method == "forward" else None
+    way = _uphill(Run.open(folder), request, values) if request.search.method == "forward" else None
     return Trial(generation, values, state.best, "", state.seconds, way)
+
+
+def _uphill(run: Run, request: TuneRequest, values: dict[str, Value]) -> list[float]:
+    """Return the direction in which the validation loss of a trial falls."""
+    part, training = run.parts(request.paths)["validation"], run.recipe.training
+    learner, loss = run.learner(part), run.kind.outer_loss(training)
+    tasks = run.kind.validation(part, training, run.folder.validation_tasks)
+
+    def mean_loss() -> Any:
+        steps = [learner.evaluation_steps]
+        losses = [loss(y, learner.predict_after(x, steps, backward="exact")[0]) for x, y in tasks]
+        return sum(losses) / len(losses)
+
+    return uphill(learner, mean_loss, request.varied, values)
 
 
 def _worth(trial: Trial, monitored: str) -> float:
