@@ -195,11 +195,18 @@ class AdaptedLayout:
         fixed: Numbers that do not depend on the classes; the first is the fingerprint.
         per_class: Numbers of each class.
         fingerprint: A whole number that only vectors of this very model begin with.
+        features: What the network makes of a picture, or of a pixel, in numbers; 0 in older cards, which do not say.
     """
 
     fixed: int
     per_class: int
     fingerprint: int
+    features: int = 0
+
+    @property
+    def width(self) -> int:
+        """How many numbers the features have; where the card does not say, those of a linear layer."""
+        return self.features or self.per_class - 1
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def _describe_tensors(card: Card) -> dict[str, TensorNote]:
         "adapted": TensorNote("float32", length, "Everything predict needs; good for this version of the model alone."),
         "classes": TensorNote("int32", "[]", "How many classes the adapted model tells apart."),
         "features": TensorNote(
-            "float32", f"[m{each}, {card.adapted.per_class - 1}]", "What the last layer is applied to."
+            "float32", f"[m{each}, {card.adapted.width}]", "What the last layer is applied to."
         ),
         "json": TensorNote("string", "[]", "The card."),
     }

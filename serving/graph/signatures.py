@@ -45,6 +45,7 @@ def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
         fixed=1 + sum(math.prod(value.shape) for value in [*moving, *start.state]),
         per_class=sum(math.prod(shape) for shape in _columns(learner, learner.head)) if learner.head else 0,
         fingerprint=int.from_bytes(digest.digest()[:4], "big") % FINGERPRINTS,
+        features=learner.body.output_shape[-1],
     )
 
 

@@ -30,7 +30,7 @@ class FeaturesPredictor(Predictor):
                 "labels' own, exported by this version. Use --method adapted."
             )
         self.model = model
-        self.plain = PlainPredictor("logistic", tuple(f"feature {n}" for n in range(1, card.adapted.per_class)))
+        self.plain = PlainPredictor("logistic", tuple(f"feature {n + 1}" for n in range(card.adapted.width)))
 
     def __reduce__(self) -> tuple[type["FeaturesPredictor"], tuple[Predictor]]:
         """Travel as the model."""

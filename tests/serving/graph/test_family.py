@@ -55,6 +55,8 @@ def test_what_predict_answers_is_what_the_learner_answers(name: str) -> None:
     support = Support(tf.constant(X), tf.constant(Y), weight)
     vector, losses = adaptation.adapt(support, tf.constant(3), tf.constant(steps))
     assert vector.shape == (layout.fixed + 3 * layout.per_class,)
+    described = adaptation.features(vector, tf.constant(3), tf.constant(X))["features"]
+    assert described.shape == (6, layout.width)
     assert np.isfinite(losses).all()
     found = adaptation.predict(vector, tf.constant(3), tf.constant(X))["probabilities"]
     own = learner.predict_after((X[None], Y[None], X[None], weight[None]), [steps])[0, 0]
