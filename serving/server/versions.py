@@ -20,6 +20,7 @@ from tensorflow_serving.apis import model_pb2
 from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.versions import version_folders
 from serving.server.config import ModelConfig, Policy, ServerConfig, check_config, chosen_versions
+from serving.server.links import link_out
 from serving.server.servables import Servable
 from serving.server.status import as_status, describe
 
@@ -242,7 +243,7 @@ class Versions:
                 self._unload(name, model, unwanted)
 
     def _load(self, name: str, model: _Model, version: int, folder: Path) -> None:
-        seen = _fingerprint(folder)
+        seen = _fingerprint(model.base, folder)
         if model.failed.get(version) == seen:
             return  # it would fail again
         self._note(name, version, VersionState("LOADING"))
@@ -319,9 +320,11 @@ def _require_names(spec: model_pb2.ModelSpec) -> None:
             raise invalid(f"The {what}'s name has {len(name)} characters; the most is {LONGEST_NAME}.")
 
 
-def _fingerprint(folder: Path) -> Fingerprint:
-    """Return what changes when the files of a version change: names, sizes and times."""
+def _fingerprint(base: Path, folder: Path) -> Fingerprint:
+    """Return what changes when the files of a version change: names, sizes and times; or the link out of its base."""
     try:
+        if (link := link_out(base, folder)) is not None:
+            return ((str(link), 0, 0),)
         files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     except OSError:  # a file went away between the two looks
         return ()
