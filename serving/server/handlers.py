@@ -209,7 +209,7 @@ class Handlers:
         Raises:
             StatusError: as `Versions.find` does, and what the work raises.
         """
-        with self.versions.find(spec).in_use() as servable:
+        with self.versions.using(spec) as servable:
             begun = time.monotonic()
             result = work(servable)
             api = call.api[:1].upper() + call.api[1:]

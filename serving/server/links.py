@@ -43,8 +43,8 @@ def require_inside(base: Path, path: Path) -> None:
     if (found := link_out(base, path)) is not None:
         raise StatusError(
             "PERMISSION_DENIED",
-            f"{found} leads out of {base}, and links out of a folder of models are followed in the home of the server's "
-            "user alone. Put the files themselves there, or serve the folder that they are in.",
+            f"{found} leads out of {base}, and links out of a folder of models are followed in the home of the "
+            "server's user alone. Put the files themselves there, or serve the folder that they are in.",
         )
 
 

@@ -10,7 +10,7 @@ import contextlib
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -92,21 +92,36 @@ class Versions:
             StatusError: NOT_FOUND if it is not served, INVALID_ARGUMENT for no name, one that is too long, or an
                 unknown label.
         """
+        with self._lock:
+            return self._find(spec)
+
+    @contextlib.contextmanager
+    def using(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
+        """Keep the version that a request names while it runs, whatever becomes of its folder meanwhile.
+
+        Raises:
+            StatusError: as `find` does.
+        """
+        with contextlib.ExitStack() as kept:
+            with self._lock:  # between these two it could be unloaded
+                servable = kept.enter_context(self._find(spec).in_use())
+            yield servable
+
+    def _find(self, spec: model_pb2.ModelSpec) -> Servable:
         _require_names(spec)
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
-        with self._lock:
-            serving = self._models[spec.name].serving if spec.name in self._models else {}
-            if choice == "version_label":
-                labels = self._labels.get(spec.name, {})
-                if spec.version_label not in labels:
-                    raise invalid(f"Unrecognized servable version label: {spec.version_label}")
-                wanted: int | None = labels[spec.version_label]
-            else:
-                wanted = spec.version.value if choice == "version" else max(serving, default=None)
-            if wanted in serving:
-                return serving[wanted]
+        serving = self._models[spec.name].serving if spec.name in self._models else {}
+        if choice == "version_label":
+            labels = self._labels.get(spec.name, {})
+            if spec.version_label not in labels:
+                raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+            wanted: int | None = labels[spec.version_label]
+        else:
+            wanted = spec.version.value if choice == "version" else max(serving, default=None)
+        if wanted in serving:
+            return serving[wanted]
         asked = f"Specific({spec.name}, {wanted})" if choice else f"Latest({spec.name})"
         raise StatusError("NOT_FOUND", f"Servable not found for request: {asked}")
 
