@@ -60,6 +60,9 @@ class ServeOptions:
         float, "Read that file again every so many seconds; 0 for never."
     ] = 0
     monitoring_config_file: Annotated[str, "Text MonitoringConfig: where the Prometheus metrics are."] = ""
+    enable_traces: Annotated[
+        bool, "Send OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs fewshot[telemetry]."
+    ] = False
     rest_api_timeout_in_ms: Annotated[int, "Time for one REST request."] = 30000
     rest_api_enable_cors_support: Annotated[bool, "Let browsers of other sites call the REST API."] = False
     grpc_socket_path: Annotated[str, "Serve gRPC on this UNIX socket too."] = ""
