@@ -236,8 +236,9 @@ def test_configuration_files(tf_models: Path, tmp_path: Path) -> None:
     good = read_text_proto(tf_models / "good_model_config.txt", ServerConfig())
     assert [model.name for model in good.model_config_list.config] == ["half_plus_two", "half_plus_three"]
     bad = tf_models / "bad_model_config.txt"
-    with pytest.raises(StatusError, match=f"Invalid protobuf file: '{bad}'"):
+    with pytest.raises(StatusError, match=f"Invalid protobuf file: '{bad}'") as refused:
         read_text_proto(bad, ServerConfig())
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:" in str(refused.value)
     with pytest.raises(StatusError) as caught:
         read_text_proto(tmp_path / "nowhere.config", ServerConfig())
     assert caught.value.code == "NOT_FOUND"
