@@ -177,6 +177,11 @@ def test_starts_that_cannot_work_are_one_message(
     assert isinstance(result.exception, SystemExit)
 
 
+def test_the_command_says_what_it_means_to_trust_a_model() -> None:
+    said = CliRunner().invoke(cli.main, ["serve", "--help"]).output
+    assert "A model is a program" in " ".join(said.split())
+
+
 def test_folders_become_models(tmp_path: Path) -> None:
     for name in ("a/1", "b/00000002", "empty", "c/x"):
         (tmp_path / name).mkdir(parents=True)
