@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
@@ -24,6 +25,13 @@ from serving.server.server import ModelServer
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO_VERSIONS = "saved_model_half_plus_two_2_versions"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """As `serve` does: looking through all of TensorFlow for garbage takes seconds, whenever a version goes."""
+    gc.collect()
+    gc.freeze()
 
 
 class Running:

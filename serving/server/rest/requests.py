@@ -215,7 +215,7 @@ def _dense(value: Any, shape: tuple[int, ...], dtype: tf.DType) -> np.ndarray | 
         if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
             return None
         level = list(itertools.chain.from_iterable(level))
-    array = None if list in set(map(type, level)) else _convert(level, dtype)
+    array = _convert(level, dtype)
     return None if array is None else array.reshape(shape)
 
 
@@ -228,7 +228,7 @@ def _convert(flat: list[Any], dtype: tf.DType) -> np.ndarray | None:
         low, high = INTEGER_TYPES[dtype]
         if flat and not low <= min(flat) <= max(flat) <= high:
             return None
-        wide = np.array(flat, np.uint64 if dtype == tf.uint64 else np.int64)
+        wide = np.fromiter(flat, np.uint64 if dtype == tf.uint64 else np.int64, len(flat))
         return wide.astype(dtype.as_numpy_dtype)
     if dtype == tf.bool and kinds <= {bool}:
         return np.array(flat, bool)
@@ -242,7 +242,7 @@ def _convert_floats(flat: list[Any], dtype: tf.DType, *, whole: bool) -> np.ndar
     if whole and any(type(v) is int and abs(v) > most and -(2**63) <= v < 2**64 for v in flat):
         return None
     try:
-        wide = np.array(flat, np.float64)
+        wide = np.fromiter(flat, np.float64, len(flat))
     except OverflowError:
         return None
     finite = wide[np.isfinite(wide)]
