@@ -90,7 +90,7 @@ def test_two_kills_end_where_no_kill_ends(tmp_path: Path) -> None:
 def test_runs_that_are_killed_fifty_times_end_where_no_kill_ends(tmp_path: Path) -> None:
     """While they begin, train, validate and save; each goes on where it was, until it is trained."""
     dice = random.Random(1)
-    assert start(tmp_path / "whole").wait(300) == 0
+    assert start(tmp_path / "whole").wait(1200) == 0
     expected = weights(tmp_path / "whole" / RunFolder(tmp_path / "whole").state().checkpoint)
     kills, runs = 0, 0
     while kills < FIFTY:
