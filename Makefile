@@ -22,9 +22,9 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_QUIET := $(PIP) install --quiet --no-deps --no-build-isolation
 
-# The test processes share the machine: one computing thread each. A file's tests stay in one process, so that what they
+# The test processes share the machine: one computing thread each, and what Python compiled once. A file's tests stay in one process, so that what they
 # share is made once.
-TEST_ENV := TF_CPP_MIN_LOG_LEVEL=2 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=2 OMP_NUM_THREADS=1
+TEST_ENV := PYTHONDONTWRITEBYTECODE= TF_CPP_MIN_LOG_LEVEL=2 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=2 OMP_NUM_THREADS=1
 
 .PHONY: help demo test test-slow test-browser check format install wheel models bench lock clean
 

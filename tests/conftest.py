@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,19 @@ import pytest
 from PIL import Image
 
 from fewshot.data.region import ArrayStore, Region, RegionSet
+from tests.eager import without_graphs
 
 pytest_plugins = ["tests.exported.fixtures"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the program's cache a folder of this run's own, which every process of it shares."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="fewshot-cache-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["FEWSHOT_CACHE"] = folder.name
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -24,6 +34,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and not any(item.get_closest_marker("slow") for item in session.items):
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@pytest.fixture(scope="module")
+def eager() -> Iterator[None]:
+    """No graph is traced, from the first test that asks for it to the module's end."""
+    with without_graphs():
+        yield
 
 
 @pytest.fixture(scope="session")

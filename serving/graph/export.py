@@ -30,7 +30,7 @@ from fewshot.training.run import Run
 from serving.graph.contract import describe_signatures
 from serving.graph.description import describe_run, find_accuracy
 from serving.graph.signatures import make_module
-from serving.graph.warmup_records import warm_up_requests, write_warm_up
+from serving.graph.warmup_records import replay, warm_up_requests, write_warm_up
 
 BASE_PICTURES = 64
 """Training pictures whose statistics `predict_base` normalises with, where the network keeps any."""
@@ -109,9 +109,7 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
         extra.mkdir()
         (extra / CARD_NAME).write_text(card.to_json() + "\n", encoding="utf-8")
         write_warm_up(extra / WARM_UP, name, requests)
-        loaded = tf.saved_model.load(str(partial))
-        for signature, inputs in requests:
-            loaded.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})
+        replay(partial, requests)
 
     return publish(target, write)
 

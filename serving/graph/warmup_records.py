@@ -73,3 +73,14 @@ def write_warm_up(path: Path, name: str, requests: Sequence[tuple[str, Mapping[s
                 request.inputs[key].CopyFrom(shortened(np.asarray(value, object if isinstance(value, bytes) else None)))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
+
+
+def replay(folder: Path, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Load a SavedModel as a server does, and ask it each request once.
+
+    Raises:
+        tf.errors.OpError: if the graph cannot answer one of them.
+    """
+    loaded = tf.saved_model.load(str(folder))
+    for signature, inputs in requests:
+        loaded.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})

@@ -63,9 +63,11 @@ def test_recipes_are_listed_and_shown() -> None:
     assert shown.output.startswith("# fewshot train demo")
 
 
+@pytest.mark.usefixtures("eager")
 def test_train_then_evaluate(tmp_path: Path) -> None:
     run, figures = tmp_path / "run", tmp_path / "figures.json"
-    settings = ["training.updates=2", "training.validate_every=2", "network.filters=4", "network.blocks=1"]
+    settings = ["training.updates=2", "training.validate_every=2", "training.validation_tasks=4"]
+    settings += ["network.filters=4", "network.blocks=1"]
     arguments = ["train", "demo", "--out", str(run)]
     for setting in settings:
         arguments += ["--set", setting]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from fewshot.training.recipe import read_recipe
 from fewshot.training.run import Run
 from fewshot.training.train import record_run, train
 from serving.graph.export import ExportOptions, export
+from tests.eager import without_graphs
 
 VIEWS = ("views.count=8", "views.turns=true", "views.flips=true", "views.shift=0.1")
 SMALL = ["network.filters=6", "network.blocks=2", "training.validation_tasks=4"]
@@ -96,7 +98,7 @@ def exported_once(
         folder.mkdir()
         made = run()
         (folder / "run").symlink_to(made)
-        export(made, folder / "models", options)
+        quickly_exported(made, folder / "models", options)
 
     folder = made_once(temporary, name, make)
     version = next((folder / "models").rglob("saved_model.pb")).parent
@@ -104,7 +106,13 @@ def exported_once(
 
 
 def exported(run: Path, to: Path, options: ExportOptions | None = None) -> Exported:
-    return described(run, export(run, to, options))
+    return described(run, quickly_exported(run, to, options))
+
+
+def quickly_exported(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
+    """Export without asking each signature once: the tests do that, and `test_export.py` that it is done."""
+    with patch("serving.graph.export.replay"):
+        return export(run, to, options)
 
 
 def described(run: Path, folder: Path) -> Exported:
@@ -152,8 +160,9 @@ def train_rasters(folder: Path, out: Path) -> Path:
     """Train prototypes and learned rates for a moment on pictures of four bands."""
     for name, pixels in draw_pictures(5, 4):
         write_raster(folder / f"{name}.tif", pixels, Grid(16, 16, Affine.scale(10, -10), None))
-    settings = settings_of("training.updates=30", "training.validate_every=30", "training.meta_batch_size=1")
-    train(read_recipe("demo", settings=settings), [folder], out, verbose=0)
+    settings = settings_of("training.updates=8", "training.validate_every=8", "training.meta_batch_size=1")
+    with without_graphs():
+        train(read_recipe("demo", settings=settings), [folder], out, verbose=0)
     return out
 
 

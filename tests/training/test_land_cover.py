@@ -18,9 +18,11 @@ from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 from tests.data.trees import deepglobe_tree, sen12ms_tree
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 FAST = [
-    "training.updates=6",
-    "training.validate_every=6",
+    "training.updates=3",
+    "training.validate_every=3",
     "training.validation_tasks=4",
     "training.meta_batch_size=2",
     "learner.steps=1",

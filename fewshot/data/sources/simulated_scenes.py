@@ -6,10 +6,9 @@ with what covers most of a pixel, since people's own classes are sometimes land 
 sensor sees of a place is simulated once and kept in the program's cache.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -18,11 +17,11 @@ import numpy.typing as npt
 
 from fewshot.data.bands import StoredBand
 from fewshot.data.earth.ground import MATERIALS
+from fewshot.data.earth.kept import Arrays, simulated_once
 from fewshot.data.earth.region import simulate_region
 from fewshot.data.region import ArrayStore, Region, RegionSet
 from fewshot.data.source import Source
 from fewshot.errors import RecipeError
-from fewshot.files import cache_folder, write_whole
 from fewshot.tables import nearest
 
 SIZE = 768
@@ -214,25 +213,12 @@ def _see(
     number: int, sensor: SimulatedSensor, *, seed: int, materials: bool
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int16], str]:
     """Return what a sensor sees of a place, as `_simulate` makes it, from the cache where it is there."""
-    asked = hashlib.sha256(repr((_simulator(), number, sensor, seed, materials)).encode()).hexdigest()
-    file = cache_folder() / "simulated-scenes" / f"{asked[:20]}.npz"
-    if not file.exists():
-        image, truth, place = _simulate(number, sensor, seed=seed, materials=materials)
-        write_whole(file, lambda path: np.savez_compressed(path, image=image, truth=truth, place=np.array(place)))
-    with np.load(file) as kept:
-        return kept["image"], kept["truth"], str(kept["place"])
+    asked = (number, sensor, seed, materials)
+    kept = simulated_once(asked, lambda: _simulate(number, sensor, seed=seed, materials=materials), code=Path(__file__))
+    return kept["image"], kept["truth"], str(kept["place"])
 
 
-@cache
-def _simulator() -> str:
-    """Return what tells this version of the simulator from others: a digest of its code."""
-    code = [Path(__file__), *sorted((Path(__file__).parents[1] / "earth").glob("*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
-
-
-def _simulate(
-    number: int, sensor: SimulatedSensor, *, seed: int, materials: bool
-) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int16], str]:
+def _simulate(number: int, sensor: SimulatedSensor, *, seed: int, materials: bool) -> Arrays:
     """Return what a sensor sees of a place [H, W, 10], the classes of its pixels [H, W], and the place."""
     region = simulate_region(number, seed=seed, size=SIZE, bands=tuple(WAVELENGTHS), radar=False)
     side = SIZE // sensor.pixel
@@ -244,7 +230,8 @@ def _simulate(
     parts = exact.reshape(side, sensor.pixel, side, sensor.pixel)
     shares = np.stack([(parts == index).mean(axis=(1, 3), dtype=np.float32) for index in range(17 + len(MATERIALS))])
     truth = np.where(shares.max(axis=0) > _PURE, shares.argmax(axis=0), -1).astype(np.int16)
-    return np.minimum(seen, 65535).astype(np.uint16), truth, region.place
+    image = np.minimum(seen, 65535).astype(np.uint16)
+    return {"image": image, "truth": truth, "place": np.array(region.place)}
 
 
 def _cut(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewshot.data.bands import StoredBand
+from fewshot.data.earth.kept import Arrays, simulated_once
 from fewshot.data.earth.region import simulate_region, visited
 from fewshot.data.earth.terrain import COARSE
 from fewshot.data.region import ArrayStore, Region, RegionSet
@@ -72,7 +73,7 @@ def simulate_patches(  # noqa: PLR0913  independent sizes, all with defaults
 
     Returns:
         Images [size, size, bands], simulated reflectance 0-1, at least 60 % of each of its class; the set's name says
-        that it is simulated. The last sets made are kept, so asking again costs nothing.
+        that it is simulated. The last sets made stay in memory, and what each is made of in the program's cache.
 
     Raises:
         TaskError: if a number is less than one, a band is unknown, or patches are so large and so many that no region
@@ -87,8 +88,9 @@ def simulate_patches(  # noqa: PLR0913  independent sizes, all with defaults
     pixels, made, start = [], [], 0
     digits = max(2, len(str(regions - 1)))
     with ThreadPoolExecutor() as pool:  # arrays are computed beside each other; a region depends on its number alone
-        cut = list(pool.map(lambda number: _cut(number, images_per_class, size, bands, seed), range(regions)))
-    for number, (images, labels, sources) in enumerate(cut):
+        cut = list(pool.map(lambda number: _patches(number, images_per_class, size, bands, seed), range(regions)))
+    for number, made_once in enumerate(cut):
+        images, labels, sources = (made_once[name] for name in ("images", "labels", "sources"))
         name = f"simulated_{number:0{digits}d}"
         classes = np.unique(labels)
         class_names = tuple(IGBP.names[kind] for kind in classes)
@@ -102,10 +104,14 @@ def simulate_patches(  # noqa: PLR0913  independent sizes, all with defaults
     return RegionSet("simulated land cover", store, tuple(made), IGBP.names)
 
 
-def _cut(
-    number: int, images_per_class: int, size: int, bands: tuple[str, ...], seed: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return one region's images [n, size, size, bands], their labels by IGBP index and their sources, by class."""
+def _patches(number: int, images_per_class: int, size: int, bands: tuple[str, ...], seed: int) -> Arrays:
+    """Return one region's patches, as `_cut` makes them, from the cache where they are there."""
+    asked = (number, images_per_class, size, bands, seed)
+    return simulated_once(asked, lambda: _cut(*asked), code=Path(__file__))
+
+
+def _cut(number: int, images_per_class: int, size: int, bands: tuple[str, ...], seed: int) -> Arrays:
+    """Return a region's `images` [n, size, size, bands], their `labels` by IGBP index and their `sources`, by class."""
     cells = _GROUP * int(np.ceil(max((43 * images_per_class) ** 0.5, 24, _LEAST_SIDE / size) / _GROUP))
     for _ in range(3):
         side = -(-cells * size // (2 * COARSE)) * 2 * COARSE
@@ -128,7 +134,8 @@ def _cut(
         (row * size)[:, np.newaxis, np.newaxis] + across[:, np.newaxis],
         (column * size)[:, np.newaxis, np.newaxis] + across,
     ]
-    return np.minimum(images.astype(np.float32) * np.float32(1e-4), 1), labels, source
+    images = np.minimum(images.astype(np.float32) * np.float32(1e-4), 1)
+    return {"images": images, "labels": labels, "sources": source}
 
 
 def _choose(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fewshot.data.earth import kept
 from fewshot.data.earth.ground import MATERIALS
 from fewshot.data.earth.region import simulate_region
 from fewshot.data.region import RegionSet
@@ -106,10 +107,10 @@ def test_a_scene_is_simulated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(simulated_scenes, "simulate_region", lambda *args, **kwargs: pytest.fail("simulated again"))
     simulate_scenes.cache_clear()
     again = simulate_scenes(asked)
-    assert [path.suffix for path in (tmp_path / "simulated-scenes").iterdir()] == [".npz"]
+    assert [path.suffix for path in (tmp_path / "simulated_scenes").iterdir()] == [".npz"]
     np.testing.assert_array_equal(again.store.read([0, 40]), first.store.read([0, 40]))
     assert [region.place for region in again.regions] == [region.place for region in first.regions]
-    monkeypatch.setattr(simulated_scenes, "_simulator", lambda: "another version")
+    monkeypatch.setattr(kept, "simulator", lambda code: "another version")
     simulate_scenes.cache_clear()
     with pytest.raises(pytest.fail.Exception, match="simulated again"):
         simulate_scenes(asked)

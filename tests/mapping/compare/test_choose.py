@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rasterio import Affine
+from sklearn.ensemble import RandomForestClassifier
 
 from fewshot.errors import ArtifactError, DivergedError, RasterError, RecipeError
 from fewshot.exported.card import Card, ClassEntry, SignatureNote, TensorNote
@@ -18,6 +19,7 @@ from fewshot.exported.predictor import Array, Predictor
 from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
 from fewshot.mapping.compare.choose import Choice, Models, choose_method
+from fewshot.mapping.plain import methods
 from fewshot.mapping.plain.predictor import TITLES
 from fewshot.mapping.predict.engine import open_engines
 from fewshot.mapping.predict.layout import WindowPlan
@@ -29,6 +31,12 @@ from fewshot.mapping.support.examples import LabelPlan
 from tests.mapping.conftest import FILES, Case, made_files, output, read, values_of
 from tests.mapping.fakes import CLASSES, PATCH, PIXEL, FakePredictor, write_points
 from tests.mapping.predict.test_resume import Killed, stop_after
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred trees in every fold take half of the time here, and decide nothing."""
+    monkeypatch.setitem(methods._MAKE, "forest", lambda: RandomForestClassifier(8, random_state=0))
 
 
 def run(models: Predictor | Models | None, request: MapRequest) -> tuple[Choice, MapReport]:

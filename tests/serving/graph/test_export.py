@@ -82,6 +82,23 @@ def test_warm_up_records_are_requests_that_every_signature_answers(trained: Any,
     assert sorted(names) == sorted([*trained.card.signatures, "serving_default"])
 
 
+@pytest.mark.slow
+def test_a_graph_that_does_not_answer_is_not_published(
+    trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fails(folder: Path, requests: list[tuple[str, dict[str, Any]]]) -> None:
+        asked.extend(name for name, _ in requests)
+        raise tf.errors.InternalError(None, None, "no answer")
+
+    monkeypatch.setattr(module, "replay", fails)
+    with pytest.raises(tf.errors.InternalError):
+        export(trained_run, tmp_path)
+    assert {"adapt_and_predict", "serving_default"} <= set(asked)
+    assert not list(tmp_path.rglob("saved_model.pb"))
+
+
 def test_the_card_says_what_the_run_was(trained: Any, pictures: Any) -> None:
     card = trained.card
     assert card.steps == 2
