@@ -46,6 +46,10 @@ def work_folder(to: Path) -> Path:
     return to.with_name(f".{to.name}.work")
 
 
+def groups_done(to: Path) -> int:
+    return len(list((work_folder(to) / "groups").glob("*.npz")))
+
+
 def start(case: Case, to: Path, seconds: float = SECONDS_A_CALL) -> subprocess.Popen:
     words = [str(word) for word in (case.scene, case.labels, to, seconds, work_folder(to).is_dir())]
     return subprocess.Popen([sys.executable, "-c", SCRIPT, *words], cwd=ROOT)
@@ -61,9 +65,6 @@ def test_maps_that_are_killed_fifty_times_are_the_same_to_the_bit(case: Case, tm
     while kills < FIFTY:
         maps += 1
         to = tmp_path / str(maps) / "map.tif"
-        groups = work_folder(to) / "groups"
-        kills += finish_with_kills(
-            partial(start, case, to), lambda groups=groups: len(list(groups.glob("*.npz"))), dice, beginning=2.0
-        )
+        kills += finish_with_kills(partial(start, case, to), partial(groups_done, to), dice, beginning=2.0)
         assert {name: (to.parent / name).read_bytes() for name in FILES} == whole
         assert not work_folder(to).exists()
