@@ -34,6 +34,7 @@ from fewshot.exported import LocalPredictor, find_model  # noqa: E402
 from fewshot.geo.grid import Grid  # noqa: E402
 from fewshot.geo.windows import Window  # noqa: E402
 from fewshot.geo.writing import write_raster  # noqa: E402
+from fewshot.label.plan import LIVE_LABELS  # noqa: E402
 from fewshot.mapping import LabelPlan, MapPreview, MapRequest  # noqa: E402
 
 CLASSES = ("Water", "Forest", "Crops", "Town")
@@ -160,7 +161,7 @@ def until(shown: Iterator[tuple[str, float]], wanted: str) -> float:
 
 def bare(predictor: LocalPredictor, scene: Path, folder: Path, window: Window) -> float:
     """Return how long the network alone takes for labels that are read already, and for the window."""
-    labels = LabelPlan(folder / "labels.gpkg", "class")
+    labels = LabelPlan(folder / LIVE_LABELS, "class")
     request = MapRequest((str(scene),), folder / "map.tif", labels, classes=folder / "classes.csv", method="adapted")
     preview = MapPreview(predictor, request)
     support = preview.read_labels().support

@@ -1,7 +1,7 @@
 """What are ten more labels worth where `fewshot map --suggest 10` asks for them, and where chance does?
 
-    python benchmarks/label_next.py [--scenes maryland simulated] [--method combined] [--draws 20] [--rounds 3]
-                                    [--json FILE] [--picture FILE]
+    python benchmarks/label_next.py [--scenes maryland simulated] [--method combined] [--steps 4] [--draws 20]
+                                    [--rounds 3] [--json FILE] [--picture FILE]
 
 A draw starts with a few labelled pixels of each class. Then ten labels are added at a time, whose class is looked up in
 the reference, as a person would say it:
@@ -48,13 +48,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.scenes:
             truth = simulated(Path(folder)) if name == "simulated" else read_scene(options.data, name, Path(folder))
-            maps = Labeller(options.model, options.method, truth, Path(folder) / name)
+            maps = Labeller(options.model, options.method, truth, Path(folder) / name, steps=options.steps)
             found[name] = []
             for seed in range(options.draws):
-                found[name].append({arm: list(maps.rounds(arm, seed, options.rounds)) for arm in ARMS})
+                found[name].append(maps.draw(seed, options.rounds))
                 print(f"{name}: draw {seed + 1} of {options.draws}", file=sys.stderr, flush=True)
                 if options.json:
-                    said = {"method": options.method, "model": options.model, "each": EACH, "more": MORE}
+                    said = {"method": options.method, "model": options.model, "steps": options.steps}
+                    said |= {"each": EACH, "more": MORE}
                     options.json.write_text(json.dumps({**said, "scores": found}, indent=1) + "\n", encoding="utf-8")
             print("\n".join(table(name, found[name])), flush=True)
     if options.picture:
@@ -67,6 +68,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--scenes", nargs="+", default=["maryland", "simulated"], help="default: both")
     parser.add_argument("--model", default="earth-points", help="as for `fewshot map` (default: %(default)s)")
     parser.add_argument("--method", default="combined", help="of `fewshot map` (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="inner steps (default: what the labels ask for, which takes long)")
     parser.add_argument("--data", type=Path, default=real_scenes.ROOT.parent / "shared" / "data", help="of the scenes")
     parser.add_argument("--draws", type=int, default=20, help="draw i has seed i (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="of ten labels more (default: %(default)s)")
@@ -100,36 +102,63 @@ def simulated(folder: Path) -> real_scenes.Truth:
 class Labeller:
     """Maps a scene again and again, each time from ten labels more."""
 
-    def __init__(self, model: str, method: str, truth: real_scenes.Truth, folder: Path) -> None:
-        """Open the model, if the method asks one."""
+    def __init__(
+        self, model: str, method: str, truth: real_scenes.Truth, folder: Path, *, steps: int | None = None
+    ) -> None:
+        """Open the model, if the method asks one.
+
+        Args:
+            model: As `fewshot map` takes it.
+            method: That maps.
+            truth: The scene and its reference.
+            folder: For labels and maps.
+            steps: Inner steps; what the labels ask for if None.
+        """
         from fewshot.exported import open_predictor
         from fewshot.mapping.plain.predictor import TITLES
 
-        self.truth, self.method, self.folder = truth, method, folder
+        self.truth, self.method, self.folder, self.steps = truth, method, folder, steps
         self.predictor = None if method in TITLES else open_predictor(model)
         folder.mkdir()
 
-    def rounds(self, arm: str, seed: int, count: int) -> Iterator[dict[str, float]]:
+    def draw(self, seed: int, count: int) -> dict[str, list[dict[str, float]]]:
+        """Return the scores of each arm, with the first labels, the same for all, and with ten more each time.
+
+        Args:
+            seed: Of the draw.
+            count: Of rounds.
+        """
+        first = real_scenes.draw_points(self.truth, EACH, seed=seed)
+        places = np.stack([first.rows, first.columns], axis=1)
+        mapped = self.map(places, suggest=MORE)
+        return {
+            arm: list(self.rounds(arm, np.random.default_rng([seed, n]), (places, mapped), count))
+            for n, arm in enumerate(ARMS)
+        }
+
+    def rounds(
+        self, arm: str, rng: np.random.Generator, start: tuple[Array, tuple[Array, Array]], count: int
+    ) -> Iterator[dict[str, float]]:
         """Yield the scores with the first labels, and with ten more each time.
 
         Args:
             arm: One of `ARMS`.
-            seed: Of the draw.
+            rng: Draws places.
+            start: The first labels, and what `map` returns of them.
             count: Of rounds.
         """
-        rng = np.random.default_rng([seed, ARMS.index(arm)])
-        first = real_scenes.draw_points(self.truth, EACH, seed=seed)
-        places = np.stack([first.rows, first.columns], axis=1)
+        places, (said, suggested) = start
         for number in range(count + 1):
-            said, next_places = self.map(places, suggest=MORE if arm == "suggested" and number < count else 0)
             tested = self.truth.labels > 0
             tested[tuple(places.T)] = False
             scores = real_scenes.score(said[tested], self.truth.labels[tested])
             yield {"labels": float(len(places)), **scores}
-            if arm != "suggested":
-                next_places = at_random(said, tested, rng, balanced=arm == "balanced")
-            places = np.unique(np.concatenate([places, next_places]), axis=0)
+            if number == count:
+                return
+            more = suggested if arm == "suggested" else at_random(said, tested, rng, balanced=arm == "balanced")
+            places = np.unique(np.concatenate([places, more]), axis=0)
             places = places[self.truth.labels[tuple(places.T)] > 0]
+            said, suggested = self.map(places, suggest=MORE if arm == "suggested" and number + 1 < count else 0)
 
     def map(self, places: Array, *, suggest: int) -> tuple[Array, Array]:
         """Map the scene from labelled pixels [n, 2]; return classes [H, W] and, if wanted, the places to label next."""
@@ -146,7 +175,9 @@ class Labeller:
         asked.unlink(missing_ok=True)
         place, plan = self.truth.place, LabelPlan(labels, field="class", radius=0)
         scenes = (str(self.truth.scene),)
-        request = MapRequest(scenes, to, plan, bands=place.bands, sensor=place.sensor, method=self.method)
+        request = MapRequest(
+            scenes, to, plan, bands=place.bands, sensor=place.sensor, method=self.method, steps=self.steps
+        )
         choice = choose_method(self.predictor, replace(request, suggest=suggest))
         report = map_scene(choice.predictor, run_here(choice.predictor), choice.request)
         numbers = np.zeros(256, np.int64)

@@ -74,22 +74,10 @@ def command(*, old: Path, new: Path, options: ChangeOptions, made: NewMapOptions
 
 def _map_new(new: Path, made: NewMapOptions, how: SceneOptions, *, applicable: bool) -> None:
     """Map the new scene with a model adapted before; where it is resumed and there already, it stays."""
-    from fewshot.mapping import MapRequest, map_unless_there, run_request, split_bands
+    from fewshot.mapping import MapRequest, map_unless_there, run_request
     from fewshot.progress import progress_bar
 
-    asked = MapRequest(
-        made.scenes,
-        new,
-        adapted=made.adapted,
-        bands=split_bands(how.bands),
-        scale=how.scale,
-        sensor=how.sensor,
-        offset=how.offset,
-        pictures=how.pictures,
-        resume=how.resume,
-        method=how.method,
-        applicable=applicable,
-    )
+    asked = how.applied_to(MapRequest(made.scenes, new, adapted=made.adapted, resume=how.resume, applicable=applicable))
     with opened_models(how) as (models, engine_of), progress_bar("Mapping", "blocks") as show:
 
         def run(request: MapRequest) -> MapReport:

@@ -6,16 +6,15 @@ import html
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 
-from fewshot.commands.options import FILE, NumberOrAuto, one_target, option, options_as
+from fewshot.commands.options import FILE, ReadingOptions, one_target, option, options_as
 from fewshot.mapping.methods import METHODS
 
 
 @dataclass(frozen=True)
-class LabelOptions:
+class LabelOptions(ReadingOptions):
     """What the labels are mapped with, and where the page is."""
 
     model: Path | None = option("--model", type=FILE, help="A model of `fewshot models`, or a folder: DIR/NAME.")
@@ -27,12 +26,6 @@ class LabelOptions:
     project: Path | None = option(
         "--project", type=FILE, help="Folder that keeps every change; SCENE.labels here if not given."
     )
-    bands: str = option("--bands", default="", help="Names or numbers of the scene's bands, as for `fewshot map`.")
-    sensor: str = option("--sensor", default="", metavar="NAME", help="What recorded the scene.")
-    scale: float | Literal["auto"] | None = option(
-        "--scale", type=NumberOrAuto(click.FLOAT), help="What one unit of the scene is worth."
-    )
-    offset: float | None = option("--offset", type=float, help="Added after --scale.")
     background: str = option(
         "--background",
         default="",
@@ -58,12 +51,11 @@ def command(scenes: tuple[str, ...], options: LabelOptions) -> None:
 
     Every change is kept in the project's folder at once: stop or kill this at any time, and go on with the same line.
     """
-    from fewshot.geo.names import short_name
-    from fewshot.label import ProjectPlan, open_desk, serve_page
+    from fewshot.label import ProjectPlan, open_desk, project_name, serve_page
 
     plan = ProjectPlan(
         scenes,
-        options.project or Path(f"{short_name(scenes[0])}.labels"),
+        options.project or Path(f"{project_name(scenes)}.labels"),
         one_target(options.model, None) if options.model else "",
         options.labels,
         options.classes,
@@ -72,6 +64,7 @@ def command(scenes: tuple[str, ...], options: LabelOptions) -> None:
         options.sensor,
         options.scale,
         options.offset,
+        options.pictures,
         options.background,
     )
     with open_desk(plan) as desk:

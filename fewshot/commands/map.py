@@ -80,7 +80,7 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
     Raises:
         click.UsageError: if labels are to be kept back and there are none.
     """
-    from fewshot.mapping import LabelPlan, MapRequest, WindowPlan, split_bands
+    from fewshot.mapping import LabelPlan, MapRequest, WindowPlan
 
     labels = check = None
     if region.labels is not None:
@@ -97,29 +97,24 @@ def map_request(region: RegionOptions, options: MapOptions) -> MapRequest:
         raise click.UsageError("--holdout keeps back some of --labels; with --adapted name others with --validation.")
     elif region.validation is not None:
         check = LabelPlan(region.validation, options.label_field, validation=region.validation)
-    return MapRequest(
+    asked = MapRequest(
         region.scenes,
         region.to,
         labels,
         region.adapted,
         check,
         classes=options.classes,
-        bands=split_bands(options.bands),
-        scale=options.scale,
-        sensor=options.sensor,
-        offset=options.offset,
-        pictures=options.pictures,
         windows=WindowPlan(options.stride, options.size, options.overlap),
         steps=options.steps,
         probabilities=options.probabilities,
         save_adapted=region.save_adapted,
         resume=options.resume,
         title=options.title,
-        method=options.method,
         compare=options.compare,
         applicable=options.applicable,
         suggest=options.suggest,
     )
+    return options.applied_to(asked)
 
 
 @contextmanager

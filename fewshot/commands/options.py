@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from fewshot.geo.composing import COMPOSITES, Composing, PicturePlan
 from fewshot.mapping.methods import AUTO, METHODS
+
+if TYPE_CHECKING:
+    from fewshot.mapping import MapRequest
 
 FILE = click.Path(path_type=Path)
 
@@ -107,24 +110,9 @@ def options_as(kind: type[Any], name: str = "options") -> Callable[[Command], Co
 
 
 @dataclass(frozen=True)
-class SceneOptions:
-    """How any scene is mapped: by which model, how it is read, where it is predicted."""
+class ReadingOptions:
+    """How any scene is read."""
 
-    models: tuple[Path, ...] = option(
-        "--model",
-        "models",
-        type=FILE,
-        multiple=True,
-        help="A model of `fewshot models`, or a folder of an exported one: DIR/NAME, DIR/NAME/N. Of several the first "
-        "maps, --compare shows all, and --method auto maps with the best.",
-    )
-    server: str | None = given(server_option)
-    method: str | None = option(
-        "--method",
-        type=click.Choice((AUTO, *METHODS)),
-        help="What maps; auto: what is best on the labels, held out in turn. If not given, combined, or adapted where "
-        "a model has classes of its own or labels pictures. Plain classifiers need no model.",
-    )
     bands: str = option(
         "--bands",
         default="",
@@ -173,9 +161,6 @@ class SceneOptions:
         help="How several dates become one scene: pixel by pixel (median if not given, mean, or the one with the "
         "greatest NDVI), or as further bands (stack).",
     )
-    resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
-    workers: int = option("--workers", default=1, help="Processes that predict on this machine.")
-    scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
 
     @property
     def pictures(self) -> PicturePlan:
@@ -183,6 +168,44 @@ class SceneOptions:
         assets = tuple(filter(None, map(str.strip, self.assets.split(","))))
         asked: list[Composing] = [how for how in COMPOSITES if how == self.composite]
         return PicturePlan(assets, self.mask, self.mask_out, asked[0] if asked else "")
+
+
+@dataclass(frozen=True)
+class SceneOptions(ReadingOptions):
+    """How any scene is mapped: by which model, how it is read, where it is predicted."""
+
+    models: tuple[Path, ...] = option(
+        "--model",
+        "models",
+        type=FILE,
+        multiple=True,
+        help="A model of `fewshot models`, or a folder of an exported one: DIR/NAME, DIR/NAME/N. Of several the first "
+        "maps, --compare shows all, and --method auto maps with the best.",
+    )
+    server: str | None = given(server_option)
+    method: str | None = option(
+        "--method",
+        type=click.Choice((AUTO, *METHODS)),
+        help="What maps; auto: what is best on the labels, held out in turn. If not given, combined, or adapted where "
+        "a model has classes of its own or labels pictures. Plain classifiers need no model.",
+    )
+    resume: bool = option("--resume", is_flag=True, help="Go on with an interrupted map.")
+    workers: int = option("--workers", default=1, help="Processes that predict on this machine.")
+    scheduler: str | None = option("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers predict.")
+
+    def applied_to(self, request: MapRequest) -> MapRequest:
+        """Return the same map of a scene that is read, and mapped by the method, as the options say."""
+        from fewshot.mapping import split_bands
+
+        return replace(
+            request,
+            bands=split_bands(self.bands),
+            scale=self.scale,
+            sensor=self.sensor,
+            offset=self.offset,
+            pictures=self.pictures,
+            method=self.method,
+        )
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,12 @@ class TuneOptions:
     learner: str | None = given(learner_option)
     settings: tuple[str, ...] = given(recipe_option)
     out: Path | None = option("--out", type=FILE, help="Folder of the search; runs/tune-RECIPE-LEARNER if not given.")
-    method: Literal["evolution", "random"] = option(
+    method: Literal["evolution", "random", "forward"] = option(
         "--method",
-        type=click.Choice(["evolution", "random"]),
+        type=click.Choice(["evolution", "random", "forward"]),
         default="evolution",
-        help="An evolution strategy, or drawing at random, the baseline that it has to beat.",
+        help="An evolution strategy; drawing at random, the baseline that it has to beat; or following derivatives "
+        "through the inner loop, by learner.rate and learner.proximity.",
     )
     generations: int = option("--generations", type=click.IntRange(1), default=4, help="How many.")
     particles: int = option("--particles", type=click.IntRange(2), default=8, help="Trials of a generation.")

@@ -18,10 +18,11 @@ from fewshot.geo.matching import By
 from fewshot.geo.mosaic import Layer, Part, Picture, describe_mosaic
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.scene import BoolArray, FloatArray, Gaps, Scene, Stored
+from fewshot.geo.spool import Spool
 from fewshot.geo.windows import IntArray, Window, intersection
 
 _AT_ONCE = 8 << 20
-"""Numbers of all dates that are in memory at once: the same however many dates there are."""
+"""Numbers of all dates that are composed at once: the same however many dates there are."""
 
 _OPEN_FILES = 256
 """Rasters of all dates that are open at once in each thread: ten dates of two dozen bands and masks."""
@@ -47,6 +48,18 @@ class DatedScene:
     date: str
     scene: Scene
     window: Window
+
+    def reduced(self, step: int, first: tuple[int, int]) -> "DatedScene":
+        """Return the day with fewer pixels, those of the reduced composite.
+
+        Args:
+            step: Pixels of the composite in one of these.
+            first: Row and column of the composite where the first of these begins.
+        """
+        row, column = ((own - begin) // step for own, begin in zip(self.window, first, strict=False))
+        before = row * step + first[0] - self.window.row, column * step + first[1] - self.window.column
+        scene = self.scene.reduced(step, before)
+        return replace(self, scene=scene, window=Window(row, column, scene.grid.height, scene.grid.width))
 
 
 class Composite(Scene):
@@ -99,6 +112,19 @@ class Composite(Scene):
         settings: dict[str, Any] = {"stored": self.stored, "gaps": self.gaps, "places": places}
         return Composite(self.info, self.match, self._dates, self._how, **settings) if places is not None else self
 
+    def reduced(self, step: int, first: tuple[int, int] = (0, 0)) -> Scene:
+        """Return the scene with fewer pixels, composed of the means of each date, nowhere by the dates of places.
+
+        Args:
+            step: As for `Scene.reduced`.
+            first: As for `Scene.reduced`.
+        """
+        if step == 1:
+            return self
+        info = replace(self.info, grid=self.grid.reduced(step, first))
+        dates = tuple(dated.reduced(step, first) for dated in self._dates)
+        return Composite(info, self.match, dates, self._how, stored=self.stored, gaps=self.gaps)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
         made = partial(Composite, stored=self.stored, gaps=self.gaps, places=self._places)
@@ -117,13 +143,8 @@ class Composite(Scene):
         return super().describe() | {"composite": self._how, "dates": [dated.date for dated in self._dates]}
 
     def _read(self, window: Window, stored: Stored | None) -> tuple[FloatArray, BoolArray]:
-        """Read a window inside the scene, some rows of all dates at a time."""
-        values = np.empty((window.height, window.width, len(self.match.bands)), np.float32)
-        rows = max(1, _AT_ONCE // (window.width * values.shape[-1] * len(self._dates)))
-        for first in range(0, window.height, rows):
-            height = min(rows, window.height - first)
-            strip = Window(window.row + first, window.column, height, window.width)
-            values[first : first + height] = self._composed(strip)
+        """Read a window inside the scene."""
+        values = self._composed(window)
         valid = np.asarray(np.isfinite(values).all(axis=-1), np.bool_)
         filled = values[valid].mean(axis=0) if self.gaps == "mean" and valid.any() else 0.0
         values[~valid] = filled
@@ -131,23 +152,45 @@ class Composite(Scene):
             values = ((values - np.array(stored.offset)) / np.array(stored.scale)).astype(np.float32)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, valid
 
-    def _composed(self, strip: Window) -> FloatArray:
-        """Return values [H, W, bands] of the dates together, NaN where no date shows a pixel."""
-        found = np.full((len(self._dates), strip.height, strip.width, len(self.match.bands)), np.nan, np.float32)
-        for place, dated in enumerate(self._dates):
-            here = intersection(strip, dated.window)
-            if here is not None:
-                values, seen = dated.scene._read(here.within(dated.window), None)
-                found[place][here.within(strip).slices] = np.where(seen[..., np.newaxis], values, np.nan)
+    def _composed(self, window: Window) -> FloatArray:
+        """Return values [H, W, bands] of the dates together, NaN where no date shows a pixel.
+
+        Each date is read once, since to unpack its blocks may take longer than all else; then some rows of all dates
+        are in memory at a time.
+        """
+        values = np.full((window.height, window.width, len(self.match.bands)), np.nan, np.float32)
+        shown = [dated for dated in self._dates if intersection(window, dated.window)]
+        rows = max(1, _AT_ONCE // (window.width * values.shape[-1] * max(1, len(shown))))
+        with Spool(len(shown), values.shape) as spool:
+            for dated in shown:
+                spool.add(_picture(dated, window))
+            for first in range(0, window.height if shown else 0, rows):
+                strip = Window(window.row + first, window.column, min(rows, window.height - first), window.width)
+                found = spool.rows(first, strip.height)
+                values[first : first + strip.height] = self._together(found, [dated.date for dated in shown], strip)
+        return values
+
+    def _together(self, found: FloatArray, dates: Sequence[str], strip: Window) -> FloatArray:
+        """Return one picture of those of several dates [dates, H, W, bands]."""
         composed = compose(found, self._how, *(_colours(self.match) if self._how == "ndvi" else (0, 0)))
         wanted = None if self._places is None else _days_near(strip, self._places)
         if wanted is None or not wanted.any():
             return composed
-        days = np.array([Date.fromisoformat(dated.date).toordinal() for dated in self._dates])
+        days = np.array([Date.fromisoformat(date).toordinal() for date in dates])
         apart = np.abs(days[:, np.newaxis, np.newaxis] - wanted)
         apart[np.isnan(found[..., 0])] = Date.max.toordinal()  # more than any
         own = np.take_along_axis(found, apart.argmin(axis=0)[np.newaxis, ..., np.newaxis], axis=0)[0]
         return np.where(wanted[..., np.newaxis] > 0, own, composed)
+
+
+def _picture(dated: DatedScene, window: Window) -> FloatArray:
+    """Return what a date shows of a window [H, W, bands], NaN where it shows nothing."""
+    picture = np.full((window.height, window.width, len(dated.scene.match.bands)), np.nan, np.float32)
+    here = intersection(window, dated.window)
+    if here is not None:
+        values, seen = dated.scene._read(here.within(dated.window), None)
+        picture[here.within(window).slices] = np.where(seen[..., np.newaxis], values, np.nan)
+    return picture
 
 
 def _days_near(window: Window, places: DatedPlaces) -> IntArray:
@@ -215,7 +258,7 @@ def _colours(match: BandMatch) -> tuple[int, int]:
         if not places:
             raise RasterError(
                 f"--composite ndvi needs red and near infrared, and which bands these are is not known: {match.say()}. "
-                "Name the bands with --bands, or choose --composite median."
+                "Say what recorded them with --sensor, name the bands with --bands, or choose --composite median."
             )
         found.append(places[0])
     return found[0], found[1]
@@ -247,6 +290,7 @@ def open_dates(  # noqa: PLR0913  as `Scene.open`
     missing: Literal["refuse", "allow"] = "refuse",
     sensor: str = "",
     by: By = "name",
+    reader: RasterReader | None = None,
 ) -> Scene:
     """Find the wanted bands in pictures of one or several dates.
 
@@ -258,18 +302,19 @@ def open_dates(  # noqa: PLR0913  as `Scene.open`
         missing: Whether the scene may lack wanted bands.
         sensor: What recorded it.
         by: What is trusted.
+        reader: Keeps files open; scenes may share one. If None, one that keeps those of all dates open.
 
     Raises:
         DataNotFoundError: if a file does not exist.
         RasterError: if the dates cannot be joined, or bands are missing.
     """
 
-    def open_one(layers: Sequence[Layer], reader: RasterReader | None = None) -> Scene:
+    def open_one(layers: Sequence[Layer], reader: RasterReader | None) -> Scene:
         return Scene.open(layers, bands, chosen=chosen, missing=missing, sensor=sensor, by=by, reader=reader)
 
     if len(pictures) == 1 or how == "stack":
-        return open_one(_layers(pictures))
-    reader = RasterReader(open_files=_OPEN_FILES)
+        return open_one(_layers(pictures), reader)
+    reader = reader or RasterReader(open_files=_OPEN_FILES)
     scenes = [open_one(picture.layers, reader) for picture in pictures]
     first = scenes[0]
     for scene in scenes[1:]:

@@ -115,13 +115,16 @@ class RasterLabels:
 
         Raises:
             DataNotFoundError: if there is no such file.
-            RasterError: if it cannot be read, has more than one band, no CRS, or no ground in common with the scene.
+            RasterError: if it cannot be read, has more than one band, no ground in common with the scene, or on another
+                grid than that no CRS.
         """
         info = describe_raster(path)
         if info.bands != 1:
             raise RasterError(f"{path} has {info.bands} bands; expected a class raster, of one band")
-        require_georeference(info, "labels")
-        require_georeference(scene, "scene")
+        same = info.grid.same_as(scene.grid)
+        if not same:  # two without a CRS may have the same pixels
+            require_georeference(info, "labels")
+            require_georeference(scene, "scene")
         if not info.grid.overlaps(scene.grid):
             raise RasterError(
                 f"the label raster {path} and {scene.path} have no ground in common: {info.grid.extent()} against "
@@ -129,7 +132,7 @@ class RasterLabels:
             )
         self.path, self.table = Path(path), table
         self._reader = reader
-        self._grid = None if info.grid.same_as(scene.grid) else scene.grid
+        self._grid = None if same else scene.grid
         self.notes = (
             ("it lies on another grid than the scene; each pixel takes the nearest label",) if self._grid else ()
         )
@@ -263,12 +266,11 @@ def open_labels(reader: RasterReader, labels: LabelFiles, scene: RasterInfo, tab
         DataNotFoundError: if there is no such file.
         DamagedDataError: if it cannot be read.
         ManifestError: if the table does not know a class.
-        RasterError: if its CRS or the scene's is missing, or it does not overlap the scene.
+        RasterError: if its CRS or the scene's alone is missing, or it does not overlap the scene.
         RecipeError: if it is not clear which field holds the class.
     """
     if not labels.are_vectors:
         return RasterLabels(reader, labels.path, scene, table)
-    require_georeference(scene, "scene")
     features = read_features(labels.path, scene.grid, field=labels.field, scene=str(scene.path), further=DATE_FIELDS)
     return VectorLabels(features, table, radius=labels.radius)
 

@@ -1,7 +1,7 @@
 """Several rasters read as one: neighbours side by side, and files of one band each on top of each other."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from fewshot.geo.windows import Window, intersection
 
 Pixels = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
+ReadNumbers = Callable[[Window, Sequence[int], int], tuple[Pixels, BoolArray]]
+"""Reads a window inside a scene, that begins at a multiple of the last argument, in bands counted from 1, so many
+pixels along each side averaged to one: numbers [H, W, bands], and where they are valid."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from fewshot.geo.bands import Band, BandMatch
 from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.matching import By, match_bands
-from fewshot.geo.mosaic import Layer, Part, describe_mosaic, open_layer, read_parts
+from fewshot.geo.mosaic import Layer, Part, describe_mosaic, open_layer, read_parts, read_reduced
 from fewshot.geo.names import local_file, short_name
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.values import check_units, to_values
@@ -141,6 +142,15 @@ class Scene:
         """Return the scene as it was around places at their dates; this is one of a single date, and the same then."""
         return self
 
+    def reduced(self, step: int, first: tuple[int, int] = (0, 0)) -> "Scene":
+        """Return the scene with fewer pixels, each the mean of `step` x `step` of its own.
+
+        Args:
+            step: 1 for the scene as it is.
+            first: Row and column where the first of them begins, none of them more than 0.
+        """
+        return ReducedScene(self, step, first) if step > 1 else self
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the open files."""
         made = partial(Scene, stored=self.stored, gaps=self.gaps, reader=self.reader)
@@ -256,6 +266,57 @@ class Scene:
         numbers = list(zip(stored.scale, stored.offset, strict=True)) if stored else None
         values, complete = to_values(pixels, valid, self.info, self.match, stored=numbers, gaps=self.gaps)
         return np.clip(np.round(values), 0, 255) if stored and stored.whole else values, complete
+
+
+class ReducedScene(Scene):
+    """A scene with fewer pixels than its files have, read through their overviews where they have some."""
+
+    def __init__(self, scene: Scene, step: int, first: tuple[int, int] = (0, 0)) -> None:
+        """Look at a scene so; see `Scene.reduced`.
+
+        Args:
+            scene: As its files have it.
+            step: Of its pixels in one.
+            first: Where the first one begins.
+        """
+        info = replace(scene.info, grid=scene.grid.reduced(step, first))
+        super().__init__(info, scene.match, scene.parts, stored=scene.stored, gaps=scene.gaps, reader=scene.reader)
+        self._scene, self._step, self._first = scene, step, first
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as what it was made of."""
+        return ReducedScene, (self._scene, self._step, self._first)
+
+    def _numbers(self, window: Window, bands: Sequence[int]) -> tuple[npt.NDArray[Any], BoolArray]:
+        grid, (row, column) = self._scene.grid, self._first
+        down = _cut(window.row * self._step + row, window.height, self._step, grid.height)
+        across = _cut(window.column * self._step + column, window.width, self._step, grid.width)
+        pixels, valid = [], []
+        for top, height, rows in down:
+            found = [
+                read_reduced(self.reader, self.parts, Window(top, left, height, width), bands, (rows, columns))
+                for left, width, columns in across
+            ]
+            pixels.append(np.concatenate([own for own, _ in found], axis=1))
+            valid.append(np.concatenate([own for _, own in found], axis=1))
+        return np.concatenate(pixels), np.concatenate(valid)
+
+
+def _cut(first: int, count: int, step: int, end: int) -> list[tuple[int, int, int]]:
+    """Cut what larger pixels show into the first of them, the last, and all between: the two may hold fewer pixels.
+
+    Args:
+        first: Pixel from which the first one is counted; none if less than 0.
+        count: Larger pixels.
+        step: Pixels in one of them.
+        end: Pixels that there are.
+
+    Returns:
+        First pixel and number of pixels of each cut, and in how many larger ones they lie.
+    """
+    edges = sorted({0, int(first < 0), count - int(first + count * step > end), count})
+    spans = [(max(0, first + one * step), min(end, first + two * step)) for one, two in pairwise(edges)]
+    return [(begin, stop - begin, two - one) for (begin, stop), (one, two) in zip(spans, pairwise(edges), strict=True)]
 
 
 def _state(source: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import shapely
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
 from fewshot.files import write_whole
-from fewshot.geo.grid import Grid
+from fewshot.geo.grid import Grid, name_of
 from fewshot.geo.names import gdal_name, require_file
 from fewshot.geo.point_tables import TABLE_ENDINGS, is_table, read_points, read_table, table_fields
 from fewshot.geo.windows import IntArray
@@ -26,6 +26,15 @@ VECTOR_ENDINGS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml", 
 
 USUAL_FIELDS = ("class", "label", "landcover", "land_cover", "class_name", "name")
 """Fields that are taken, in this order, where none is named and there are several."""
+
+_GEOJSON_ENDINGS = (".geojson", ".json")
+
+_DRIVERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    ".gpkg": ("GPKG", {}),
+    ".fgb": ("FlatGeobuf", {"SPATIAL_INDEX": "NO"}),  # which would change the order
+    ".geojson": ("GeoJSON", {"COORDINATE_PRECISION": 17}),
+}
+"""What writes features, by the file's ending, and with which options."""
 
 Shapes = npt.NDArray[np.object_]
 
@@ -101,7 +110,7 @@ def read_features(
     Raises:
         DataNotFoundError: if there is no such file.
         DamagedDataError: if it cannot be read as vectors.
-        RasterError: if it or the scene has no CRS, or none of it lies in the scene.
+        RasterError: if it has a CRS and the scene has none or the other way round, or none of it lies in the scene.
         RecipeError: if the field is not there, or none is named and it is not clear which is meant.
     """
     field = _field(path, field)
@@ -111,13 +120,8 @@ def read_features(
     )
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise DamagedDataError(f"{path} is a table without geometries; expected points, lines or polygons")
-    if frame.crs is None:
-        raise RasterError(
-            f"{path} names no CRS, so where its features lie is not known. Say it once, for example with "
-            f"ogr2ogr -a_srs EPSG:4326 fixed.gpkg {path}"
-        )
-    if grid.crs is None:
-        raise RasterError(f"{scene} names no CRS, so {path} cannot be laid over it")
+    frame = _on_the_plane(path, frame) if grid.crs is None else frame
+    _require_one_plane(path, frame.crs, grid, scene)
     _require_scalars(path, field, frame[field])
     total = len(frame)
     usable = frame[~(frame.geometry.isna() | frame.geometry.is_empty | _blank(frame[field]))]
@@ -132,6 +136,26 @@ def read_features(
     others = {name: tuple(_plain(value) for value in usable[name][inside]) for name in columns if name in usable}
     outside, unusable = int((~inside).sum()), total - len(usable)
     return Features(Path(path), shapes[inside], values, total, outside, unusable, others, note)
+
+
+def _on_the_plane(path: Path, frame: Any) -> Any:
+    """Return features for a scene without a CRS: those of GeoJSON, which cannot say that they have none, have none."""
+    said = Path(path).suffix.lower() not in _GEOJSON_ENDINGS
+    return frame if said else frame.set_crs(None, allow_override=True)
+
+
+def _require_one_plane(path: Path, crs: Any, grid: Grid, scene: str) -> None:
+    """Refuse features and a scene of which one names a CRS and the other does not."""
+    if crs is None and grid.crs is not None:
+        raise RasterError(
+            f"{path} names no CRS, so where its features lie is not known. Say it once, for example with "
+            f"ogr2ogr -a_srs EPSG:4326 fixed.gpkg {path}"
+        )
+    if crs is not None and grid.crs is None:
+        raise RasterError(
+            f"{scene} names no CRS, and {path} is in {name_of(crs)}. Say where the scene lies, for example with "
+            "rio edit-info --crs EPSG:32633, or give labels that name none either"
+        )
 
 
 def _read_layer(path: Path, columns: Sequence[str]) -> Any:
@@ -208,14 +232,14 @@ def write_points(
     Args:
         path: File to write, .gpkg.
         places: x [n] and y [n].
-        crs: Of the places.
+        crs: Of the places, None where there is none.
         columns: [n] what is said of each point, by field.
         tables: Tables without geometries, by name.
 
     Raises:
         DamagedDataError: if it cannot be written.
     """
-    frame = geopandas.GeoDataFrame(dict(columns), geometry=geopandas.points_from_xy(*places), crs=crs.to_wkt())
+    frame = geopandas.GeoDataFrame(dict(columns), geometry=geopandas.points_from_xy(*places), crs=crs and crs.to_wkt())
 
     def write(unfinished: Path) -> None:
         pyogrio.write_dataframe(frame, unfinished, layer="points", driver="GPKG")
@@ -229,7 +253,7 @@ def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str,
     """Write features that lie in a scene, in its CRS, whole or not at all.
 
     Args:
-        path: File to write, .gpkg or .geojson.
+        path: File to write, .gpkg, .fgb or .geojson.
         shapes: [n] geometries in pixels of the scene: x is the column, y the row.
         grid: Of the scene; where it has no CRS, the file has none either.
         columns: [n] what is said of each feature, by field.
@@ -238,20 +262,10 @@ def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str,
         DamagedDataError: if it cannot be written.
     """
     geometry = to_map(np.asarray(shapes, dtype=object), grid)
-    crs = None if grid.crs is None else grid.crs.to_wkt()
-    frame = geopandas.GeoDataFrame(dict(columns), geometry=geometry, crs=crs)
-    packed = path.suffix.lower() == ".gpkg"
-    _write(
-        path,
-        lambda unfinished: pyogrio.write_dataframe(
-            frame,
-            unfinished,
-            layer="labels",
-            driver="GPKG" if packed else "GeoJSON",
-            geometry_type="Unknown",
-            **({} if packed else {"COORDINATE_PRECISION": 17}),
-        ),
-    )
+    frame = geopandas.GeoDataFrame(dict(columns), geometry=geometry, crs=grid.crs and grid.crs.to_wkt())
+    driver, options = _DRIVERS[path.suffix.lower()]
+    settings: dict[str, Any] = {"layer": "labels", "driver": driver, "geometry_type": "Unknown", **options}
+    _write(path, lambda unfinished: pyogrio.write_dataframe(frame, unfinished, **settings))
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:
@@ -278,9 +292,9 @@ def _plain(value: Any) -> Any:
 
 def _in_pixels(frame: Any, grid: Grid) -> Shapes:
     """Project geometries to a scene's CRS, and turn map coordinates into columns and rows."""
-    moved = frame.geometry.to_crs(grid.crs.to_wkt())
+    moved = frame.geometry if grid.crs is None else frame.geometry.to_crs(grid.crs.to_wkt())
     shapes = np.asarray(moved.array, dtype=object)
-    if grid.crs.is_geographic:
+    if grid.crs is not None and grid.crs.is_geographic:
         middle, _ = grid.to_map(grid.height / 2, grid.width / 2)
         shapes = np.array([_near(shape, middle) for shape in shapes], dtype=object)
     shapes = to_pixels(shapes, grid)
@@ -345,6 +359,6 @@ def _nothing_left(path: Path, usable: Any, grid: Grid, scene: str, total: int) -
     left, bottom, right, top = usable.total_bounds
     return (
         f"none of the {total} features of {path} lies in {scene}. They span x {left:g} to {right:g}, y {bottom:g} to "
-        f"{top:g} in {usable.crs.to_string()[:40]}; the scene {grid.extent()}. Are they labels of another scene, or is "
+        f"{top:g} in {name_of(usable.crs)}; the scene {grid.extent()}. Are they labels of another scene, or is "
         "a CRS wrong?"
     )

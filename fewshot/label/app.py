@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import mimetypes
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,7 +45,8 @@ class PageApp:
         self.desk = desk
         self._library = library_files()
         self._readers = ThreadPoolExecutor(_THREADS, "tiles")
-        self._writer = ThreadPoolExecutor(1, "changes")  # of its own: a change waits for no tile
+        # Of their own: no change and no map waits for a tile.
+        self._writer, self._painter = ThreadPoolExecutor(1, "changes"), ThreadPoolExecutor(1, "maps")
 
     def starlette(self) -> Starlette:
         """Return the application."""
@@ -121,6 +122,8 @@ class PageApp:
             tile = self.desk.pictures.tile(level, column, row, look or self.desk.pictures.usual_look())
             return encode(tile) if encode is not None and tile is not None else None
 
+        if (copy := self.desk.pictures.waited_for(level)) is not None:
+            await asyncio.wrap_future(copy)  # holds no thread that other tiles want
         content = await self._read(draw)
         if content is None:
             raise HTTPException(404, "there is no such tile")
@@ -132,9 +135,8 @@ class PageApp:
         Raises:
             HTTPException: if it is gone.
         """
-        asked = request.path_params
-        live = self.desk.live
-        png = live.picture(asked["generation"], asked["stage"], asked["layer"]) if live else None
+        live, asked = self.desk.live, [request.path_params[name] for name in ("generation", "stage", "layer")]
+        png = await _in(self._painter, lambda: live.picture(*asked)) if live else None
         if png is None:
             raise HTTPException(404, "this picture is gone; a newer one is there, or comes")
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=600, immutable"})
@@ -143,7 +145,7 @@ class PageApp:
         """Take what the page shows of the scene.
 
         Raises:
-            HTTPException: if the window is none.
+            HTTPException: if the window is none, or `applicable` neither true nor false.
         """
         body = await read_json(request)
         try:
@@ -152,7 +154,10 @@ class PageApp:
             raise HTTPException(
                 400, "expected window: [first column, first row, last column + 1, last row + 1]"
             ) from None
-        self.desk.look(Window(top, left, bottom - top, right - left))
+        applicable = body.get("applicable", False)
+        if not isinstance(applicable, bool):
+            raise HTTPException(400, "applicable is true or false")
+        self.desk.look(Window(top, left, bottom - top, right - left), applicable=applicable)
         return JSONResponse({})
 
     async def suggest(self, request: Request) -> Response:
@@ -213,8 +218,8 @@ class PageApp:
 
     async def bring_in(self, request: Request) -> Response:
         """Add the labels of a file."""
-        name, content = request.query_params.get("name", ""), await read_body(request, MOST_FILE)
-        return await self._changed(lambda: self.desk.bring_in(name, content))
+        query, content = request.query_params, await read_body(request, MOST_FILE)
+        return await self._changed(lambda: self.desk.bring_in(query.get("name", ""), content, _sent(query)))
 
     async def upload(self, request: Request) -> Response:
         """Keep a file for a job, such as places with the class that was seen there."""
@@ -247,11 +252,15 @@ class PageApp:
             change()
             return self.desk.document()
 
-        return JSONResponse(await asyncio.get_running_loop().run_in_executor(self._writer, run))
+        return JSONResponse(await _in(self._writer, run))
 
     async def _read(self, call: Callable[[], Made]) -> Made:
         """Call in another thread, so that other requests go on."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        return await _in(self._readers, call)
+
+
+async def _in(threads: ThreadPoolExecutor, call: Callable[[], Made]) -> Made:
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -286,7 +295,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     return body
 
 
-def _sent(body: dict[str, Any]) -> str:
+def _sent(body: Mapping[str, Any]) -> str:
     """Return the id that a page gave a change, "" for none."""
     sent = body.get("sent", "")
     if not isinstance(sent, str) or len(sent) > _LONGEST_ID:

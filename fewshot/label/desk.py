@@ -14,6 +14,8 @@ from fewshot.errors import ArtifactError, FewshotError, RecipeError
 from fewshot.exported import find_model, model_names, newest_version, read_card
 from fewshot.geo import LandClass, read_class_table
 from fewshot.geo.grid import Grid
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.showing import open_numbers
 from fewshot.geo.windows import Window, intersection
 from fewshot.label.background import place_background
 from fewshot.label.documents import describe_model, describe_state, panel
@@ -31,7 +33,7 @@ from fewshot.label.jobs import Job, Jobs
 from fewshot.label.live import LiveMap
 from fewshot.label.log import EditLog
 from fewshot.label.pictures import ScenePictures
-from fewshot.label.plan import CLASSES, LABELS, RESULTS, ProjectPlan, assess_command, sample_command
+from fewshot.label.plan import CLASSES, LABELS, LIVE_LABELS, RESULTS, ProjectPlan, assess_command, sample_command
 from fewshot.label.shapes import contradictions
 from fewshot.label.state import ProjectState
 from fewshot.label.suggest import suggest_places
@@ -121,8 +123,12 @@ class Desk:
             self._contradicting = state, found
         return found
 
-    def look(self, window: Window) -> None:
+    def look(self, window: Window, *, applicable: bool = False) -> None:
         """Say what of the scene is looked at.
+
+        Args:
+            window: Of the scene.
+            applicable: Whether also at where the model is applicable.
 
         Raises:
             RecipeError: if nothing of the scene is.
@@ -132,7 +138,7 @@ class Desk:
         if inside is None:
             raise RecipeError(f"expected a window of a scene of {height} rows and {width} columns; received {window}")
         if self.live is not None:
-            self.live.look(inside)
+            self.live.look(inside, applicable=applicable)
 
     def suggest(self, most: int) -> list[dict[str, Any]]:
         """Return places of what is looked at where a label would tell the most.
@@ -143,10 +149,12 @@ class Desk:
         mapped = self.live.mapped if self.live else None
         if mapped is None:
             raise RecipeError("label two classes first: places are suggested where the map of what you see is unsure")
-        known, part = mapped
-        labels = list(self.log.state.labels.values())
+        known, frames = mapped.known, mapped.frames
+        points = frames.to_model([own.coordinates for own in self.log.state.labels.values() if own.kind == "point"])
         most = max(1, min(most, _MOST_SUGGESTED))
-        return suggest_places(part, known.labels.table.names, known.class_ids(), labels, most)
+        found = suggest_places(mapped.part, known.labels.table.names, known.class_ids(), points, most)
+        places = frames.to_page([(own["column"], own["row"]) for own in found]).tolist()
+        return [own | {"column": column, "row": row} for own, (column, row) in zip(found, places, strict=True)]
 
     def write_files(self, state: ProjectState, folder: Path | None = None) -> None:
         """Write labels and classes as the commands read them.
@@ -155,9 +163,9 @@ class Desk:
             state: Of the project.
             folder: To write to; that of the map that follows the labels if None.
         """
-        folder = folder or self._seen
+        labels, folder = LABELS if folder else LIVE_LABELS, folder or self._seen
         folder.mkdir(parents=True, exist_ok=True)
-        write_labels(folder / LABELS, state, self.grid)
+        write_labels(folder / labels, state, self.grid)
         write_classes(folder / CLASSES, state)
 
     @property
@@ -224,19 +232,20 @@ class Desk:
             self.write_files(self.log.state, folder)
         return self.jobs.start(folder, self.command(kind, options, folder), folder / RESULTS[kind])
 
-    def bring_in(self, name: str, content: bytes) -> None:
+    def bring_in(self, name: str, content: bytes, sent: str = "") -> None:
         """Add the labels of a file, as one step.
 
         Args:
             name: Of the file; its ending says what it is.
             content: Of the file.
+            sent: As the log keeps it.
 
         Raises:
             FewshotError: if it cannot be read.
         """
         path = self.keep_upload(name, content)
         try:
-            self.edit(read_new_labels(path, self.log.state, self.grid))
+            self.edit(read_new_labels(path, self.log.state, self.grid), sent)
         except FewshotError as error:  # in the words of who sent it
             shown = Path(name).name
             raise type(error)(str(error).replace(str(path), shown).replace(path.name, shown)) from error
@@ -322,7 +331,8 @@ def open_desk(plan: ProjectPlan) -> Iterator[Desk]:
             raise ArtifactError(
                 f"{plan.folder} is open in another `fewshot label`; use that page, or name another --project"
             ) from error
-        pictures = opened.enter_context(closing(ScenePictures(plan.scenes, sensor=plan.sensor)))
+        numbers = open_numbers(open_pictures(plan.scenes, plan.pictures), plan.pictures.composite, sensor=plan.sensor)
+        pictures = opened.enter_context(closing(ScenePictures(*numbers, sensor=plan.sensor)))
         log = EditLog(plan.folder / "project.sqlite")
         grid = pictures.info.grid
         own = f"{grid.height} x {grid.width} pixels at {tuple(grid.transform)[:6]}"

@@ -30,7 +30,7 @@ def write_labels(path: Path, state: ProjectState, grid: Grid) -> None:
     """Write labels as features with the fields class, kind and id.
 
     Args:
-        path: File to write, .gpkg or .geojson.
+        path: File to write, .gpkg, .fgb or .geojson.
         state: Of the project.
         grid: Of the scene.
 

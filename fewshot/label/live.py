@@ -19,7 +19,8 @@ from fewshot.exported import AdaptedModel, open_predictor
 from fewshot.exported.predictor import Steps
 from fewshot.geo.grid import Grid
 from fewshot.geo.windows import Window
-from fewshot.label.painting import paint
+from fewshot.label.frames import Frames
+from fewshot.label.painting import Layer, layers_of
 from fewshot.label.state import ProjectState
 from fewshot.mapping import (
     MapPreview,
@@ -61,11 +62,13 @@ class Wanted:
 
     Attributes:
         revision: Of the project.
-        window: Of the scene.
+        window: Of the page.
+        applicable: Whether also where the model is applicable.
     """
 
     revision: int
     window: Window
+    applicable: bool
 
 
 @dataclass(eq=False)
@@ -78,6 +81,8 @@ class LiveLabels:
         models: Adapted, by their inner steps; those with more come later.
         accuracy: Measured on labels held out in turn; None before, or where that cannot be done.
         note: Why not.
+        reaching: The model with the most steps, once it knows where it is applicable, or that this cannot be told.
+        unreached: Why not.
     """
 
     state: ProjectState
@@ -85,6 +90,8 @@ class LiveLabels:
     models: dict[Steps, AdaptedModel]
     accuracy: dict[str, Any] | None = None
     note: str = ""
+    reaching: AdaptedModel | None = None
+    unreached: str = ""
 
     def still_hold(self, state: ProjectState) -> bool:
         """Whether another state has the same labels of the same classes, whatever their colours are."""
@@ -102,6 +109,23 @@ class LiveLabels:
         return [ids.get(name, "") for name in self.labels.table.names]
 
 
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """What is shown, while the next is in the making.
+
+    Attributes:
+        known: The labels.
+        part: Predicted.
+        frames: How its pixels lie on the page.
+        note: What is to be said of it.
+    """
+
+    known: LiveLabels
+    part: PreviewPart
+    frames: Frames
+    note: str = ""
+
+
 class LiveMap:
     """Keeps a map of the window that is looked at as new as the labels."""
 
@@ -116,14 +140,14 @@ class LiveMap:
         """
         self._source, self._request, self._model, self._tell = source, request, model, tell
         self._news = threading.Condition()
-        self._window: Window | None = None
+        self._seen: tuple[Window, bool] | None = None
         self._revision, self._ended = source.snapshot()[0], False
         self._current: Callable[[], bool] = lambda: True
         self._generation = 0
-        self._pictures: OrderedDict[tuple[int, str], Mapping[str, bytes]] = OrderedDict()
+        self._pictures: OrderedDict[tuple[int, str], Mapping[str, Layer]] = OrderedDict()
         self.last: Event | None = None
         self.known: LiveLabels | None = None
-        self.mapped: tuple[LiveLabels, PreviewPart] | None = None  # what is shown, while the next is in the making
+        self.mapped: Mapped | None = None
         self._thread = threading.Thread(target=self._run, name="live map", daemon=True)
 
     def start(self) -> None:
@@ -144,10 +168,15 @@ class LiveMap:
             self._revision = revision
             self._news.notify_all()
 
-    def look(self, window: Window) -> None:
-        """Say what is looked at."""
+    def look(self, window: Window, *, applicable: bool = False) -> None:
+        """Say what is looked at.
+
+        Args:
+            window: Of the page.
+            applicable: Whether also at where the model is applicable.
+        """
         with self._news:
-            self._window = window
+            self._seen = window, applicable
             self._news.notify_all()
 
     def picture(self, generation: int, stage: str, layer: str) -> bytes | None:
@@ -156,9 +185,10 @@ class LiveMap:
         Args:
             generation: Of the event.
             stage: Of the event.
-            layer: "map" or "confidence".
+            layer: One that the event names.
         """
-        return self._pictures.get((generation, stage), {}).get(layer)
+        draw = self._pictures.get((generation, stage), {}).get(layer)
+        return draw() if draw else None
 
     def _run(self) -> None:
         """Follow the labels until told to end; pages hear of whatever ends it before."""
@@ -178,7 +208,6 @@ class LiveMap:
                     models[""] = WatchedPredictor(predictor, self._check)
                 choice = choose_method(models, self._request)
                 preview = MapPreview(choice.predictor, choice.request)
-                _require_same_pixels(self._source.grid, preview.scene.grid)
                 preview.warm_up()
             except FewshotError as error:
                 self._fail(str(error))
@@ -211,7 +240,7 @@ class LiveMap:
         return None
 
     def _wanted(self) -> Wanted | None:
-        return None if self._window is None else Wanted(self._revision, self._window)
+        return None if self._seen is None else Wanted(self._revision, *self._seen)
 
     def _check(self) -> None:
         """Stop what is superseded; the model asks this before each call."""
@@ -223,15 +252,21 @@ class LiveMap:
         began = time.monotonic()
         self._generation += 1
         self._current = lambda: self._revision == wanted.revision
-        state = self._source.snapshot()[1]
+        state, frames = self._source.snapshot()[1], Frames(self._source.grid, preview.scene.grid)
+        window = frames.window_of_model(wanted.window)
+        if window is None:
+            raise RasterError("no live map here: the bands that the model reads do not reach this place")
         if self.known is None or not self.known.still_hold(state):
             self.known = self._read(preview, state)
         stages: tuple[Stage, ...] = ("coarse", "fine")
         for stage in stages:
             self._current = lambda: self._revision == wanted.revision
-            model = self._model_of(preview, self.known, stage)
+            model, note = self._model_of(preview, self.known, stage), ""
+            if wanted.applicable and stage == "fine":
+                model = self._where_it_holds(preview, self.known, model)
+                note = self.known.unreached
             self._current = lambda: self._wanted() == wanted
-            self._show(preview.part(model, wanted.window, stage), model, stage, began)
+            self._show(Mapped(self.known, preview.part(model, window, stage), frames, note), model, stage, began)
         adapted = model.adapted
         self._tell({"type": "panel", "support_loss": adapted.support_loss, "steps": adapted.steps})
 
@@ -244,6 +279,15 @@ class LiveMap:
             known.models[steps] = preview.adapt(known.labels, steps)
         return known.models[steps]
 
+    def _where_it_holds(self, preview: MapPreview, known: LiveLabels, model: AdaptedModel) -> AdaptedModel:
+        """Return the model as it knows where it is applicable, where the labels tell."""
+        if known.reaching is None:
+            try:
+                known.reaching = preview.with_space(known.labels, model)
+            except RasterError as error:
+                known.reaching, known.unreached = model, str(error)
+        return known.reaching
+
     def _read(self, preview: MapPreview, state: ProjectState) -> LiveLabels:
         """Hand the labels to the mapper's own reader."""
         self.known = None
@@ -252,24 +296,23 @@ class LiveMap:
         self._source.write_files(state)
         return LiveLabels(state, preview.read_labels(), {})
 
-    def _show(self, part: PreviewPart, model: AdaptedModel, stage: Stage, began: float) -> None:
+    def _show(self, mapped: Mapped, model: AdaptedModel, stage: Stage, began: float) -> None:
         """Keep the pictures of a part, and tell the pages."""
         self._check()
-        if self.known is None:
-            return
-        classes = self._source.snapshot()[1].classes
-        ids = self.known.class_ids()
+        classes, part = self._source.snapshot()[1].classes, mapped.part
+        ids = mapped.known.class_ids()
         colours = [classes[name].colour if name in classes else "#888888" for name in ids]
-        self.mapped = self.known, part
-        self._pictures[self._generation, stage] = paint(part, colours)
+        self.mapped = mapped
+        layers = self._pictures[self._generation, stage] = layers_of(part, colours)
         while len(self._pictures) > _KEPT:
             self._pictures.popitem(last=False)
-        window = part.window
         self.last = {
-            **{"type": "map", "generation": self._generation, "stage": stage, "message": ""},
-            "window": [window.column, window.row, window.column + window.width, window.row + window.height],
+            **{"type": "map", "generation": self._generation, "stage": stage},
+            **{"message": mapped.note, "layers": list(layers)},
+            "window": mapped.frames.box_on_page(part.window),
             **{"width": part.classes.shape[1], "height": part.classes.shape[0], "step": part.step},
             **{"classes": ids, "method": self._request.method, "inner_steps": model.adapted.steps},
+            "holds": part.share_inside,
             "seconds": round(time.monotonic() - began, 3),
         }
         self._tell(self.last)
@@ -297,20 +340,6 @@ class LiveMap:
         self.mapped = None
         self.last = {"type": "map", "generation": self._generation, "stage": "failed", "message": message}
         self._tell(self.last)
-
-
-def _require_same_pixels(shown: Grid, mapped: Grid) -> None:
-    """Refuse a model that reads other pixels than those of the page: its map would lie in another place.
-
-    Raises:
-        RasterError: if the two are not the same.
-    """
-    if not mapped.same_as(shown):
-        raise RasterError(
-            f"no live map: the page shows {shown.height} x {shown.width} pixels, those of the scene's finest band, and "
-            f"the model reads bands of {mapped.height} x {mapped.width}. Name the files of those bands alone; Map all "
-            "maps them all the same."
-        )
 
 
 class Unready(FewshotError):

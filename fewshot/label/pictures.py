@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fewshot.errors import RecipeError
-from fewshot.geo.composing import PicturePlan
 from fewshot.geo.matching import read_spectra
-from fewshot.geo.mosaic import describe_mosaic, read_reduced
-from fewshot.geo.pictures import open_pictures
-from fewshot.geo.rasters import RasterReader
+from fewshot.geo.mosaic import ReadNumbers
+from fewshot.geo.rasters import RasterInfo
 from fewshot.geo.spectrum import part_of_spectrum
 from fewshot.geo.windows import Window, intersection
 
 TILE = 256
-_SMALL = 1024  # most rows and columns of the copy of the whole scene that is kept
+_SMALL = 2048  # most rows and columns of the copy of the whole scene that is kept
 _AT_ONCE = 512  # rows of the scene that are read at a time for it
+_HANDS = 2  # threads that make it
+_SAMPLES, _SAMPLE = 5, 128  # windows each way of a large scene that tell the stretch, and pixels of their sides
 _CUTS = (0, 1, 2, 5)  # percent of the pixels that are black, and that are white
 _USUAL_CUT = 2
 _PRESETS = {"true": ("red", "green", "blue"), "false": ("nir", "red", "green")}
@@ -92,29 +92,21 @@ class ScenePictures:
     tiles would read all of the scene.
     """
 
-    def __init__(self, sources: Sequence[str | Path], *, sensor: str = "") -> None:
-        """Open a scene.
+    def __init__(self, info: RasterInfo, read: ReadNumbers, *, sensor: str = "") -> None:
+        """Show a scene.
 
         Args:
-            sources: One file; or several, as neighbours or with a band each; or a product of one date.
+            info: What it says of itself.
+            read: Reads it, from several threads.
             sensor: What recorded it, where it does not say.
-
-        Raises:
-            RecipeError: if it is of several dates.
-            FewshotError: if it cannot be read as one raster.
         """
-        dates = open_pictures(sources, PicturePlan())
-        if len(dates) > 1:
-            raise RecipeError(
-                f"a page shows a scene of one date; received {', '.join(own.date for own in dates[:4])}"
-                f"{', ...' if len(dates) > 4 else ''}. Name the files of one; fewshot map takes several"
-            )
-        self.info, self._parts = describe_mosaic(dates[0].layers)
-        self.spectra = read_spectra(self.info, sensor=sensor)
-        self._reader = RasterReader()
+        self.info, self._read, self.spectra = info, read, read_spectra(info, sensor=sensor)
         self._closed = threading.Event()
-        beside = ThreadPoolExecutor(1, "small copy")
-        self._small = beside.submit(self._make_small)
+        self._step = 1 << max(0, math.ceil(math.log2(max(self.size) / _SMALL)))  # pixels in one of the small copy
+        beside = ThreadPoolExecutor(_HANDS, "small copy")
+        rows = max(_AT_ONCE, self._step)
+        strips = [beside.submit(self._strip, row, rows) for row in range(0, self.size[0], rows)]
+        self._small = beside.submit(self._join, strips)
         beside.shutdown(wait=False)
 
     def close(self) -> None:
@@ -145,10 +137,20 @@ class ScenePictures:
 
     @cached_property
     def stretches(self) -> dict[str, list[tuple[float, float]]]:
-        """What is black and white in each band, by the percent that are cut off at each end of the whole scene."""
-        small = self._small.result()
-        shown = [small.pixels[..., band][small.valid[..., band]] for band in range(self.info.bands)]
+        """What is black and white in each band, by the percent that are cut off at each end.
+
+        Of the whole scene; of a large one, so that nobody waits until all of it is read, of windows all over it.
+        """
+        shown = self._sampled() if self._step > 1 else []
+        if not all(own.size for own in shown) or not shown:
+            small = self._small.result()
+            shown = [small.pixels[..., band][small.valid[..., band]] for band in range(self.info.bands)]
         return {str(cut): [_ends(own, cut) for own in shown] for cut in _CUTS}
+
+    def waited_for(self, level: int) -> Future[SmallCopy] | None:
+        """Return what the tiles of a level are made of, where that may take a while; None where they are read."""
+        early = 0 <= level < self.levels and self._pixels_of(level) >= self._step
+        return self._small if early else None
 
     @property
     def stretch(self) -> list[tuple[float, float]]:
@@ -193,7 +195,7 @@ class ScenePictures:
         """
         if not 0 <= level < self.levels:
             return None
-        step = 1 << (self.levels - 1 - level)
+        step = self._pixels_of(level)
         side = TILE * step
         inside = intersection(Window(row * side, column * side, side, side), Window(0, 0, *self.size))
         if inside is None or min(row, column) < 0:
@@ -217,43 +219,54 @@ class ScenePictures:
             columns = slice(first[1], first[1] - (-window.width // small.step), every)
             chosen = [band - 1 for band in bands]
             return small.pixels[rows, columns][..., chosen], small.valid[rows, columns][..., chosen]
-        return self.read(window, bands, (-(-window.height // step), -(-window.width // step)))
+        return self.read(window, bands, step)
 
-    @property
-    def _step(self) -> int:
-        """Pixels of the scene in one of the small copy."""
-        return 1 << max(0, math.ceil(math.log2(max(self.size) / _SMALL)))
+    def _pixels_of(self, level: int) -> int:
+        """Return how many pixels of the scene are in one of a level, along each side."""
+        return 1 << (self.levels - 1 - level)
 
-    def _make_small(self) -> SmallCopy:
-        """Read the whole scene once, piece by piece.
+    def _strip(self, row: int, rows: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+        """Read some rows for the small copy.
 
         Raises:
-            CancelledError: if it is closed before.
+            CancelledError: if the scene is closed.
         """
-        (height, width), step = self.size, self._step
-        bands, parts = range(1, self.info.bands + 1), []
-        for row in range(0, height, max(_AT_ONCE, step)):
-            if self._closed.is_set():
-                raise CancelledError
-            window = Window(row, 0, min(max(_AT_ONCE, step), height - row), width)
-            parts.append(self.read(window, bands, (-(-window.height // step), -(-width // step))))
-        pixels, valid = (np.concatenate(own) for own in zip(*parts, strict=True))
-        return SmallCopy(step, pixels, valid)
+        if self._closed.is_set():
+            raise CancelledError
+        height, width = self.size
+        window = Window(row, 0, min(rows, height - row), width)
+        return self.read(window, range(1, self.info.bands + 1), self._step)
 
-    def read(
-        self, window: Window, bands: Sequence[int], shape: tuple[int, int]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def _join(self, strips: Sequence[Future[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]]) -> SmallCopy:
+        """Put strips together; all have begun by now."""
+        pixels, valid = (np.concatenate(own) for own in zip(*(strip.result() for strip in strips), strict=True))
+        return SmallCopy(self._step, pixels, valid)
+
+    def _sampled(self) -> list[npt.NDArray[Any]]:
+        """Return numbers of each band, from windows all over the scene."""
+        sides = [min(length, _SAMPLE) for length in self.size]
+        starts = [
+            np.linspace(0, length - side, _SAMPLES).astype(np.int64).tolist()
+            for length, side in zip(self.size, sides, strict=True)
+        ]
+        bands, found = range(1, self.info.bands + 1), []
+        for row, column in product(*starts):
+            pixels, valid = self.read(Window(row, column, *sides), bands, 1)
+            found.append([pixels[..., band - 1][valid[..., band - 1]] for band in bands])
+        return [np.concatenate(own) for own in zip(*found, strict=True)]
+
+    def read(self, window: Window, bands: Sequence[int], step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Read a window of the scene, averaged to fewer pixels.
 
         Args:
-            window: Inside the scene.
+            window: Inside the scene; it begins at a multiple of the step.
             bands: Counted from 1.
-            shape: Rows and columns of what is returned.
+            step: Pixels of the scene in one of what is returned, along each side.
 
         Returns:
-            Pixels [*shape, bands] as they are stored, and where they are valid.
+            Pixels [H, W, bands] as they are stored, and where they are valid.
         """
-        return read_reduced(self._reader, self._parts, window, bands, shape)
+        return self._read(window, bands, step)
 
 
 def _ends(shown: npt.NDArray[Any], cut: float) -> tuple[float, float]:

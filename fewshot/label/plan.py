@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from fewshot.errors import RecipeError
+from fewshot.geo.composing import PicturePlan
 from fewshot.geo.names import short_name
+from fewshot.geo.products import split_date
 from fewshot.mapping import LabelPlan, MapRequest, split_bands
 from fewshot.mapping.methods import AUTO, METHODS
 
 LABELS, CLASSES, MAP = "labels.gpkg", "classes.csv", "map.tif"
+LIVE_LABELS = "labels.fgb"
+"""For the map that follows the labels: it is written and read in half the time that a GeoPackage takes."""
 PLACES, ASSESSMENT = "places.gpkg", "assessment.json"
 RESULTS = {"map": MAP, "compare": MAP, "sample": PLACES, "assess": ASSESSMENT}
 """Kinds of jobs, and the file that is there once one is done."""
 _SWITCHES = ("compare", "probabilities", "applicable")
+
+
+def project_name(scenes: Sequence[str]) -> str:
+    """Return what a project of scenes is called: as the first of them, without its date."""
+    return short_name(split_date(scenes[0])[1])
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class ProjectPlan:
     """What is labelled, and how it is mapped; the fields that a map has too mean what they mean there.
 
     Attributes:
-        scenes: One file; or several, as neighbours or with a band each.
+        scenes: Files, as neighbours or with a band each; products, STAC items, and dates before their names.
         folder: Of the project.
         model: A model's name, folder or address; "" for a plain method.
         labels: To begin with, where the project has none.
@@ -34,6 +43,7 @@ class ProjectPlan:
         sensor: What recorded the scene.
         scale: What one unit is worth.
         offset: Added after scaling.
+        pictures: Which of its files are read, what of them is left out, and how several dates become one.
         background: Address of tiles of the world to lay under the scene; "" for none.
     """
 
@@ -47,12 +57,13 @@ class ProjectPlan:
     sensor: str = ""
     scale: float | Literal["auto"] | None = None
     offset: float | None = None
+    pictures: PicturePlan = field(default_factory=PicturePlan)
     background: str = ""
 
     @property
     def name(self) -> str:
         """What the project is called."""
-        return short_name(self.scenes[0])
+        return project_name(self.scenes)
 
     @property
     def maps(self) -> bool:
@@ -70,12 +81,13 @@ class ProjectPlan:
         return MapRequest(
             self.scenes,
             folder / MAP,
-            LabelPlan(folder / LABELS, "class"),
+            LabelPlan(folder / LIVE_LABELS, "class"),
             classes=folder / CLASSES,
             bands=split_bands(self.bands),
             scale=self.scale,
             sensor=self.sensor,
             offset=self.offset,
+            pictures=self.pictures,
             method=self.method if self.method not in (None, "combined") else "adapted",
         )
 
@@ -98,7 +110,9 @@ class ProjectPlan:
             "--label-field": "class",
             "--classes": folder / CLASSES,
             **{"--method": method, "--bands": self.bands, "--sensor": self.sensor},
-            **{"--scale": self.scale, "--offset": self.offset, "--to": folder / MAP},
+            **{"--scale": self.scale, "--offset": self.offset, "--assets": ",".join(self.pictures.assets)},
+            **{"--mask": self.pictures.mask, "--mask-out": self.pictures.mask_out},
+            **{"--composite": self.pictures.composite, "--to": folder / MAP},
         }
         switches = [f"--{name}" for name in _SWITCHES if options.get(name)]
         scenes = [text for scene in self.scenes for text in ("--scene", scene)]

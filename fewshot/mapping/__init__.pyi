@@ -1,3 +1,6 @@
+from fewshot.mapping.applicable.spread import best_in_cells as best_in_cells
+from fewshot.mapping.applicable.spread import smoothed as smoothed
+from fewshot.mapping.applicable.spread import spread as spread
 from fewshot.mapping.classify import PictureReport as PictureReport
 from fewshot.mapping.classify import PictureRequest as PictureRequest
 from fewshot.mapping.classify import classify_pictures as classify_pictures

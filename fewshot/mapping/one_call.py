@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, TypedDict, Unpack, runtime_checkable
 from fewshot.errors import RecipeError
 from fewshot.exported.client import open_predictor
 from fewshot.exported.predictor import Predictor
-from fewshot.geo.composing import PicturePlan
+from fewshot.geo.composing import Composing, PicturePlan
 from fewshot.mapping.compare.choose import choose_method
 from fewshot.mapping.plain.predictor import TITLES
 from fewshot.mapping.predict.engine import EngineOf, open_engines
@@ -52,7 +52,7 @@ Labels = str | Path | FeatureTable
 
 
 class MapSettings(TypedDict, total=False):
-    """What a map may be asked for, as `MapRequest` and `LabelPlan` explain it."""
+    """What a map may be asked for, as `MapRequest`, `LabelPlan` and `PicturePlan` explain it."""
 
     adapted: str | Path
     validation: Labels
@@ -66,7 +66,10 @@ class MapSettings(TypedDict, total=False):
     sensor: str
     scale: float | Literal["auto"]
     offset: float
-    pictures: PicturePlan
+    assets: Sequence[str]
+    mask: str
+    mask_out: str
+    composite: Composing
     windows: WindowPlan
     steps: int | Literal["auto"]
     method: str
@@ -80,6 +83,7 @@ class MapSettings(TypedDict, total=False):
 
 
 _OF_LABELS = {"label_field": "field"} | {name: name for name in ("radius", "holdout", "apart", "seed")}
+_OF_PICTURES = ("assets", "mask", "mask_out", "composite")
 _PATHS = ("adapted", "classes", "save_adapted")
 
 
@@ -164,6 +168,8 @@ def _request(
     sources = tuple(_scene_file(one, folder / f"scene{number}.tif") for number, one in enumerate(scenes, start=1))
     asked |= {name: Path(asked[name]) for name in _PATHS if name in asked}
     of_labels = {own: asked.pop(name) for name, own in _OF_LABELS.items() if name in asked}
+    of_pictures = {name: asked.pop(name) for name in _OF_PICTURES if name in asked}
+    asked["pictures"] = PicturePlan(tuple(of_pictures.pop("assets", ())), **of_pictures)
     validation = asked.pop("validation", None)
     check = None if validation is None else _label_file(validation, folder / "validation.gpkg")
     asked["bands"] = tuple(asked.get("bands", ()))

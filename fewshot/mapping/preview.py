@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +12,11 @@ from fewshot.errors import RecipeError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Array, Predictor, Steps
-from fewshot.geo.composite import Composite
 from fewshot.geo.landcover import ClassTable
 from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene_part import ScenePart
 from fewshot.geo.windows import Window
+from fewshot.mapping.applicable.measure import with_space
 from fewshot.mapping.compare.contenders import Contender, ManyInAPicture, OnePictureEach
 from fewshot.mapping.compare.folds import deal
 from fewshot.mapping.compare.table import Ranged, measure
@@ -24,7 +24,7 @@ from fewshot.mapping.methods import Entry
 from fewshot.mapping.predict.blend import assemble, predict_group
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.layout import WindowPlan, plan_windows
-from fewshot.mapping.predict.parts import LEVELS, Parts
+from fewshot.mapping.predict.parts import LEVELS, Block, Parts, in_levels
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.adaptation import adapt_to, read_labels, require_inductive
@@ -88,6 +88,8 @@ class PreviewPart:
         confidence: [H, W] float32, probability of that class, 0-1.
         runner_up: [H, W] int16, index of the class that is second.
         margin: [H, W] float32, how much more probable the first is than the second.
+        reach: [H, W] float32, dissimilarity from the labels over the greatest at which the model is applicable, so over
+            1 where it is not; None where it does not know.
     """
 
     window: Window
@@ -96,6 +98,13 @@ class PreviewPart:
     confidence: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.int16]
     margin: npt.NDArray[np.float32]
+    reach: npt.NDArray[np.float32] | None = None
+
+    @property
+    def share_inside(self) -> float | None:
+        """Share of the pixels with data where the model is applicable; None where it does not know, or none has any."""
+        shown = self.classes >= 0
+        return None if self.reach is None or not shown.any() else float((self.reach[shown] <= 1).mean())
 
 
 class MapPreview:
@@ -109,19 +118,12 @@ class MapPreview:
             request: Of the map that is being prepared.
 
         Raises:
-            RecipeError: if the scene has several dates.
             FewshotError: if the scene or the model cannot be used.
         """
         self.predictor, self.request = predictor, request
         self.card = self.predictor.card()
         require_inductive(self.card)
-        scene = open_scene(self.request.scenes, self.card, self.request.reading)
-        if isinstance(scene, Composite):
-            raise RecipeError(
-                "a preview shows one picture, and the scene has several dates. Name those of one date; fewshot map "
-                "reads them all"
-            )
-        self.scene = RememberingScene(scene)
+        self.scene = RememberingScene(open_scene(self.request.scenes, self.card, self.request.reading))
 
     def warm_up(self) -> None:
         """Let the model adapt and answer once for noise: what it prepares for its first call takes seconds."""
@@ -161,11 +163,25 @@ class MapPreview:
         """
         return adapt_to(self.predictor, labels.support, labels.table, steps=steps)
 
+    def with_space(self, labels: PreviewLabels, model: AdaptedModel) -> AdaptedModel:
+        """Return an adapted model that knows how far it is applicable, as the map has it.
+
+        Args:
+            labels: As `read_labels` returned them.
+            model: Adapted to them.
+
+        Raises:
+            RasterError: if they lie too close to each other to tell.
+            FewshotError: what the model raises.
+        """
+        used = labels.used
+        return with_space(model, self.predictor, self.scene.of_dates(used.places), used.examples, used.plan)
+
     def part(self, model: AdaptedModel, window: Window, stage: Stage) -> PreviewPart:
         """Predict a window of the scene.
 
         Args:
-            model: Adapted.
+            model: Adapted; where it knows how far it is applicable, that is predicted too.
             window: Of the scene.
             stage: "coarse" is quick, "fine" as good as the map where the window is small enough.
 
@@ -177,9 +193,17 @@ class MapPreview:
         layout = plan_windows(self.card, part.size, windows, classes=len(model.values))
         plan = MapPlan(part, layout, model, all_probabilities=True)
         found = np.zeros((*part.size, len(plan.values)), np.uint16)
-        for rows, columns, probabilities in self._predicted(plan):
-            found[rows, columns] = probabilities
-        return _summed_up(part, found)
+        unlike = np.zeros(part.size, np.uint16)
+        for block in self._predicted(plan):
+            if block.probabilities is not None:
+                found[block.window.slices] = block.probabilities
+            if block.dissimilarity is not None:
+                unlike[block.window.slices] = block.dissimilarity
+        shown, space = _summed_up(part, found), model.applicability
+        if space is None:
+            return shown
+        most = max(float(in_levels(space.threshold)), 0.5)  # as `is_inside` has it, whatever is rounded
+        return replace(shown, reach=(unlike / most).astype(np.float32))
 
     def cross_validate(self, labels: PreviewLabels) -> tuple[Ranged, int]:
         """Return the share of labels that the model tells without their surroundings, and how many were tested.
@@ -208,13 +232,11 @@ class MapPreview:
         low, high = _wilson(found.value, squares)
         return Ranged(found.value, min(found.low, low), max(found.high, high)), int(folds.tested.sum())
 
-    def _predicted(self, plan: MapPlan) -> Iterator[tuple[slice, slice, npt.NDArray[np.uint16]]]:
+    def _predicted(self, plan: MapPlan) -> Iterator[Block]:
         parts: dict[int, Parts] = {}
         for group in range(len(plan.layout)):
             parts[group] = predict_group(plan, group, self.predictor)
-            block = assemble(plan, group, parts.__getitem__)
-            if block.probabilities is not None:
-                yield *block.window.slices, block.probabilities
+            yield assemble(plan, group, parts.__getitem__)
 
     def _resolution(self, window: Window, stage: Stage) -> tuple[int, WindowPlan]:
         """Return with how few pixels a window is looked at, and by which windows of the model."""
@@ -249,18 +271,25 @@ def fitting_windows(card: Card, size: tuple[int, int]) -> WindowPlan:
 
 
 def _summed_up(part: ScenePart, probabilities: npt.NDArray[np.uint16]) -> PreviewPart:
-    """Return the first and the second class of each pixel; a pixel without data has no probability."""
-    ranked, left = [], probabilities.astype(np.int32)
-    for _ in range(2):
-        index = left.argmax(axis=-1)
-        ranked.append((index.astype(np.int16), np.take_along_axis(left, index[..., np.newaxis], -1)[..., 0]))
-        np.put_along_axis(left, index[..., np.newaxis], -1, -1)
-    (first, greatest), (second, next_to_it) = ranked
+    """Return the first and the second class of each pixel; a pixel without data has no probability.
+
+    Class by class, which is much faster than to sort so few numbers of so many pixels.
+    """
+    first, second = np.zeros((2, *probabilities.shape[:2]), np.int16)
+    greatest, next_to_it = np.full((2, *first.shape), -1, np.int32)
+    for number in range(probabilities.shape[-1]):
+        own = probabilities[..., number].astype(np.int32)
+        leads, follows = own > greatest, own > next_to_it
+        second[follows] = number
+        np.copyto(second, first, where=leads)
+        np.copyto(next_to_it, np.where(leads, greatest, own), where=follows)
+        first[leads] = number
+        np.copyto(greatest, own, where=leads)
     return PreviewPart(
         part.covered,
         part.step,
         np.where(greatest > 0, first, np.int16(-1)),
-        (greatest / LEVELS).astype(np.float32),
+        greatest.astype(np.float32) / np.float32(LEVELS),
         second,
-        ((greatest - next_to_it) / LEVELS).astype(np.float32),
+        (greatest - next_to_it).astype(np.float32) / np.float32(LEVELS),
     )

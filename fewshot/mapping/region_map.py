@@ -10,7 +10,7 @@ from fewshot.errors import ArtifactError, FewshotError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
 from fewshot.exported.predictor import Predictor
-from fewshot.geo.labels import require_georeference
+from fewshot.geo.landcover import ClassTable
 from fewshot.geo.points import Examples
 from fewshot.geo.scene import Scene
 from fewshot.mapping.applicable.measure import with_applicability
@@ -39,7 +39,7 @@ from fewshot.mapping.product.validation import MapValidation, choose_validation
 from fewshot.mapping.request import MapRequest
 from fewshot.mapping.scene import open_scene
 from fewshot.mapping.support.adaptation import adapt_to, read_labels, require_inductive
-from fewshot.mapping.support.examples import UsedLabels
+from fewshot.mapping.support.examples import SupportSet, UsedLabels
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -77,17 +77,17 @@ def map_scene(
     card = predictor.card()
     require_inductive(card)
     scene = open_scene(request.scenes, card, request.reading)
-    if request.labels is not None:
-        require_georeference(scene.info, "scene")
     if say is not None:
         say("\n".join(scene.lines()))
+    # What is wrong with labels is said before anything of a half-finished map is touched.
+    read = read_labels(scene, card, request.labels, request.classes) if request.labels is not None else None
     names, checkpoint = Outputs(request.to), Checkpoint(request.to)
     checkpoint.open(resume=request.resume)
     try:
         # The labels become a support set, and the model adapts to it.
         if comparison is not None:
             checkpoint.keep_comparison(comparison.json())
-        model, used = _adapt(predictor, scene, request, checkpoint)
+        model, used = _adapt(predictor, scene, request, checkpoint, read)
         if comparison is not None:
             model = replace(model, temperature=comparison.calibration.temperature)
         size = (scene.grid.height, scene.grid.width)
@@ -137,31 +137,35 @@ def map_scene(
     except OSError as error:
         raise checkpoint.cannot_write(error) from error
     checkpoint.remove()
-    shares = dict(zip(model.table.names, (summary.pixels / summary.pixels.sum()).tolist(), strict=True))
+    shares = dict(zip(model.table.names, (summary.areas / summary.areas.sum()).tolist(), strict=True))
     loss, steps = model.adapted.support_loss, model.adapted.steps
     found = tuple(files), model.table, shares, loss, accuracy, notes, seconds
     return MapReport(*found, comparison, steps, reach, suggested, caveat)
 
 
 def _adapt(
-    predictor: Predictor, scene: Scene, request: MapRequest, checkpoint: Checkpoint
+    predictor: Predictor,
+    scene: Scene,
+    request: MapRequest,
+    checkpoint: Checkpoint,
+    read: tuple[SupportSet, ClassTable, UsedLabels] | None,
 ) -> tuple[AdaptedModel, UsedLabels | None]:
-    """Adapt the model to the labels, or take one that was adapted before.
+    """Adapt the model to the labels as they were read, or take one that was adapted before.
 
     The checkpoint keeps the adapted model, so that a resumed map goes on with the very same.
     """
     card = predictor.card()
-    if request.labels is None:
+    if read is None:
         model = AdaptedModel.load(request.adapted or Path(), card)
         scene.check_units()
         return _require_reach(model, request, request.adapted or Path()), None
-    support, table, used = read_labels(scene, card, request.labels, request.classes)
+    support, table, used = read
     if request.resume and checkpoint.adapted.exists():
         return _require_reach(AdaptedModel.load(checkpoint.adapted, card), request, checkpoint.adapted), used
     model = adapt_to(predictor, support, table, steps=request.steps)
     if request.maps_applicability:
         dated = scene.of_dates(used.places)  # as the support was read
-        model = with_applicability(model, predictor, dated, used.examples, request.labels, steps=request.steps)
+        model = with_applicability(model, predictor, dated, used.examples, used.plan, steps=request.steps)
     model.save(checkpoint.adapted)
     return model, used
 

@@ -43,7 +43,7 @@ def what_moves(body: keras.Model, head: Head | None, adapts: str) -> list[bool]:
         raise RecipeError("adapts='head' needs a head; this network ends in its own outputs.")
     if adapts == "context" and not contexts:
         raise RecipeError("learner.adapts = 'context' needs numbers to adapt: set network.context, such as 100.")
-    if adapts == "context" and head is not None and head.outputs is None:
+    if adapts == "context" and head is not None and not head.same_start:
         raise RecipeError(
             "learner.adapts = 'context' moves the features, and a head that is made of those before would no longer "
             "fit them. Use learner.head = 'fixed'."
@@ -100,8 +100,7 @@ def require_objective(outer: Outer, head: Head | None, inner: InnerLoop, *, lear
     Raises:
         RecipeError: if it would not.
     """
-    fixed = head is None or head.outputs is not None
-    if outer.objective == "reptile" and not (fixed and not learned_rates):
+    if outer.objective == "reptile" and (learned_rates or not (head is None or head.same_start)):
         raise RecipeError(
             "Reptile moves the start towards the adapted parameters, and teaches neither rates nor a head that is "
             "made anew for each task. Use learner.head = 'fixed' and learner.rates = 'constant'."

@@ -127,8 +127,9 @@ class InnerLoop:
         if isinstance(self.steps, int) and self.steps < 0:
             raise RecipeError(f"Inner steps must be 0 or more; received {self.steps}.")
         for name, least in (("backward_steps", 1), ("proximity", 0), ("batch", 0)):
-            if getattr(self, name) < least:
-                raise RecipeError(f"{name} must be {least} or more; received {getattr(self, name)}.")
+            value = getattr(self, name)
+            if isinstance(value, int | float) and value < least:
+                raise RecipeError(f"{name} must be {least} or more; received {value}.")
         for name in ("clip_value", "clip_norm"):
             limit = getattr(self, name)
             if limit is not None and limit <= 0:

@@ -8,6 +8,7 @@ These heads end in the same linear layer, `features @ kernel + bias`; they diffe
 | `shared` | one common vector for each class of the task | any number |
 | `prototype` | the support set's weighted class means: kernel 2c, bias -|c|^2 (Proto-MAML) | any number |
 | `matching`, `siamese`, `relation`, `propagation` | what they read (`fewshot.models.reading`) | any number |
+| `lstm`, `mann`, `snail` | a sequence that they read (`fewshot.models.sequences`) | those it was trained with |
 | `ridge`, `logistic`, `svm` | the solution of a problem of the support set (`fewshot.models.solvers`) | any number |
 """
 
@@ -88,12 +89,19 @@ class Head(keras.layers.Layer):
         uses_support: Whether `start` reads the support set's features.
         adapts: Whether inner steps may follow.
         transductive: Whether one query's answer depends on the other queries.
+        pictures_only: Why it cannot answer for pixels; empty if it can.
     """
 
     outputs: int | None = None
     uses_support = False
     adapts = True
     transductive = False
+    pictures_only = ""
+
+    @property
+    def same_start(self) -> bool:
+        """Whether all tasks start from one layer, which then answers without a support set too."""
+        return self.outputs is not None and not self.uses_support
 
     def build_for(self, features: int) -> None:
         """Create the meta-learned weights for features of this many numbers."""

@@ -7,8 +7,9 @@
 | `relation` | each class's mean | a small learned network | Relation networks |
 | `propagation` | all examples, and the other queries | labels spread over a graph | TPN; transductive |
 
-What they read is all that a task leaves, so that they take no inner steps. A memory holds up to `KEPT` examples of each
-class, drawn by a fixed seed where there are more: classes then count the same, and an adapted model has a known size.
+What they read is all that a task leaves, so that they take no inner steps; those that read it as a sequence are in
+`fewshot.models.sequences`. A memory holds up to `KEPT` examples of each class, drawn by a fixed seed where there are
+more: classes then count the same, and an adapted model has a known size.
 """
 
 from __future__ import annotations
@@ -35,13 +36,28 @@ class ReadingHead(Head):
     uses_support = True
     adapts = False
 
+    def require_pictures(self, features: tf.Tensor) -> None:
+        """Refuse features of pixels.
+
+        Raises:
+            ShapeError: if they are.
+        """
+        if features.shape.rank != 2:
+            raise ShapeError(f"This head {self.pictures_only}: it takes features [n, features] of pictures alone.")
+
 
 class MemoryHead(ReadingHead):
-    """Keeps examples of each class, and their weights as shares of their class."""
+    """Keeps examples of each class, and their weights as shares of their class.
+
+    Attributes:
+        kept: Examples of a class, at most.
+    """
+
+    kept = KEPT
 
     def column_shapes(self, features: int) -> list[tuple[int, ...]]:
         """Return the shapes of a class's examples and of their shares."""
-        return [(KEPT, features), (KEPT,)]
+        return [(self.kept, features), (self.kept,)]
 
     def start(self, features: Given, labels: tf.Tensor, classes: Count, weight: Given = None) -> list[tf.Tensor]:
         """Return the examples [kept, features, classes] and their shares [kept, classes]; 0 where there is none.
@@ -60,11 +76,11 @@ class MemoryHead(ReadingHead):
         y, each = tf.gather(y, order), tf.gather(tf.reshape(each, [-1]), order)
         shown = tf.one_hot(y, classes, dtype=tf.int32)
         place = tf.reduce_sum(shown * tf.cumsum(shown, exclusive=True), axis=1)  # among those of its class
-        kept = place < KEPT
+        kept = place < self.kept
         where = tf.boolean_mask(tf.stack([place, y], axis=1), kept)
-        shares = tf.scatter_nd(where, tf.boolean_mask(each, kept), [KEPT, classes])
+        shares = tf.scatter_nd(where, tf.boolean_mask(each, kept), [self.kept, classes])
         shares = tf.math.divide_no_nan(shares, tf.reduce_sum(shares, axis=0))
-        memory = tf.scatter_nd(where, tf.boolean_mask(x, kept), [KEPT, classes, features.shape[-1]])
+        memory = tf.scatter_nd(where, tf.boolean_mask(x, kept), [self.kept, classes, features.shape[-1]])
         return [tf.transpose(memory, [0, 2, 1]), shares]
 
 
@@ -161,6 +177,7 @@ class PropagationHead(MemoryHead):
     """
 
     transductive = True
+    pictures_only = "joins each example with every other, which pixels are too many for"
     hidden = 8
 
     def build_for(self, features: int) -> None:
@@ -175,13 +192,8 @@ class PropagationHead(MemoryHead):
         self.built = True
 
     def read(self, features: tf.Tensor, layer: Any) -> tf.Tensor:
-        """Return the labels that reach each query [n, classes].
-
-        Raises:
-            ShapeError: if features are those of pixels, whose graph would be too large.
-        """
-        if features.shape.rank != 2:
-            raise ShapeError("Label propagation joins pictures, not pixels; use another head for tasks of pixels.")
+        """Return the labels that reach each query [n, classes]."""
+        self.require_pictures(features)
         memory, shares = layer
         classes = tf.shape(shares)[1]
         nodes = tf.concat([tf.reshape(tf.transpose(memory, [0, 2, 1]), [-1, features.shape[-1]]), features], axis=0)

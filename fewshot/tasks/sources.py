@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fewshot.data.region import RegionSet, Task
-from fewshot.data.sources.sine import draw_sines
+from fewshot.data.sources.sine import Sine, draw_sines
 from fewshot.errors import ShapeError, TaskError
 from fewshot.tasks.sampler import AnySpec, make_sampler
 from fewshot.tasks.task import Labels, TaskBatch, TaskSource, gather
@@ -107,16 +107,21 @@ class Mixture:
 class SineTasks:
     """Sine waves; targets are float32 [tasks, n, 1]."""
 
-    def __init__(self, shots: int, queries: int) -> None:
-        """Prepare to draw waves with `shots` support and `queries` query examples.
+    def __init__(self, shots: int, queries: int, waves: Sine | None = None) -> None:
+        """Prepare to draw waves.
+
+        Args:
+            shots: Support examples of each.
+            queries: Query examples of each.
+            waves: Their ranges; those of Meta-SGD's table 1 if None.
 
         Raises:
             TaskError: if either is less than one.
         """
         if shots < 1 or queries < 1:
             raise TaskError(f"a sine task needs at least 1 shot and 1 query, received {shots} and {queries}")
-        self._shots, self._queries = shots, queries
+        self._shots, self._queries, self._waves = shots, queries, waves
 
     def draw(self, rng: np.random.Generator, tasks: int) -> TaskBatch:
         """Draw `tasks` waves."""
-        return TaskBatch(*draw_sines(rng, tasks, self._shots, self._queries))
+        return TaskBatch(*draw_sines(rng, tasks, self._shots, self._queries, waves=self._waves))

@@ -143,6 +143,7 @@ def build_learner(
         make_head(
             learner.head,
             outputs=problem.outputs,
+            shots=problem.shots,
             restrict=learner.restrict,
             strength=learner.strength,
             scale=learner.scale,

@@ -111,7 +111,8 @@ class LearnerTable:
 
     Attributes:
         head: `fixed`, `shared`, `prototype`, or one that solves a problem of the support set: `ridge`, `logistic`,
-            `svm`; or one that reads it: `matching`, `siamese`, `relation`, `propagation` (transductive).
+            `svm`; or one that reads it: `matching`, `siamese`, `relation`, `propagation` (transductive), and as a
+            sequence, whose ways are those of training: `lstm`, `mann`, `snail`.
         strength: Of a solving head's regularisation, where it starts; 0 for a tenth of the number of features.
         scale: Of a solving head's logits, where it starts.
         restrict: A fixed head rules out classes that the support set does not show; the others always do.
@@ -136,7 +137,19 @@ class LearnerTable:
     """
 
     head: Literal[
-        "fixed", "shared", "prototype", "ridge", "logistic", "svm", "matching", "siamese", "relation", "propagation"
+        "fixed",
+        "shared",
+        "prototype",
+        "ridge",
+        "logistic",
+        "svm",
+        "matching",
+        "siamese",
+        "relation",
+        "propagation",
+        "lstm",
+        "mann",
+        "snail",
     ] = "fixed"
     strength: float = 0.0
     scale: float = 1.0

@@ -96,7 +96,7 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
 
     # The card, then the graph that keeps to it.
     card = describe_run(recipe, regions, learner, options.limits, find_accuracy(opened, options.evaluation))
-    base = card.outputs is not None
+    base = learner.head is not None and learner.head.same_start
     card = replace(card, signatures=describe_signatures(card, base=base))
     module, signatures = make_module(learner, card, _base_state(learner, regions) if base else None)
 

@@ -56,7 +56,7 @@ def _moving(body: Sequence[tf.Tensor], rates: Sequence[tf.Tensor | None]) -> lis
 def _columns(learner: MetaLearner, head: Head) -> list[tuple[int, ...]]:
     """Return the shapes of one class's part of the adapted layer; none of a kernel that is the same in every task."""
     shapes = head.column_shapes(learner.body.output_shape[-1])
-    return shapes if head.outputs is None or learner.moving[-1] else [NONE, *shapes[1:]]
+    return [NONE, *shapes[1:]] if head.same_start and not learner.moving[-1] else shapes
 
 
 class Adaptation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_six_places_by_mouse_and_keys_make_a_map_that_outlives_the_server(
     ]
     again.get_by_role("button", name="Redo").click()
     steps.wait_for_labels(again, 6)
+
+
+def test_where_the_model_applies_is_a_layer_beside_the_map(page: Any) -> None:
+    steps.label_by_mouse(page, steps.places(each=4))
+    steps.wait_for_labels(page, 12)
+    steps.wait_for_map(page)
+    page.get_by_text("Swipe between two sides").click()
+    page.get_by_label("Left of it").select_option("Applicability")
+    steps.until(page, "() => [...document.querySelectorAll('img.live')].some(({ src }) => src.includes('applicable'))")
+    assert re.search(r"It holds on \d+ % of what you see", page.locator("#legend").inner_text())
+    steps.until(page, "() => document.querySelectorAll('img.live').length === 2")
 
 
 def test_two_tabs_agree(page: Any, open_page: Open) -> None:

@@ -42,7 +42,8 @@ def test_what_was_not_answered_is_sent_to_the_server_that_comes_back(page: Any, 
     steps.wait_for_labels(page, 4)  # it listens again
 
 
-def test_an_undo_whose_answer_is_lost_is_done_once(page: Any) -> None:
+def lose_first_answer(page: Any, path: str) -> list[Any]:
+    """Let the server do what is first asked of a path, and let nobody hear of it; return what it has answered."""
     lost: list[Any] = []
 
     def lose_the_first(route: Any) -> None:
@@ -52,11 +53,28 @@ def test_an_undo_whose_answer_is_lost_is_done_once(page: Any) -> None:
         lost.append(route.fetch())
         route.abort()
 
-    page.route("**/api/undo", lose_the_first)
+    page.route(path, lose_the_first)
+    return lost
+
+
+def test_an_undo_whose_answer_is_lost_is_done_once(page: Any) -> None:
+    lost = lose_first_answer(page, "**/api/undo")
     page.keyboard.press("Control+z")
     page.get_by_text("is kept here and sent again").wait_for()
     page.get_by_text("is kept here and sent again").wait_for(state="detached")
     assert lost and len(steps.project(page)["labels"]) == 2
+
+
+def test_a_file_whose_import_is_not_answered_comes_in_once_and_before_what_follows(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("column,row,class\n20,30,water\n40,50,forest\n")
+    lost = lose_first_answer(page, "**/api/import?*")
+    page.get_by_text("Files", exact=True).click()
+    page.get_by_label("Import labels").set_input_files(tmp_path / "more.csv")
+    page.get_by_text("is kept here and sent again").wait_for()
+    steps.label_by_mouse(page, [(100, 100, 0)])
+    steps.wait_for_labels(page, 6)
+    page.get_by_text("Saved", exact=True).wait_for()
+    assert lost and steps.project(page)["labels"][-1]["coordinates"] == pytest.approx([100.5, 100.5], abs=1)
 
 
 def test_moves_that_are_not_answered_yet_add_up(page: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fewshot.errors import RasterError, RecipeError
-from fewshot.geo import composite
+from fewshot.geo import composite, spool
 from fewshot.geo.bands import Band
 from fewshot.geo.composing import Composing, PicturePlan
 from fewshot.geo.composite import compose, describe_pictures, open_dates
@@ -18,8 +18,11 @@ from fewshot.geo.dated import DatedPlaces
 from fewshot.geo.grid import Grid
 from fewshot.geo.pictures import open_pictures
 from fewshot.geo.products import date_in, split_date
+from fewshot.geo.rasters import RasterReader
 from fewshot.geo.remembering import RememberingScene
 from fewshot.geo.scene import Scene, Stored
+from fewshot.geo.scene_part import ScenePart
+from fewshot.geo.showing import open_numbers
 from fewshot.geo.windows import Window
 from fewshot.geo.writing import write_raster
 from tests.geo.published import write_landsat, write_safe
@@ -86,6 +89,39 @@ def test_pixels_are_made_of_the_dates_that_show_them(
     assert np.array_equal(again[0], values) and np.array_equal(again[1], valid)
 
 
+@pytest.mark.parametrize("in_memory", [32 << 20, 0], ids=["in memory", "in a file"])
+def test_each_date_is_read_once_a_window(
+    series: tuple[list[str], np.ndarray], in_memory: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(spool, "_IN_MEMORY", in_memory)
+    monkeypatch.setattr(composite, "_AT_ONCE", 500)  # some rows at a time
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
+    seen: list[str] = []
+
+    def read_and_count(reader: RasterReader, path: Any, *more: Any, **options: Any) -> Any:
+        seen.append(str(path))
+        return read(reader, path, *more, **options)
+
+    read = RasterReader.read
+    monkeypatch.setattr(RasterReader, "read", read_and_count)
+    sources, truth = series
+    values, valid = opened(sources, "mean").read(ALL)
+    assert sorted(seen) == sorted(sources)
+    with pytest.warns(RuntimeWarning, match="Mean of empty slice"):
+        np.testing.assert_allclose(values[valid], expected_of(truth, "mean")[valid], atol=1e-6)
+    assert list(tmp_path.glob("cache/*")) == []
+
+
+def test_what_finds_no_room_for_its_dates_says_so(
+    series: tuple[list[str], np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(spool, "_IN_MEMORY", 0)
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("FEWSHOT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RasterError, match=r"kept in .*cache for a while, .*FEWSHOT_CACHE"):
+        opened(series[0], "mean").read(ALL)
+
+
 def test_composed_values_are_handed_on_as_they_are_wanted(series: tuple[list[str], np.ndarray]) -> None:
     sources, truth = series
     scene = opened(sources, "mean")
@@ -106,8 +142,63 @@ def test_the_report_says_dates_masks_and_how(series: tuple[list[str], np.ndarray
     assert (said["composite"], said["dates"], len(said["masks"])) == ("median", list(DATES), 4)
     assert len(scene.files()) == 4
     assert said != opened(series[0], "mean").describe()
-    with pytest.raises(RasterError, match="expected a scene of one date"):
-        RememberingScene(scene)
+
+
+def test_dates_are_remembered_as_they_are_composed(series: tuple[list[str], np.ndarray]) -> None:
+    scene = opened(series[0], "median")
+    remembering = RememberingScene(scene)
+    for window in (ALL, Window(2, -3, 8, 8), Window(2, -3, 8, 8)):
+        assert all(map(np.array_equal, remembering.read(window), scene.read(window)))
+    assert np.array_equal(remembering.valid(ALL), scene.valid(ALL))
+    assert remembering.of_dates(None) is remembering
+    day = datetime.date.fromisoformat(DATES[1]).toordinal()
+    places = DatedPlaces(np.array([9]), np.array([9]), np.array([day]))
+    assert all(map(np.array_equal, remembering.of_dates(places).read(ALL), scene.of_dates(places).read(ALL)))
+
+
+def test_a_reduced_composite_is_composed_of_the_means_of_the_dates(make_grid: Make, tmp_path: Path) -> None:
+    """The second date begins three rows and five columns before the first, amid a larger pixel."""
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(100, 6000, (2, 20, 30, 2)).astype(np.uint16)
+    corners = [(500000, 5000000), (500000 - 50, 5000000 + 30)]
+    for date, numbers, corner in zip(DATES, pixels, corners, strict=False):
+        write_raster(tmp_path / f"{date}.tif", numbers, make_grid(corner=corner), names=("B4", "B8"), nodata=0)
+    sources = [f"{date}={tmp_path / date}.tif" for date in DATES[:2]]
+    scene = opened(sources, "mean", mask="")
+    assert (scene.grid.height, scene.grid.width) == (23, 35)
+    reduced = scene.reduced(4)
+    assert (reduced.grid.height, reduced.grid.width) == (6, 9)
+    assert reduced.grid.to_map(1, 1) == scene.grid.to_map(4, 4)
+    values, valid = reduced.read(Window(0, 0, 6, 9))
+    whole = np.zeros((2, 24, 36, 2))
+    whole[0, 3:23, 5:35], whole[1, :20, :30] = pixels * 1e-4
+    assert valid[:5, :8].all()
+    # Where a date begins or ends amid a pixel, its share of that is stretched over the pixel.
+    wanted = whole.reshape(2, 6, 4, 9, 4, 2).mean(axis=(0, 2, 4))
+    assert np.abs(values - wanted)[1:5, 2:7].max() < 2e-4
+    part = ScenePart(scene, Window(5, 9, 10, 12), 4)
+    assert np.array_equal(part.read(Window(0, 0, *part.size))[0], values[1:4, 2:6])
+    again = pickle.loads(pickle.dumps(part))
+    assert np.array_equal(again.read(Window(0, 0, 2, 2))[0], values[1:3, 2:4])
+
+
+@pytest.mark.parametrize("how", ["median", "mean", "ndvi", "stack"])
+def test_the_numbers_of_dates_are_shown_as_they_are_composed(series: tuple[list[str], np.ndarray], how: Any) -> None:
+    pictures = open_pictures(series[0], PicturePlan(mask="SCL", composite=how))
+    info, read = open_numbers(pictures, how, sensor="sentinel2")
+    bands = (8, 1) if how == "stack" else (2, 1)
+    found, valid = read(Window(4, 8, 12, 20), bands, 1)
+    if how == "stack":
+        first, last = series[1][0], series[1][-1]
+        wanted = np.stack([last[..., 1], first[..., 0]], axis=-1)[4:16, 8:28]
+        seen = np.isfinite(wanted).all(axis=-1)
+    else:
+        scene, seen = opened(series[0], how, BANDS[::-1]).read(Window(4, 8, 12, 20))
+        wanted = scene
+    assert (info.bands, found.shape) == (8 if how == "stack" else 2, (12, 20, 2))
+    assert np.array_equal(valid, np.repeat(seen[..., np.newaxis], 2, axis=-1))
+    np.testing.assert_allclose(found[seen] * 1e-4, wanted[seen], rtol=1e-5)
+    assert read(Window(4, 8, 12, 20), bands, 4)[0].shape == (3, 5, 2)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ TABLE = class_table(
     "t", [{"id": 1, "name": "Water"}, {"id": 2, "name": "Forest"}, {"id": 9, "name": "Cloud", "ignored": True}]
 )
 ENDINGS = ("gpkg", "geojson", "shp")
+ALL = Window(0, 0, 20, 30)
 # Of the scene below: in pixels, x is the column and y the row.
 SHAPES = [
     (shapely.Point(3.2, 2.7), "Water"),
@@ -190,8 +191,32 @@ def test_a_missing_crs_is_refused_with_the_remedy(tmp_path: Path, scene: RasterI
     with pytest.raises(RasterError, match="the labels .*bare.tif names no CRS.*rio edit-info --crs"):
         open_labels(RasterReader(), LabelFiles(tmp_path / "bare.tif"), scene, TABLE)
     good = write_vectors(tmp_path / "x.gpkg", SHAPES, scene.grid)
-    with pytest.raises(RasterError, match="the scene .*bare.tif names no CRS"):
+    with pytest.raises(RasterError, match="bare.tif names no CRS, and .*x.gpkg is in EPSG:32633.*rio edit-info --crs"):
         open_labels(RasterReader(), LabelFiles(good), describe_raster(tmp_path / "bare.tif"), TABLE)
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_labels_and_a_scene_without_a_crs_share_one_plane(tmp_path: Path, make_grid: Make, ending: str) -> None:
+    bare = make_grid(crs=None, degrees=20)
+    write_raster(tmp_path / "bare.tif", np.ones((20, 30), np.uint8), bare)
+    path = write_vectors(tmp_path / f"x.{ending}", [SHAPES[1]], bare)
+    layer = open_labels(RasterReader(), LabelFiles(path), describe_raster(tmp_path / "bare.tif"), TABLE)
+    assert np.array_equal(np.argwhere(layer.read(ALL) == 1), np.argwhere(expected_labels() == 1))
+    away = write_vectors(tmp_path / f"y.{ending}", [(shapely.Point(900, 5), "Water")], bare)
+    with pytest.raises(RasterError, match="in no CRS; the scene x .* in no CRS"):
+        read_features(away, bare, scene="the scene")
+
+
+def test_a_class_raster_of_the_same_pixels_needs_no_crs(tmp_path: Path, make_grid: Make) -> None:
+    classes = np.where(expected_labels() < 0, 0, expected_labels() + 1).astype(np.uint8)
+    write_raster(tmp_path / "classes.tif", classes, make_grid(crs=None), nodata=0)
+    write_raster(tmp_path / "scene.tif", np.ones((20, 30), np.uint8), make_grid(crs=None))
+    files, scene = LabelFiles(tmp_path / "classes.tif"), describe_raster(tmp_path / "scene.tif")
+    assert np.array_equal(open_labels(RasterReader(), files, scene, TABLE).read(ALL), expected_labels())
+    write_raster(tmp_path / "other.tif", np.ones((40, 60), np.uint8), make_grid(40, 60, crs=None, pixel=(5, 5)))
+    with pytest.raises(RasterError, match=r"the labels .*classes\.tif names no CRS"):
+        open_labels(RasterReader(), files, describe_raster(tmp_path / "other.tif"), TABLE)
 
 
 def test_an_unknown_class_is_named(tmp_path: Path, scene: RasterInfo) -> None:

@@ -8,6 +8,7 @@ import geopandas
 import numpy as np
 import pandas
 import pytest
+import shapely
 
 from fewshot.errors import DamagedDataError, FewshotError, RasterError
 from fewshot.geo.grid import Grid
@@ -99,6 +100,13 @@ def test_a_damaged_parquet_file_and_one_that_is_missing(make_grid: Make, tmp_pat
         vector_fields(tmp_path / "bad.parquet")
     with pytest.raises(FewshotError, match="there is no table of points"):
         vector_fields(tmp_path / "no.parquet")
+
+
+def test_a_scene_without_a_crs_takes_x_and_y_and_no_degrees(make_grid: Make, tmp_path: Path) -> None:
     bare: Any = make_grid(crs=None)
-    with pytest.raises(RasterError, match="names no CRS"):
-        read_features(write(frame_of(make_grid(), ("x", "y")), tmp_path / "p.csv"), bare, scene="scene")
+    path = write(frame_of(make_grid(), ("x", "y")), tmp_path / "p.csv")
+    own, again = (read_features(path, grid, scene="scene") for grid in (make_grid(), bare))
+    assert np.array_equal(shapely.get_coordinates(own.shapes), shapely.get_coordinates(again.shapes))
+    degrees = write(frame_of(make_grid(), ("lon", "lat")), tmp_path / "d.csv")
+    with pytest.raises(RasterError, match="scene names no CRS, and .*d.csv is in EPSG:4326"):
+        read_features(degrees, bare, scene="scene")

@@ -96,6 +96,38 @@ def test_items_and_assets_are_read_from_addresses(address: str, items: Path) -> 
         open_items(f"{address}/bad.json")
 
 
+def test_pages_that_follow_are_read(address: str, items: Path) -> None:
+    whole = json.loads(items.read_text())
+    (items.parent / "deep").mkdir()
+    for number, (feature, name) in enumerate(zip(whole["features"], ("first.json", "deep/second.json"), strict=True)):
+        links = [{"rel": "self", "href": name}, {"rel": "next", "href": "deep/second.json"}]
+        if number:
+            links = []
+            for own in feature["assets"].values():
+                own["href"] = f"../{own['href']}"  # from the page that it stands on
+        page = {"type": "FeatureCollection", "features": [feature], "links": links}
+        (items.parent / name).write_text(json.dumps(page))
+    near, far = read(str(items), mask="SCL"), read(f"{address}/first.json", mask="SCL")
+    assert np.array_equal(near[0], far[0]) and np.array_equal(near[1], far[1])
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ({"href": "page.json"}, "has more than 100 pages, or comes back to .*page.json"),
+        ({"href": "search", "method": "POST", "body": {"token": "x"}}, "not asked for by its address but with POST"),
+    ],
+    ids=["in a circle", "by POST"],
+)
+def test_pages_without_end_or_address_are_refused(
+    address: str, items: Path, link: dict[str, Any], message: str
+) -> None:
+    page = json.loads(items.read_text()) | {"links": [{"rel": "next"} | link]}
+    (items.parent / "page.json").write_text(json.dumps(page))
+    with pytest.raises(DamagedDataError, match=message):
+        open_items(f"{address}/page.json")
+
+
 @pytest.mark.parametrize(
     ("more", "properties", "expected"),
     [

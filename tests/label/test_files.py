@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import pytest
 import shapely
 
 from fewshot.errors import DamagedDataError, RasterError, RecipeError
+from fewshot.geo.composing import Composing, PicturePlan
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.showing import open_numbers
 from fewshot.geo.vectors import write_features
 from fewshot.geo.windows import Window
 from fewshot.label.desk import EXPORTS, Desk
 from fewshot.label.edits import apply_steps
 from fewshot.label.files import read_new_labels, table_of_labels, write_labels
-from fewshot.label.pictures import ScenePictures
+from fewshot.label.pictures import Look, ScenePictures
 from fewshot.label.shapes import contradictions, shapes_of
 from fewshot.label.state import ProjectState
 from fewshot.label.suggest import suggest_places
@@ -36,6 +40,10 @@ def draw(name: str, number: int, kind: str, coordinates: Any, width: float = 0) 
     }
 
 
+def shown(sources: Sequence[str | Path], how: Composing = "") -> ScenePictures:
+    return ScenePictures(*open_numbers(open_pictures(sources, PicturePlan(composite=how)), how))
+
+
 @pytest.fixture
 def state() -> ProjectState:
     """A label of each kind, of two classes."""
@@ -49,12 +57,13 @@ def state() -> ProjectState:
     return apply_steps(ProjectState(), [[add_class("Wald, tief", 0), add_class('"Ähre"', 1), *labels]])
 
 
-@pytest.mark.parametrize("degrees", [0, 25])
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+@pytest.mark.parametrize("placed", [{}, {"degrees": 25}, {"degrees": 25, "crs": None}])
 @pytest.mark.parametrize("ending", [".gpkg", ".geojson"])
 def test_labels_that_go_out_come_in_as_they_were(
-    tmp_path: Path, state: ProjectState, ending: str, degrees: float
+    tmp_path: Path, state: ProjectState, ending: str, placed: dict[str, Any]
 ) -> None:
-    grid = fakes.grid_of(90, 70, degrees=degrees)
+    grid = fakes.grid_of(90, 70, **placed)
     path = tmp_path / f"labels{ending}"
     write_labels(path, state, grid)
     classes = apply_steps(ProjectState(), [[add_class("wald, tief", 5)]])
@@ -81,6 +90,10 @@ def test_a_file_that_comes_in_is_one_step(page: httpx.Client, desk: Desk, state:
     content = (tmp_path / "labels.gpkg").read_bytes()
     found = page.post("/api/import", params={"name": "../../labels.gpkg"}, content=content).json()
     assert (len(found["classes"]), len(found["labels"]), found["revision"]) == (2, 5, 1)
+    again = page.post("/api/import", params={"name": "labels.gpkg", "sent": "i"}, content=content).json()
+    twice = page.post("/api/import", params={"name": "labels.gpkg", "sent": "i"}, content=content).json()
+    assert (len(again["labels"]), again) == (10, twice)
+    assert page.post("/api/undo", json={}).json()["labels"] == found["labels"]
     assert page.post("/api/undo", json={}).json()["classes"] == []
     assert not list((desk.plan.folder / "uploads").iterdir())
     for name, content in (("labels.exe", b"x"), ("labels.gpkg", b"x"), ("labels.csv", b"a,b\n1,2\n"), ("x.csv", b"")):
@@ -100,7 +113,7 @@ def test_a_table_of_places(tmp_path: Path) -> None:
         read_new_labels(path, ProjectState(), grid)
     with pytest.raises(RecipeError, match=r"labels come as"):
         read_new_labels(tmp_path / "map.tif", ProjectState(), grid)
-    with pytest.raises(RasterError, match="names no CRS"):
+    with pytest.raises(RasterError, match="the scene names no CRS, and .* is in EPSG:32633"):
         write_labels(
             tmp_path / "l.gpkg", apply_steps(ProjectState(), [[add_class("a", 0), add_point("l", 0, 1, 1)]]), grid
         )
@@ -139,10 +152,10 @@ def test_any_scene_has_tiles(tmp_path: Path, changed: dict[str, Any]) -> None:
     corner = {"corner": (10.0, 50.0)} if changed.get("crs") == "EPSG:4326" else {}
     pixels = fakes.draw_pixels(fakes.draw_truth(300, 520))
     path = fakes.write_scene(tmp_path / "scene.tif", pixels, fakes.grid_of(300, 520, **changed, **corner))
-    pictures = ScenePictures([path])
+    pictures = shown([path])
     assert pictures.levels == 3
-    shown = pictures.tile(0, 0, 0, pictures.usual_look())
-    assert shown is not None and shown[:75, :130, 3].all() and not shown[76:, :, 3].any()
+    first = pictures.tile(0, 0, 0, pictures.usual_look())
+    assert first is not None and first[:75, :130, 3].all() and not first[76:, :, 3].any()
     end = pictures.tile(2, 2, 1, pictures.usual_look())
     assert end is not None and end[:44, :8, 3].all() and not end[:, 8:, 3].any()
 
@@ -157,12 +170,14 @@ def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: py
     pixels = fakes.draw_pixels(fakes.draw_truth(600, 520))
     pixels[:64, :64] = 0
     path = fakes.write_scene(tmp_path / "scene.tif", pixels, fakes.grid_of(600, 520))
-    direct = ScenePictures([path])
+    direct = shown([path])
     monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
-    copied = ScenePictures([path])
+    copied = shown([path])
     look = direct.usual_look()
     assert direct.stretches["0"] == [(lowest, highest) for lowest, highest in zip(*extremes(pixels), strict=True)]
     assert list(direct.stretches) == ["0", "1", "2", "5"]
+    for whole, sampled in zip(direct.stretch, copied.stretch, strict=True):
+        assert sampled == pytest.approx(whole, rel=0.1)
     for level, most in ((0, 3), (1, 1)):
         one, other = direct.tile(level, 0, 0, look), copied.tile(level, 0, 0, look)
         assert one is not None and other is not None
@@ -173,7 +188,7 @@ def test_the_first_levels_come_from_a_small_copy(tmp_path: Path, monkeypatch: py
     assert copied.tile(0, 0, 0, look) is not None
 
 
-def test_places_are_suggested_where_it_is_unsure_and_no_label_is(state: ProjectState) -> None:
+def test_places_are_suggested_where_it_is_unsure_and_no_label_is() -> None:
     shape = (80, 80)
     margin = np.full(shape, 0.9, np.float32)
     margin[40:48, 8:16] = 0.1  # where the second class is about as probable
@@ -184,12 +199,11 @@ def test_places_are_suggested_where_it_is_unsure_and_no_label_is(state: ProjectS
     part = PreviewPart(
         Window(100, 200, 80, 80), 1, classes, np.full(shape, 0.95, np.float32), np.ones(shape, np.int16), margin
     )
-    places = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], [], 2)
+    places = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], np.zeros((0, 2)), 2)
     assert [200 + 8 <= place["column"] < 216 and 140 <= place["row"] < 148 for place in places] == [True, False]
     assert places[0]["reason"] == "Water 95% or Forest 85%"
     assert 260 <= places[1]["column"] < 268 and 100 <= places[1]["row"] < 108
-    near = apply_steps(ProjectState(), [[add_class("a", 0), add_point("l", 0, 212, 144)]])
-    (other, _) = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], list(near.labels.values()), 2)
+    (other, _) = suggest_places(part, ["Water", "Forest"], ["c0", "c1"], np.array([[212.0, 144.0]]), 2)
     assert 260 <= other["column"] < 268
 
 
@@ -238,12 +252,22 @@ def test_a_table_keeps_shapes(state: ProjectState, tmp_path: Path) -> None:
     assert shapely.hausdorff_distance(own, again).max() < 1e-6
 
 
-def test_several_dates_are_refused_in_words(tmp_path: Path) -> None:
-    pixels = fakes.draw_pixels(fakes.draw_truth(30, 30))
-    paths = [fakes.write_scene(tmp_path / f"{name}.tif", pixels, fakes.grid_of(30, 30)) for name in "ab"]
-    with pytest.raises(RecipeError, match="scene of one date; received 2024-05-01, 2024-06-01"):
-        ScenePictures([f"2024-05-01={paths[0]}", f"2024-06-01={paths[1]}"])
-    assert ScenePictures([f"2024-05-01={paths[0]}"]).size == (30, 30)
+@pytest.mark.parametrize("how", ["", "median", "stack"])
+def test_several_dates_are_shown_as_one_scene(tmp_path: Path, how: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
+    truth = fakes.draw_truth(300, 300)
+    grid, pixels = fakes.grid_of(300, 300), [fakes.draw_pixels(truth, noise) for noise in (50, 90)]
+    paths = [fakes.write_scene(tmp_path / f"{number}.tif", own, grid) for number, own in enumerate(pixels)]
+    named = [f"2024-05-01={paths[0]}", f"2024-06-01={paths[1]}"]
+    pictures = shown(named, how)
+    assert (pictures.info.bands, pictures.size) == (4 if how == "stack" else 2, (300, 300))
+    look = Look((1,), (0.0,), (4000.0,))
+    whole, part = pictures.tile(0, 0, 0, look), pictures.tile(1, 0, 0, look)
+    first = pixels[0][..., 0] if how == "stack" else np.mean(pixels, axis=0)[..., 0]
+    wanted = np.round(255 * np.clip(first / 4000, 0, 1))
+    assert part is not None and np.abs(part[..., 0] - wanted[:256, :256]).max() <= 1
+    assert whole is not None and (whole[:150, :150, 3] == 255).all()
+    assert np.abs(whole[:150, :150, 0] - wanted.reshape(150, 2, 150, 2).mean(axis=(1, 3))).mean() < 1
 
 
 def test_a_closed_scene_is_read_no_further(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,9 +281,29 @@ def test_a_closed_scene_is_read_no_further(scene: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(ScenePictures, "read", wait)
     monkeypatch.setattr("fewshot.label.pictures._AT_ONCE", 8)
-    pictures = ScenePictures([scene])
+    pictures = shown([scene])
     assert begun.wait(20)
     pictures.close()
     go_on.set()
     with pytest.raises(CancelledError):
         pictures.usual_look()
+
+
+def test_a_large_scene_is_shown_before_it_is_read_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = fakes.write_scene(tmp_path / "s.tif", fakes.draw_pixels(fakes.draw_truth(600, 520)), fakes.grid_of(600, 520))
+    go_on, read = threading.Event(), ScenePictures.read
+
+    def wait(pictures: ScenePictures, window: Window, bands: Any, step: int) -> Any:
+        if step > 1:
+            go_on.wait(20)
+        return read(pictures, window, bands, step)
+
+    monkeypatch.setattr(ScenePictures, "read", wait)
+    monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
+    pictures = shown([path])
+    assert pictures.document()["stretch"] and pictures.tile(2, 0, 0, pictures.usual_look()) is not None
+    first = pictures.waited_for(0)
+    assert first is not None and not first.done()
+    assert pictures.waited_for(2) is pictures.waited_for(9) is None
+    go_on.set()
+    assert pictures.tile(0, 0, 0, pictures.usual_look()) is not None

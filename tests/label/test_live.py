@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewshot.geo.composing import PicturePlan
 from fewshot.geo.windows import Window
 from fewshot.label import live
 from fewshot.label.desk import Desk
+from fewshot.label.frames import Frames
 from fewshot.label.live import LiveMap
-from tests.label.conftest import add_point, labelled
+from fewshot.label.painting import OUTSIDE
+from tests.label.conftest import add_class, add_point, labelled
 from tests.mapping import fakes
 
 WHOLE = Window(0, 0, 90, 70)
@@ -62,7 +65,7 @@ def following(desk: Desk, heard: Heard, tmp_path: Path) -> Iterator[LiveMap]:
 
 def colours(png: bytes | None) -> np.ndarray:
     assert png is not None
-    return np.asarray(Image.open(io.BytesIO(png)))
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
 
 def test_the_map_follows_the_labels(desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray) -> None:
@@ -170,14 +173,97 @@ def test_another_window_does_not_adapt_again(desk: Desk, following: LiveMap, hea
     assert np.array_equal(colours(following.picture(event["generation"], "fine", "map")), whole[10:40, 20:60])
 
 
-def test_a_model_that_reads_other_pixels_than_the_page_shows_has_no_live_map(
-    desk: Desk, tmp_path: Path, heard: Heard
+def test_where_the_model_is_applicable_is_shown_once_it_is_looked_at(
+    desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray
 ) -> None:
-    coarse = fakes.grid_of(45, 35, pixel=(40.0, 60.0))
-    own = fakes.write_scene(tmp_path / "coarse.tif", fakes.draw_pixels(fakes.draw_truth(45, 35)), coarse)
-    request = dataclasses.replace(desk.plan.live_request(tmp_path), scenes=(str(own),))
-    following = LiveMap(desk, request, "", heard)
+    following.look(WHOLE)
+    desk.edit(labelled(truth))
+    following.changed(desk.log.revision)
+    plain = heard.wait(is_map("fine"))
+    assert (plain["layers"], plain["holds"]) == (["map", "confidence"], None)
+    following.look(WHOLE, applicable=True)
+    event = heard.wait(is_map("fine", plain["generation"]))
+    assert event["layers"] == ["map", "confidence", "applicable"]
+    pictures = [colours(following.picture(event["generation"], "fine", layer)) for layer in event["layers"]]
+    assert np.array_equal(pictures[0], colours(following.picture(plain["generation"], "fine", "map")))
+    outside = (pictures[2][..., :3] == OUTSIDE).all(axis=-1)
+    assert event["holds"] == pytest.approx(1 - outside.mean()) and 0.5 < event["holds"] < 1
+    inside = pictures[2][~outside]
+    assert (inside[:, 0] == inside[:, 1]).all() and inside[:, 0].min() >= 100 and (pictures[2][..., 3] == 255).all()
+
+
+def test_labels_that_cannot_tell_where_the_model_is_applicable_still_map(
+    desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray
+) -> None:
+    following.look(WHOLE, applicable=True)
+    near = [(row, column) for row in range(8) for column in range(8)]
+    points = [add_point(f"n{row}{column}", column // 4, column + 0.5, row + 0.5) for row, column in near]
+    desk.edit([add_class("left", 0), add_class("right", 1), *points])
+    following.changed(desk.log.revision)
+    event = heard.wait(is_map("fine"))
+    assert event["layers"] == ["map", "confidence"]
+    assert "where the map holds cannot be told" in event["message"]
+
+
+def test_bands_of_larger_pixels_alone_are_mapped_where_they_lie(
+    desk: Desk, tmp_path: Path, heard: Heard, truth: np.ndarray
+) -> None:
+    """The page counts pixels of 20 x 30 m, the model reads bands of 40 x 60 m."""
+    coarse = truth[::2, ::2]
+    own = fakes.write_scene(
+        tmp_path / "coarse.tif", fakes.draw_pixels(coarse), fakes.grid_of(45, 35, pixel=(40.0, 60.0))
+    )
+    live = desk.plan.folder / "live"
+    following = LiveMap(desk, dataclasses.replace(desk.plan.live_request(live), scenes=(str(own),)), "", heard)
     following.start()
-    said = heard.wait(lambda event: event.get("stage") == "failed")["message"]
+    following.look(Window(11, 21, 38, 40))
+    desk.edit(labelled(truth))
+    following.changed(desk.log.revision)
+    event = heard.wait(is_map("fine"))
+    assert event["window"] == [20, 10, 62, 50]
+    assert (event["height"], event["width"]) == (20, 21)
+    desk.live, before = following, desk.live
+    places = desk.suggest(5)
+    desk.live = before
     following.stop()
-    assert "the page shows 90 x 70 pixels" in said and "bands of 45 x 35" in said
+    assert before is not None
+    assert places and all(20 <= own["column"] <= 62 and 10 <= own["row"] <= 50 for own in places)
+    table = np.array([list(bytes.fromhex(entry.colour[1:])) for entry in desk.log.state.classes.values()])
+    picture = colours(following.picture(event["generation"], "fine", "map"))[..., :3]
+    assert np.mean((picture == table[coarse[5:25, 10:31]]).all(axis=-1)) > 0.9
+
+
+def test_frames_of_one_grid_change_nothing() -> None:
+    grid = fakes.grid_of(90, 70, degrees=25, crs=None)
+    frames, window = Frames(grid, grid), Window(11, 21, 38, 40)
+    assert frames.window_of_model(window) == window
+    assert frames.box_on_page(window) == [21, 11, 61, 49]
+    assert frames.window_of_model(Window(90, 0, 5, 5)) is None
+    places = np.array([[3.25, 4.5], [60, 80]])
+    assert np.array_equal(frames.to_page(frames.to_model(places)), places)
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+@pytest.mark.parametrize("kind", ["no CRS", "several dates"])
+def test_any_scene_that_is_mapped_has_a_live_map(
+    open_project: Callable[..., Desk], tmp_path: Path, truth: np.ndarray, kind: str
+) -> None:
+    bare = fakes.grid_of(90, 70, crs=None) if kind == "no CRS" else fakes.grid_of(90, 70)
+    dates = ("2024-06-01", "2024-06-11")[: 1 + (kind != "no CRS")]
+    files = [
+        fakes.write_scene(tmp_path / f"s{number}.tif", fakes.draw_pixels(truth, 90 + 200 * number), bare)
+        for number in range(len(dates))
+    ]
+    scenes = tuple(f"{date}={path}" for date, path in zip(dates, files, strict=True))
+    desk = open_project("other", scenes=scenes, pictures=PicturePlan(composite="mean"))
+    assert desk.plan.name == "s0"
+    assert desk.live is not None
+    desk.look(WHOLE)
+    desk.edit(labelled(truth))
+    end = time.monotonic() + 20
+    while (desk.live.last or {}).get("stage") not in ("fine", "failed") or desk.live.known is None:
+        assert time.monotonic() < end, desk.live.last
+        time.sleep(0.02)
+    assert desk.live.last is not None and desk.live.last["stage"] == "fine", desk.live.last
+    assert desk.pictures.tile(0, 0, 0, desk.pictures.usual_look()) is not None
+    assert "--composite mean" in desk.commands()["map"]

@@ -76,8 +76,7 @@ def test_scenes_across_the_antimeridian_are_mapped(make_case: Callable[..., Case
     assert (read(output(tmp_path)) == values_of(case.truth)).mean() > 0.99
     said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))
     assert said["labels"]["outside"] == 0
-    degree = 111_195.0
-    expected = 60 * 80 * (0.01 * degree) ** 2 * np.cos(np.radians(16.3))
+    expected = 60 * 80 * 0.01**2 * 110_662 * 106_873  # metres of a degree of latitude and of longitude at 16.3 south
     assert sum(entry["area_m2"] for entry in said["classes"]) == pytest.approx(expected, rel=1e-3)
 
 
@@ -101,6 +100,16 @@ def test_a_scene_without_a_crs(make_case: Callable[..., Case], tmp_path: Path) -
     assert any("names no CRS, so neither does the map" in note for note in report.notes)
     with rasterio.open(output(tmp_path)) as raster:
         assert raster.crs is None
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+def test_labels_without_a_crs_map_a_scene_without_one(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case, bare = make_case(name="may"), make_case(name="bare", crs=None)
+    write_points(bare.labels, bare.grid, draw_points(bare.truth, 8))
+    run(case.request(tmp_path / "may" / "map.tif"))
+    run(bare.request(output(tmp_path), applicable=True, suggest=3))
+    assert np.array_equal(read(output(tmp_path)), read(tmp_path / "may" / "map.tif"))
+    assert output(tmp_path).with_name("map_label_next.gpkg").exists()
 
 
 def test_a_scene_without_data(make_case: Callable[..., Case], tmp_path: Path) -> None:

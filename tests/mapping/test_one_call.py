@@ -12,7 +12,6 @@ import rasterio.shutil
 
 import fewshot
 from fewshot.errors import RecipeError
-from fewshot.geo.composing import PicturePlan
 from fewshot.geo.writing import write_raster
 from tests.mapping.conftest import Case, read
 from tests.mapping.fakes import FakePredictor
@@ -64,8 +63,8 @@ def test_clouds_are_left_out(case: Case, tmp_path: Path) -> None:
     codes = np.zeros(case.truth.shape, np.uint8)
     codes[40:60] = 9
     write_raster(tmp_path / "clouds.tif", codes, case.grid)
-    plan = PicturePlan(mask=str(tmp_path / "clouds.tif"), mask_out="9")
-    fewshot.map_region(case.scene, case.labels, tmp_path / "map.tif", method="logistic", pictures=plan)
+    mask, to = str(tmp_path / "clouds.tif"), tmp_path / "map.tif"
+    fewshot.map_region(case.scene, case.labels, to, method="logistic", mask=mask, mask_out="9")
     assert np.all(read(tmp_path / "map.tif")[40:60] == 0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fewshot.errors import DataNotFoundError, RasterError, RecipeError
+from fewshot.errors import DataNotFoundError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.predictor import Predictor
 from fewshot.geo.windows import Window
@@ -29,11 +29,37 @@ def preview_of(model: Predictor, request: MapRequest) -> MapPreview:
     return MapPreview(choice.predictor, choice.request)
 
 
-def test_several_dates_are_refused(make_case: MakeCase, tmp_path: Path) -> None:
-    case = make_case()
-    scenes = tuple(f"{date}={case.scene}" for date in ("2024-06-01", "2024-06-11"))
-    with pytest.raises(RecipeError, match="shows one picture, and the scene has several dates"):
-        preview_of(fakes.FakePredictor(), case.request(tmp_path / "map.tif", scenes=scenes, method="adapted"))
+def test_several_dates_are_shown_as_they_are_mapped(make_case: MakeCase, tmp_path: Path) -> None:
+    case, model = make_case(), fakes.FakePredictor()
+    other = fakes.write_scene(tmp_path / "june.tif", fakes.draw_pixels(case.truth, 400), case.grid)
+    scenes = (f"2024-06-01={case.scene}", f"2024-06-11={other}")
+    request = case.request(tmp_path / "map.tif", scenes=scenes, method="adapted")
+    run(request, model)
+    preview = preview_of(model, request)
+    adapted = preview.adapt(preview.read_labels(), preview.steps("fine"))
+    window = Window(25, 11, 40, 47)
+    numbers = np.array([*adapted.values, 0])[preview.part(adapted, window, "fine").classes]
+    assert np.array_equal(numbers, read(request.to)[window.slices])
+
+
+def test_where_the_model_is_applicable_is_shown_as_it_is_mapped(make_case: MakeCase, tmp_path: Path) -> None:
+    case, model = make_case(), fakes.FakePredictor()
+    lava = case.pixels.copy()
+    lava[20:40, 20:40] = (9000, 500)
+    fakes.write_scene(case.scene, lava, case.grid)
+    request = case.request(tmp_path / "map.tif", method="adapted", applicable=True)
+    run(request, model)
+    inside = read(tmp_path / "map_applicable.tif")
+    preview = preview_of(model, request)
+    labels = preview.read_labels()
+    plain = preview.adapt(labels, preview.steps("fine"))
+    assert preview.part(plain, Window(0, 0, 90, 70), "fine").share_inside is None
+    adapted = preview.with_space(labels, plain)
+    for window in (Window(0, 0, 90, 70), Window(11, 15, 40, 47)):
+        part = preview.part(adapted, window, "fine")
+        assert part.reach is not None
+        assert np.array_equal(part.reach <= 1, inside[window.slices] == 1)
+        assert part.share_inside == (inside[window.slices] == 1).mean() < 1
 
 
 @pytest.mark.parametrize("card", [fakes.PIXEL, fakes.PATCH])

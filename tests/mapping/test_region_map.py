@@ -116,6 +116,25 @@ def test_the_report_says_what_was_run(case: Case, tmp_path: Path) -> None:
     assert said["nodata"]["pixels"] == counts[0]
 
 
+def test_shares_are_those_of_the_ground(make_case: Callable[..., Case], tmp_path: Path) -> None:
+    case = make_case(crs="EPSG:4326", corner=(10, 75), pixel=(0.5, 0.5))  # as far as 30 degrees north
+    report = run(case.request(output(tmp_path), applicable=True))
+    areas = case.grid.pixel_areas(0, 90)
+    assert areas[-1] > 3 * areas[0]
+    values = np.unique(found := read(output(tmp_path)))
+    expected = [(found == value).sum(axis=1) @ areas / (areas.sum() * 70) for value in values]
+    assert list(report.shares.values()) == pytest.approx(expected)
+    said = json.loads(output(tmp_path).with_suffix(".json").read_text(encoding="utf-8"))
+    assert [entry["share"] for entry in said["classes"]] == pytest.approx(expected)
+    inside = read(output(tmp_path).with_name("map_applicable.tif")) == 1
+    assert report.reach is not None and 0 < report.reach.share < 1
+    assert report.reach.share == pytest.approx(inside.sum(axis=1) @ areas / (areas.sum() * 70))
+    unlike = read(output(tmp_path).with_name("map_dissimilarity.tif"))
+    nearest, share = report.reach.bins[0]
+    near = unlike <= round(nearest.upto * 4096) / 4096
+    assert share == pytest.approx(near.sum(axis=1) @ areas / (areas.sum() * 70))
+
+
 def test_patch_models_say_how_fine_their_map_is(case: Case, tmp_path: Path) -> None:
     run(case.request(output(tmp_path), windows=WindowPlan(stride=4)), FakePredictor(PATCH))
     with rasterio.open(output(tmp_path)) as raster:

@@ -28,6 +28,7 @@ from fewshot.models import (
     unet,
 )
 from fewshot.models.pretrained import Showing, picture_features, pixel_features, top
+from fewshot.models.sequences import LstmHead, MemoryCell, SnailHead
 
 TOLERANCE = 1e-6
 STEPS = (1e-6, 1e-7, 1e-5)
@@ -115,6 +116,9 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "siamese": {"rates": "constant", "head": "siamese", "steps": (0,)},
     "relation": {"rates": "constant", "head": "relation", "steps": (0,)},
     "propagation": {"rates": "constant", "head": "propagation", "steps": (0,), "networks": ("conv4-pool", "mlp")},
+    "lstm-sequence": {"rates": "constant", "head": "lstm", "steps": (0,), "networks": ("conv4-pool", "mlp")},
+    "mann": {"rates": "constant", "head": "mann", "steps": (0,), "networks": ("conv4-pool", "mlp")},
+    "snail": {"rates": "constant", "head": "snail", "steps": (0,), "networks": ("conv4-pool", "mlp")},
     "cavia": {"rates": "constant", "head": "fixed", "adapts": "context", "context": "film"},
     "bias-transformation": {"rates": "per_parameter", "head": "fixed", "context": "join"},
     "scalar-rate": {"rates": "scalar", "head": "fixed"},
@@ -153,6 +157,22 @@ def few() -> Iterator[str]:
 
 QUICK = set(few())
 FAST = [case for case in CASES if case.id in QUICK]
+
+
+SMALL: dict[type, dict[str, Any]] = {
+    LstmHead: {"units": 6},
+    MemoryCell: {"units": 6, "slots": 8, "width": 3, "heads": 2},
+    SnailHead: {"attention": ((3, 2), (4, 3)), "filters": 3},
+}
+"""Sizes of networks that the papers made large."""
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the heads that read a sequence small."""
+    for network, sizes in SMALL.items():
+        for name, size in sizes.items():
+            monkeypatch.setattr(network, name, size)
 
 
 @pytest.fixture(autouse=True)

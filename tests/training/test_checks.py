@@ -39,6 +39,8 @@ def test_every_learner_of_every_recipe_is_consistent(name: str) -> None:
         ("sen12ms-4w-patch", "data.scale=1e-4", "it is read by class_folders"),
         ("scenes-points", "data.split=classes", "pixels of one picture cannot be"),
         ("scenes-points", "learner.head=fixed", "regions have as many"),
+        ("scenes-points", "learner.head=snail", "learner.head = 'snail' reads a sequence of a few examples"),
+        ("scenes-points", "learner.head=propagation", "'propagation' joins each example with every other"),
         ("demo", "network.kind=conv5", "expected one of conv4, keras, mlp, resnet12, unet. Did you mean 'conv4'?"),
     ],
 )

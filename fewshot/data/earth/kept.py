@@ -26,7 +26,7 @@ def simulated_once(asked: tuple[object, ...], make: Callable[[], Arrays], *, cod
     file = cache_folder() / code.stem / f"{name}.npz"
     if not file.exists():
         made = make()
-        write_whole(file, lambda path: np.savez_compressed(path, **made))
+        write_whole(file, lambda path: np.savez_compressed(path, allow_pickle=False, **made))
     with np.load(file) as kept:
         return dict(kept)
 

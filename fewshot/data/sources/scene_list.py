@@ -32,6 +32,20 @@ which band they hold; a pattern among them stands for all its files. It may have
     bands = ["B4", "B8"]
     labels = "valley.gpkg"
 
+or be what people download, and be several dates, with clouds left out, as `fewshot map` takes it:
+
+    [[scenes]]
+    name = "plain"
+    scene = ["S2A_MSIL2A_20240601T....SAFE.zip", "2024-07-01=july.tif"]
+    mask = "SCL"                   # a band or file of the scene by its name, or a raster; mask_out = "3,8-10"
+    composite = "median"
+    labels = "plain.gpkg"
+
+    [[scenes]]
+    scene = "items.json"           # of a STAC catalogue
+    assets = ["B02", "B03", "B04", "B08"]
+    labels = "plain.gpkg"
+
 Paths are relative to the file, also those inside such names.
 """
 
@@ -47,10 +61,14 @@ from fewshot.data.sources.scene_patches import PatchLayout
 from fewshot.data.sources.scenes import Areas, SceneFiles, SceneSet, read_scenes
 from fewshot.errors import DataNotFoundError, RecipeError
 from fewshot.geo.bands import Band
+from fewshot.geo.composing import Composing, PicturePlan
+from fewshot.geo.composite import describe_pictures
 from fewshot.geo.labels import LabelFiles
 from fewshot.geo.landcover import LandClass, read_class_table
-from fewshot.geo.mosaic import describe_mosaic
+from fewshot.geo.masks import is_named
 from fewshot.geo.names import from_folder, is_path, short_name
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.products import split_date
 from fewshot.geo.values import own_bands
 from fewshot.tables import make_table
 
@@ -65,6 +83,11 @@ class SceneEntry:
         name: Of the scene; its first file without the ending if empty.
         place: As in `SceneFiles`.
         bands: As in `SceneFiles`.
+        sensor: As in `SceneFiles`.
+        assets: As in `PicturePlan`.
+        mask: As in `PicturePlan`; a file is named from the list's folder.
+        mask_out: As in `PicturePlan`.
+        composite: As in `PicturePlan`.
     """
 
     scene: str | tuple[str, ...]
@@ -72,6 +95,16 @@ class SceneEntry:
     name: str = ""
     place: str = ""
     bands: tuple[str, ...] | tuple[int, ...] = ()
+    sensor: str = ""
+    assets: tuple[str, ...] = ()
+    mask: str = ""
+    mask_out: str = ""
+    composite: Composing = ""
+
+    def pictures(self, root: Path) -> PicturePlan:
+        """Return which files of the scene are read, those of the list's folder."""
+        mask = self.mask if not self.mask or is_named(self.mask) else from_folder(self.mask, root)
+        return PicturePlan(self.assets, mask, self.mask_out, self.composite)
 
 
 @dataclass(frozen=True)
@@ -162,13 +195,19 @@ def read_scene_list(path: Path) -> RegionSet:
     classes = read_class_table(root / listed.classes) if listed.classes else None
     found = read_scenes(
         scenes,
-        listed.bands or own_bands(describe_mosaic(scenes[0].sources)[0], scale=listed.scale),
+        listed.bands or _bands_of(scenes[0], listed.scale),
         patches=listed.patches,
         classes=classes,
         areas=Areas(root / listed.areas.path, listed.areas.field or None) if listed.areas else None,
         missing=listed.missing,
     )
     return found.select(lambda region: True, name=listed.name or path.stem)
+
+
+def _bands_of(files: SceneFiles, scale: float | None) -> tuple[Band, ...]:
+    """Return all bands of a scene as its files describe them."""
+    pictures = open_pictures(files.sources, files.pictures)
+    return own_bands(describe_pictures(pictures, files.pictures.composite), scale=scale)
 
 
 def _files(entry: SceneEntry, listed: SceneList, root: Path) -> list[SceneFiles]:
@@ -185,19 +224,22 @@ def _files(entry: SceneEntry, listed: SceneList, root: Path) -> list[SceneFiles]
         raise RecipeError("scene = [] names no file; expected the files of one scene")
     found = []
     for sources in scenes:
-        name = entry.name or short_name(sources[0])
+        name = entry.name or short_name(split_date(sources[0])[1])
         path = Path(from_folder(entry.labels.replace("{name}", name), root))
         labels = LabelFiles(path, listed.label_field or None, listed.radius)
-        found.append(SceneFiles(name, sources, labels, entry.place, tuple(entry.bands)))
+        pictures = entry.pictures(root)
+        found.append(SceneFiles(name, sources, labels, entry.place, tuple(entry.bands), entry.sensor, pictures))
     return found
 
 
 def _named(scene: str, root: Path) -> list[str]:
-    """Return the files that a pattern stands for, or the name that is none."""
-    if not (is_path(scene) and ("*" in scene or "?" in scene)):
-        return [from_folder(scene, root)]
-    anchor = Path(scene).anchor  # of a pattern that is not relative
-    paths = sorted(Path(anchor or root).glob(scene.removeprefix(anchor)))
-    if not paths:
-        raise DataNotFoundError(f"no file is called {root / scene}")
-    return [str(path) for path in paths]
+    """Return the files that a pattern stands for, or the name that is none; a date before it stays before each."""
+    date, name = split_date(scene)
+    if not (is_path(name) and ("*" in name or "?" in name)):
+        found = [from_folder(name, root)]
+    else:
+        anchor = Path(name).anchor  # of a pattern that is not relative
+        found = [str(path) for path in sorted(Path(anchor or root).glob(name.removeprefix(anchor)))]
+    if not found:
+        raise DataNotFoundError(f"no file is called {root / name}")
+    return [f"{date}={path}" for path in found] if date else found

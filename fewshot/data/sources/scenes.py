@@ -20,8 +20,12 @@ from fewshot.data.region import FloatArray, ImageStore, IntArray, Region, Region
 from fewshot.data.sources.scene_patches import THREADS, LabelledScene, Patches, PatchLayout, SceneReport, cut_patches
 from fewshot.errors import RasterError, RecipeError
 from fewshot.geo.bands import Band
-from fewshot.geo.labels import LabelFiles, found_classes, open_labels, require_georeference
+from fewshot.geo.composing import PicturePlan
+from fewshot.geo.composite import open_dates
+from fewshot.geo.labels import LabelFiles, VectorLabels, found_classes, open_labels, require_georeference
 from fewshot.geo.landcover import ClassTable, Labels
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.points import dated_places
 from fewshot.geo.rasters import RasterInfo, RasterReader
 from fewshot.geo.scene import Scene
 from fewshot.geo.values import scaling
@@ -35,10 +39,13 @@ class SceneFiles:
 
     Attributes:
         name: Unique in its set.
-        scene: GeoTIFF, COG, VRT or whatever else GDAL opens; or several, as neighbours or with a band each.
+        scene: GeoTIFF, COG, VRT or whatever else GDAL opens, a product or STAC items; or several, as neighbours, with a
+            band each, or of other dates.
         labels: A class raster, or GeoPackage, GeoJSON or Shapefile, and how it is read.
         place: What must never be on both sides of a split; if empty, scenes that share ground are one place.
         bands: Overrules the descriptions of the scene's bands; see `match_bands`.
+        sensor: What recorded the scene, where it does not say.
+        pictures: Which files are read, what of them is left out, and how several dates become one scene.
     """
 
     name: str
@@ -46,11 +53,34 @@ class SceneFiles:
     labels: LabelFiles
     place: str = ""
     bands: tuple[str | int, ...] = ()
+    sensor: str = ""
+    pictures: PicturePlan = PicturePlan()
 
     @property
     def sources(self) -> tuple[str | Path, ...]:
         """The files of the scene."""
         return self.scene if isinstance(self.scene, tuple) else (self.scene,)
+
+    def open(self, bands: Sequence[Band], *, missing: Literal["refuse", "allow"], reader: RasterReader) -> Scene:
+        """Find the wanted bands in the scene.
+
+        Args:
+            bands: The wanted ones.
+            missing: Whether it may lack some.
+            reader: Keeps files open.
+
+        Raises:
+            FewshotError: what `open_pictures` and `open_dates` raise.
+        """
+        return open_dates(
+            open_pictures(self.sources, self.pictures),
+            self.pictures.composite,
+            bands,
+            chosen=self.bands,
+            missing=missing,
+            sensor=self.sensor,
+            reader=reader,
+        )
 
 
 @dataclass(frozen=True)
@@ -169,13 +199,15 @@ def read_scenes(
     if not scenes:
         raise RecipeError("no scene was named; expected at least one, with its labels")
     reader = RasterReader()
-    opened = [Scene.open(each.sources, bands, chosen=each.bands, missing=missing, reader=reader) for each in scenes]
+    opened = [each.open(bands, missing=missing, reader=reader) for each in scenes]
     table = classes or found_classes([files.labels for files in scenes], reader)
     labelled: list[LabelledScene] = []
     for files, scene in zip(scenes, opened, strict=True):
         require_georeference(scene.info, "scene")
         _require_size(scene.info, patches.size)
-        labelled.append(LabelledScene(files.name, scene, open_labels(reader, files.labels, scene.info, table)))
+        layer = open_labels(reader, files.labels, scene.info, table)
+        dated = scene.of_dates(dated_places(layer, scene.grid)) if isinstance(layer, VectorLabels) else scene
+        labelled.append(LabelledScene(files.name, dated, layer))
     cut = [cut_patches(each, patches) for each in labelled]
     return _assemble(labelled, cut, _places(scenes, opened), areas)
 

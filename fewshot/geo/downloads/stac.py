@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -16,6 +16,7 @@ from fewshot.geo.products import date_in, known_scaling, sensor_in
 from fewshot.geo.spectrum import Spectrum, read_tags
 
 _SECONDS = 60.0  # that an address may take to answer
+_MOST_PAGES = 100  # of one answer: a search without bounds would go through the whole catalogue
 _IMAGES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff", "application/x-hdf", "application/vnd+zarr")
 
 
@@ -26,7 +27,8 @@ def open_items(source: str) -> list[Product] | None:
         source: A path or an address that ends in .json or .geojson, or an address of items of a STAC API.
 
     Raises:
-        DamagedDataError: if an item has no assets or says what it must not, or what is at an address is no JSON.
+        DamagedDataError: if an item has no assets or says what it must not, what is at an address is no JSON, or its
+            pages have no end.
         DataNotFoundError: if there is nothing at an address.
     """
     place = urlsplit(source)
@@ -36,11 +38,48 @@ def open_items(source: str) -> list[Product] | None:
         return None
     if not remote and not Path(source).is_file():
         return None
-    read = _parsed(_fetched(source) if remote else Path(source).read_bytes(), source)
-    items = read.get("features", [read]) if isinstance(read, dict) else []
-    if not isinstance(items, list) or not items or not all(_is_item(item) for item in items):
-        return None
-    return [_product(item, source) for item in items]
+    products: list[Product] = []
+    for read, page in _pages(source) if remote else [(_parsed(Path(source).read_bytes(), source), source)]:
+        items = read.get("features", [read]) if isinstance(read, dict) else []
+        if not isinstance(items, list) or not all(_is_item(item) for item in items):
+            return None
+        products += [_product(item, page) for item in items]
+    return products or None
+
+
+def _pages(address: str) -> Iterator[tuple[Any, str]]:
+    """Yield what JSON says at an address and at those of the pages that follow, each with its address.
+
+    Raises:
+        DamagedDataError: if there is no end of them, or they are asked for in another way than by their address.
+        DataNotFoundError: if there is nothing at one.
+    """
+    seen = [address]
+    while True:
+        read = _parsed(_fetched(seen[-1]), seen[-1])
+        yield read, seen[-1]
+        link = _next_page(read)
+        if link is None:
+            return
+        if str(link.get("method", "GET")).upper() != "GET":
+            raise DamagedDataError(
+                f"the page that follows {seen[-1]} is not asked for by its address but with {link['method']}; save the "
+                "items that are wanted as one collection, and name that"
+            )
+        following = urljoin(seen[-1], link["href"])
+        if following in seen or len(seen) == _MOST_PAGES:
+            raise DamagedDataError(
+                f"{address} has more than {_MOST_PAGES} pages, or comes back to {following}; expected the items of a "
+                "scene. Ask for fewer, by place and date"
+            )
+        seen.append(following)
+
+
+def _next_page(read: Any) -> Mapping[str, Any] | None:
+    """Return the link of a collection to its next page, None where it has none."""
+    links = read.get("links") if isinstance(read, dict) and read.get("type") == "FeatureCollection" else None
+    named = (link for link in (links if isinstance(links, list) else ()) if isinstance(link, dict))
+    return next((link for link in named if link.get("rel") == "next" and isinstance(link.get("href"), str)), None)
 
 
 def _fetched(address: str) -> bytes:

@@ -37,16 +37,27 @@ let last = Promise.resolve();
  * id tells the server one that it has done, but could not answer for.
  */
 export function change(path, body) {
-  const sent = last.then(() => insist(path, { ...body, sent: newId() }));
+  const whole = { ...body, sent: newId() };
+  return queued(() => post(path, whole));
+}
+
+/** Send a file that changes something, likewise. */
+export function bringIn(path, file) {
+  const query = new URLSearchParams({ name: file.name, sent: newId() });
+  return queued(() => upload(`${path}?${query}`, file));
+}
+
+function queued(send) {
+  const sent = last.then(() => insist(send));
   last = sent.catch(() => {});
   return sent;
 }
 
-async function insist(path, body) {
+async function insist(send) {
   let close = () => {};
   for (;;) {
     try {
-      const answer = await post(path, body);
+      const answer = await send();
       close();
       return answer;
     } catch (error) {

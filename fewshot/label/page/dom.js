@@ -42,5 +42,8 @@ export function settled(wait, call) {
   };
 }
 
+/** "42 %" of a share. */
+export const percent = (share) => `${(100 * share).toFixed(0)} %`;
+
 /** "1 label", "3 labels". */
 export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;

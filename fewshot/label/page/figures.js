@@ -1,9 +1,7 @@
 import { get, post } from "./api.js";
-import { button, byId, count, h } from "./dom.js";
+import { button, byId, count, h, percent } from "./dom.js";
 import { attempt } from "./messages.js";
 import { state } from "./state.js";
-
-const percent = (value) => `${(100 * value).toFixed(0)} %`;
 
 const range = (low, high) => `${(100 * low).toFixed(0)} to ${percent(high)}`;
 

@@ -1,5 +1,4 @@
-import { upload } from "./api.js";
-import { byId, field, h } from "./dom.js";
+import { byId, count, field, h } from "./dom.js";
 import { attempt, say } from "./messages.js";
 import { state } from "./state.js";
 
@@ -15,10 +14,8 @@ export function openFiles() {
   file.onchange = () =>
     attempt(async () => {
       const [own] = file.files;
-      const before = state.project.labels.length;
-      await upload(`/api/import?name=${encodeURIComponent(own.name)}`, own);
-      await state.load();
-      say(`${state.project.labels.length - before} labels came from ${own.name}. Ctrl+Z takes them back.`);
+      const came = await state.bringIn(own);
+      say(`${count(came, "label")} came from ${own.name}. Ctrl+Z takes them back.`);
     }).finally(() => {
       file.value = "";
     });

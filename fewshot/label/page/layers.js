@@ -1,11 +1,16 @@
 import * as L from "/static/leaflet/leaflet-src.esm.js";
-import { byId, field, h, select } from "./dom.js";
-import { map, sceneOpacity } from "./scene.js";
+import { byId, field, h, percent, select } from "./dom.js";
+import { looked, map, sceneOpacity } from "./scene.js";
 import { state } from "./state.js";
 
-const NAMES = { none: "Scene alone", map: "Map", confidence: "Confidence", applicable: "Where the model applies" };
-const USUAL = ["map", "confidence"]; // where the server does not say which pictures there are
-const LEGENDS = { confidence: "Confidence: light is sure, dark is not." };
+const NAMES = { none: "Scene alone", map: "Map", confidence: "Confidence", applicable: "Applicability" };
+const LEGENDS = {
+  confidence: () => "Confidence: light is sure, dark is not.",
+  applicable: ({ holds }) =>
+    `White is like the labels, grey less so, orange unlike all of them: there the map does not hold.${
+      typeof holds === "number" ? ` It holds on ${percent(holds)} of what you see.` : ""
+    }`,
+};
 const view = { right: "map", left: "none", opacity: 0.6, scene: 1, swipe: false };
 
 /** One side of the swipe: a pane with one picture, which stays until its successor has come. */
@@ -22,6 +27,7 @@ class Side {
   show(live) {
     const layer = this.name === "left" && !view.swipe ? "none" : view[this.name];
     if (!live || layer === "none") return this.#replace(null, "");
+    if (!live.layers.includes(layer)) return live.stage === "coarse" ? null : this.#replace(null, "");
     const source = `/live/${live.generation}/${live.stage}/${layer}.png`;
     if (source === this.#source) {
       for (const own of [this.#picture, this.#next]) own?.setOpacity(view.opacity);
@@ -74,16 +80,20 @@ function cut() {
   byId("stage").style.setProperty("--at", `${at}px`);
 }
 
-/** Offer the pictures that there are. */
-function offer() {
-  const there = ["none", ...(state.live?.layers ?? USUAL)];
-  for (const option of byId("layers").querySelectorAll("option")) option.hidden = !there.includes(option.value);
+/** What the grey and the colours of the pictures mean, and whether the server is to make the one that takes long. */
+function explain() {
   const seen = view.swipe ? [view.left, view.right] : [view.right];
-  byId("legend").textContent = seen.map((own) => LEGENDS[own]).find(Boolean) ?? "";
+  const legends = [...new Set(seen)].map((own) => LEGENDS[own]?.(state.live ?? {}) ?? "");
+  byId("legend").textContent = legends.filter(Boolean).join(" ");
+  const applicable = seen.includes("applicable");
+  if (applicable === state.applicable) return;
+  state.applicable = applicable;
+  if (applicable && state.live) byId("working").textContent = "Measuring where the model applies …";
+  looked();
 }
 
 function show() {
-  offer();
+  explain();
   byId("divider").hidden = !view.swipe;
   sceneOpacity(view.scene);
   for (const side of sides) side.show(state.live);
@@ -108,7 +118,7 @@ function announce() {
   if (model && labelled && !state.live && !byId("working").textContent) byId("working").textContent = "Mapping …";
 }
 
-const percent = (value, onchange) => {
+const slider = (value, onchange) => {
   const input = h("input", { type: "range", min: 0, max: 100, value: value * 100 });
   input.oninput = () => onchange(input.value / 100);
   return input;
@@ -138,11 +148,11 @@ export function openLayers() {
     ),
     field(
       "Opacity",
-      percent(view.opacity, (own) => set({ opacity: own })),
+      slider(view.opacity, (own) => set({ opacity: own })),
     ),
     field(
       "Opacity of the scene",
-      percent(view.scene, (own) => set({ scene: own })),
+      slider(view.scene, (own) => set({ scene: own })),
     ),
     h("label", { className: "check" }, swipe, h("span", {}, "Swipe between two sides")),
     left,

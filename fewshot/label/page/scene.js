@@ -85,7 +85,7 @@ export function visible() {
 }
 
 // The server maps what is seen; a page that pans away asks for nothing that it has left.
-const looked = settled(120, () => {
+export const looked = settled(120, () => {
   const window = visible();
-  if (window) post("/api/view", { window }).catch(() => {});
+  if (window) post("/api/view", { window, applicable: state.applicable }).catch(() => {});
 });

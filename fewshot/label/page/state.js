@@ -1,4 +1,4 @@
-import { AGAIN, change, get } from "./api.js";
+import { AGAIN, bringIn, change, get } from "./api.js";
 import { attempt, say } from "./messages.js";
 
 const ADDS = { add_label: "labels", add_class: "classes" };
@@ -16,6 +16,7 @@ class State extends EventTarget {
   width = 8;
   selected = "";
   live = null; // the newest map of what is visible
+  applicable = false; // whether it is looked at where the model is applicable
   #waiting = 0; // changes that are on their way
   #sent = new Set(); // new labels and classes, and new places of old ones, that the server has not answered for yet
   #back = null; // takes away what was said of a server that is away
@@ -90,11 +91,20 @@ class State extends EventTarget {
     return this.#waiting === 0;
   }
 
-  async #change(path, body) {
+  /** Add the labels of a file, as one step. Returns how many came. */
+  async bringIn(file) {
+    const before = this.project.labels.length;
+    this.adopt(await this.#sending(bringIn("/api/import", file)));
+    return this.project.labels.length - before;
+  }
+
+  #change = (path, body) => this.#sending(change(path, body));
+
+  async #sending(answer) {
     this.#waiting += 1;
     this.tell("saving");
     try {
-      return await change(path, body);
+      return await answer;
     } finally {
       this.#waiting -= 1;
       this.tell("saving");

@@ -17,7 +17,7 @@ class Reach:
     """Where a map holds.
 
     Attributes:
-        share: Of the mapped pixels, inside the area of applicability.
+        share: Of the mapped area, inside the area of applicability.
         threshold: Greatest dissimilarity inside.
         bins: Accuracy on held-out labels by dissimilarity, each with the share of the map that is as unlike the labels.
         labels: That places are compared with.
@@ -82,8 +82,8 @@ class ReachTally:
         rows, columns, self._step = picture
         self.picture = np.zeros((rows, columns), np.bool_)
         self._ends = in_levels(np.array([entry.upto for entry in applicability.profile]))
-        self._pixels = np.zeros(len(self._ends) + 1, np.int64)
-        self._inside = 0
+        self._areas, self._inside = np.zeros(len(self._ends) + 1), 0.0
+        self._row_areas = plan.scene.grid.pixel_areas(0, plan.scene.grid.height)
 
     def add(self, block: Block) -> None:
         """Add a block."""
@@ -91,15 +91,17 @@ class ReachTally:
             return
         valid = block.confidence > 0  # a pixel with data has at least the confidence of chance
         inside = is_inside(block.dissimilarity, self.applicability.threshold)
-        self._inside += int(np.count_nonzero(inside & valid))
+        of_rows = self._row_areas[block.window.slices[0]]
+        self._inside += float(np.count_nonzero(inside & valid, axis=1) @ of_rows)
         numbers = np.searchsorted(self._ends, block.dissimilarity[valid])
-        self._pixels += np.bincount(numbers, minlength=len(self._pixels))
+        areas = np.broadcast_to(of_rows[:, np.newaxis], valid.shape)[valid]
+        self._areas += np.bincount(numbers, areas, minlength=len(self._areas))
         keep_every(self._step, self.picture, block.window, valid & ~inside)
 
     def reach(self) -> Reach:
         """Return what was learned."""
-        total = max(1, int(self._pixels.sum()))
-        shares = (self._pixels / total).tolist()
+        total = float(self._areas.sum()) or 1.0
+        shares = (self._areas / total).tolist()
         bins = tuple(zip(self.applicability.profile, shares, strict=False))
         kept = self.applicability
         return Reach(self._inside / total, kept.threshold, bins, len(kept.points))

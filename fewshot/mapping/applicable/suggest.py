@@ -11,13 +11,12 @@ from fewshot.assessment.sample import CLASS, class_list_style
 from fewshot.files import write_whole
 from fewshot.geo.points import Examples
 from fewshot.geo.vectors import write_points
+from fewshot.mapping.applicable.spread import best_in_cells, smoothed, spread
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import LEVELS, Block
 
 _CELLS = 4096
 """Cells of the map, of each of which the best place of each class is kept: what bounds the memory."""
-_AROUND = 5
-"""Rows and columns whose mean counts: one unsure pixel is often the border of two fields, which nobody can label."""
 
 
 class Suggestion(NamedTuple):
@@ -58,23 +57,14 @@ class Candidates:
         """Keep the best place of each class in each cell of a block."""
         if block.dissimilarity is None:
             return
-        from scipy.ndimage import uniform_filter
-
         index = self.plan.index[block.classes]
         sure, unlike = block.confidence / LEVELS, block.dissimilarity / LEVELS
         doubt = (1 - sure) / (1 - 1 / len(self.plan.values)) + np.minimum(unlike / max(2 * self.threshold, 1e-6), 1)
-        worth = uniform_filter(np.where(index >= 0, doubt, 0).astype(np.float32), _AROUND, mode="nearest")
-        places = self._cells(np.arange(block.classes.size).reshape(block.classes.shape), -1)
-        scores, classes = self._cells(worth, -1), self._cells(index, -1)
-        for label in np.setdiff1d(index, [-1]).tolist():
-            own = np.where(classes == label, scores, -1)
-            best = own.argmax(axis=1)[:, np.newaxis]
-            score = np.take_along_axis(own, best, axis=1)[:, 0]
-            at = np.take_along_axis(places, best, axis=1)[score >= 0, 0]
-            rows, columns = np.divmod(at, block.window.width)
-            kept = (score[score >= 0], rows + block.window.row, columns + block.window.column)
-            beside = np.full(len(at), label), sure[rows, columns], unlike[rows, columns]
-            self._found.append(np.stack([*kept, *beside], axis=1))
+        worth = smoothed(np.where(index >= 0, doubt, 0))
+        rows, columns = best_in_cells(worth, index, self._side)
+        at = (rows + block.window.row, columns + block.window.column)
+        told = (own[rows, columns] for own in (worth, index, sure, unlike))
+        self._found.append(np.stack([*at, *told], axis=1))
 
     def choose(self, labels: Examples) -> tuple[Suggestion, ...]:
         """Return the places, class by class in turn, away from each other and from the labels.
@@ -85,24 +75,16 @@ class Candidates:
             labels: That the method was adapted to.
         """
         grid = self.plan.scene.grid
-        every = np.concatenate(self._found) if self._found else np.zeros((0, 6))
-        every = every[np.lexsort((every[:, 2], every[:, 1], -every[:, 0]))]
-        taken = np.zeros(len(every), np.bool_)
-        chosen: list[int] = []
-        apart = np.sqrt(grid.height * grid.width / self.wanted) / 2
-        while len(chosen) < min(self.wanted, len(every)):
-            places = np.concatenate([np.stack([labels.rows, labels.columns], axis=1), every[chosen, 1:3]])
-            nearest = _distance(every[:, 1:3], places)
-            before = len(chosen)
-            for label in np.unique(every[:, 3]):
-                free = np.flatnonzero((every[:, 3] == label) & ~taken & (nearest >= apart))
-                if len(free) and len(chosen) < self.wanted:
-                    chosen.append(int(free[0]))
-                    taken[free[0]] = True
-                    nearest = np.minimum(nearest, np.hypot(*(every[:, 1:3] - every[free[0], 1:3]).T))
-            if len(chosen) == before:
-                apart = apart / 2 if apart >= 1 else -1.0
-        return tuple(Suggestion(int(r), int(c), int(k), s, d) for _, r, c, k, s, d in every[chosen].tolist())
+        every = np.concatenate([np.zeros((0, 6)), *self._found])
+        chosen = spread(
+            every[:, :2],
+            every[:, 2],
+            every[:, 3].astype(np.int64),
+            wanted=self.wanted,
+            apart=np.sqrt(grid.height * grid.width / self.wanted) / 2,
+            taken=np.stack([labels.rows, labels.columns], axis=1),
+        )
+        return tuple(Suggestion(int(r), int(c), int(k), s, d) for r, c, _, k, s, d in every[chosen].tolist())
 
     def write(self, path: Path, places: Sequence[Suggestion]) -> None:
         """Write places as points with a blank class, and beside them a QGIS style that offers the map's classes.
@@ -129,20 +111,3 @@ class Candidates:
         if place.dissimilarity > self.threshold:
             return f"unlike every label: dissimilarity {place.dissimilarity:.2f}, over {self.threshold:.2f}"
         return f"unsure: confidence {place.confidence:.2f}"
-
-    def _cells(self, pixels: npt.NDArray[np.generic], outside: float) -> npt.NDArray[np.generic]:
-        """Return pixels [H, W] cell by cell [cells, pixels], `outside` where a cell reaches beyond them."""
-        side = self._side
-        down, across = (-(-length // side) for length in pixels.shape)
-        added = [(0, down * side - pixels.shape[0]), (0, across * side - pixels.shape[1])]
-        whole = np.pad(pixels, added, constant_values=outside)
-        return whole.reshape(down, side, across, side).swapaxes(1, 2).reshape(down * across, side * side)
-
-
-def _distance(places: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return how many pixels each place [n, 2] is from the nearest of others."""
-    from scipy.spatial import cKDTree
-
-    if not len(others):
-        return np.full(len(places), np.inf)
-    return np.asarray(cKDTree(others).query(places)[0])

@@ -177,7 +177,7 @@ def choose(methods: Sequence[MethodFigures], asked: Entry) -> tuple[Entry, str]:
     best = methods[0]
     if asked.method != AUTO:
         own = next(one for one in methods if one.entry == asked)
-        if own is best:
+        if own.behind.value <= 0:
             return asked, f"{asked} maps; none was better in the comparison."
         sure = "more than chance" if own.behind.low > 0 else "within the interval"
         return asked, (

@@ -32,7 +32,7 @@ class MapReport:
     Attributes:
         files: Written, the map last.
         table: Its classes.
-        shares: Of the mapped pixels, by class.
+        shares: Of the mapped area, by class.
         support_loss: Before the first inner step and after the last.
         accuracy: Where there were labels to validate with.
         notes: Remarks on the labels and the scene.
@@ -163,7 +163,7 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
         summary: Of the map.
     """
     model, scene = plan.model, plan.scene
-    total = max(1, int(summary.pixels.sum()))
+    total = float(summary.areas.sum())
     return {
         "fewshot_map": 1,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,7 +179,7 @@ def describe_map(plan: MapPlan, card: Card, labels: Mapping[str, Any], summary: 
         "bands": scene.match.describe(),
         "classes": [
             {
-                **{"value": value, "name": entry.name, "pixels": int(count), "share": float(count / total)},
+                **{"value": value, "name": entry.name, "pixels": int(count), "share": float(area / total)},
                 "area_m2" if scene.grid.crs is not None else "area_pixels": float(area),
                 "colour": f"#{bytes(entry.colour or (0, 0, 0)).hex()}",
             }

@@ -17,6 +17,11 @@ from fewshot.geo.scene import Scene
 from fewshot.mapping.support.classes import find_classes, number_classes, shown_classes
 from fewshot.mapping.support.examples import LabelPlan, SupportSet, UsedLabels, read_support
 
+_JUDGED_ON = (
+    "Those of --holdout and --validation are compared with the map, which is made of all dates; where methods are "
+    "compared, and where it is measured how far the map holds, labels are tested on their own date."
+)
+
 
 def require_inductive(card: Card) -> None:
     """Refuse a model whose answers depend on the other queries of a call.
@@ -81,7 +86,8 @@ def read_labels(
     support, examples = read_support(scene, card, left, plan)
     notes = list(found.summary.lines())
     if found.places is not None and scene is not undated:
-        notes.append(f"{plan.path}: {len(found.places.days)} labels have a date and are read from the nearest picture.")
+        dated = f"{len(found.places.days)} labels have a date and are read from the nearest picture."
+        notes.append(f"{plan.path}: {dated} {_JUDGED_ON}")
     if len(examples) < len(left):
         notes.append(
             f"{plan.path}: {len(examples)} of {len(left)} labelled pixels are shown to the model, which takes "

@@ -15,4 +15,5 @@ KINDS: Mapping[str, type[Kind]] = {"images": Images, "pixels": Pixels, "waves": 
 
 def kind_of(recipe: Recipe) -> Kind:
     """Return the kind of a recipe's tasks: that of its source where that knows one kind alone, or of its table."""
-    return KINDS["waves" if recipe.data.source.draws_waves else recipe.tasks.target](recipe.tasks)
+    source = recipe.data.source
+    return KINDS["waves" if source.draws_waves else recipe.tasks.target].of(recipe.tasks, source)

@@ -41,11 +41,11 @@ class Images(RegionKind):
         )
 
     def require_ways(self, outputs: int | None, ways: int | None) -> None:
-        """Refuse other ways where a fixed head numbers a task's classes."""
+        """Refuse other ways where a head numbers a task's classes."""
         own = self.tasks.ways
         if outputs is not None and self.tasks.labels == "task" and ways not in (None, own):
             raise RecipeError(
-                f"The run's fixed head knows {own} classes a task; --ways {ways} needs a head for any number of "
+                f"The run's head knows {own} classes a task; --ways {ways} needs a head for any number of "
                 "classes. Train with --set learner.head=prototype or --set learner.head=shared."
             )
 

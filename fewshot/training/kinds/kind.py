@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fewshot.data.bands import StoredBand
 from fewshot.data.region import ImageStore, KeptBands, RegionSet, Task
+from fewshot.data.source import Source
 from fewshot.tasks.sampler import AnySpec, sample_tasks
 from fewshot.tasks.stream import batches
 from fewshot.tasks.task import TaskBatch, TaskSource, read_tasks, write_tasks
@@ -47,6 +48,7 @@ class Problem:
     Attributes:
         input_shape: Of one example.
         outputs: Classes, or targets of regression.
+        shots: Support examples of a class, at most.
         loss: Of the inner loop.
         per_pixel: Each pixel has a class of its own.
         bands: Of a picture, as far as they are named.
@@ -54,6 +56,7 @@ class Problem:
 
     input_shape: tuple[int, ...]
     outputs: int
+    shots: int = 1
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     per_pixel: bool = False
     bands: tuple[StoredBand, ...] = ()
@@ -102,6 +105,12 @@ class Kind(ABC):
     targets: ClassVar[int] = 0
     made_up: ClassVar[Mapping[str, RegionSet]] = {}
     baselines_by_shots: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, tasks: TasksTable, source: Source) -> Self:
+        """Return the kind of a recipe's tasks; most need nothing of their source."""
+        del source
+        return cls(tasks)
 
     # What is trained.
 
@@ -231,7 +240,8 @@ class RegionKind(Kind):
         """Return what there is to fit in tasks of these regions."""
         outputs = len(region_set.classes) if self.tasks.labels == "global" else self.tasks.ways
         store = region_set.store
-        return Problem(store.shape, outputs, per_pixel=self.per_pixel, bands=tuple(store.bands))
+        shots = int(np.max(self.tasks.shots))
+        return Problem(store.shape, outputs, shots, per_pixel=self.per_pixel, bands=tuple(store.bands))
 
     @abstractmethod
     def evaluation_spec(self) -> AnySpec:

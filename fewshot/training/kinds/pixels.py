@@ -13,6 +13,7 @@ import tensorflow as tf
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
 from fewshot.meta.baselines import nearest_neighbour
+from fewshot.models import HEADS
 from fewshot.tasks.sources import RegionTasks
 from fewshot.tasks.task import PixelTaskSpec, TaskSource
 from fewshot.training.kinds.figures import ACCURACY, Array, Column, Outcome, RegionFigures, Yardstick, mean_and_interval
@@ -45,6 +46,10 @@ class Pixels(RegionKind):
             raise RecipeError(
                 "learner.head = 'fixed' has one output a class, but with tasks.labels = 'task' regions have as many "
                 "classes as they have. Use --set learner.head=prototype or shared, or tasks.labels=global."
+            )
+        if why := HEADS[head].pictures_only:
+            raise RecipeError(
+                f"learner.head = {head!r} {why}. Use --set learner.head=prototype or shared for tasks of pixels."
             )
         if head == "svm" and not self.tasks.points:
             raise RecipeError(

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -25,9 +26,11 @@ from fewshot.errors import ArtifactError, DivergedError, RecipeError
 from fewshot.files import write_whole
 from fewshot.training.kinds import kind_of
 from fewshot.training.recipe import Recipe
+from fewshot.training.run import Run
 from fewshot.training.train import train
 from fewshot.training.tuning.drawing import draw_search
-from fewshot.training.tuning.search import Places, Search
+from fewshot.training.tuning.forward import require_numbers, uphill
+from fewshot.training.tuning.search import Search, Tried
 from fewshot.training.tuning.space import Value, Varied, require_distinct
 from fewshot.training.tuning.trial import Trial
 
@@ -97,6 +100,8 @@ def tune(
     """
     require_distinct(request.varied)
     recipe = request.recipe(_schedule(request.updates))
+    if request.search.method == "forward":
+        require_numbers(request.varied, recipe.learner.rates)
     monitored = kind_of(recipe).monitored
     for one in request.varied:  # a setting that is misspelt is said now, not by every trial
         request.recipe((f"{one.key}={one.at(0.5)}",))
@@ -105,7 +110,7 @@ def tune(
     total = request.generations * request.search.particles
 
     # A generation after the other: values are proposed, each is trained and validated, the best make the next.
-    before: list[tuple[Places, float]] = []
+    before: list[Tried] = []
     for generation in range(request.generations):
         proposed = request.search.propose(generation, len(request.varied), before)
         for number, places in enumerate(proposed, start=generation * request.search.particles):
@@ -119,7 +124,7 @@ def tune(
                 tried(number + 1, total, trials[-1])
         own = trials[generation * request.search.particles :][: request.search.particles]
         _require_some(own)
-        before = [(places, _worth(trial, monitored)) for places, trial in zip(proposed, own, strict=True)]
+        before = [Tried(at, _worth(trial, monitored), trial.uphill) for at, trial in zip(proposed, own, strict=True)]
 
     best = trials[_best(trials, monitored)]
     picture = out / "tune.png"
@@ -143,7 +148,22 @@ def _try(request: TuneRequest, folder: Path, generation: int, values: dict[str, 
         return Trial(generation, values, None, str(error))
     if state.best is None or not math.isfinite(state.best):
         return Trial(generation, values, None, f"its validation figure is {state.best}", state.seconds)
-    return Trial(generation, values, state.best, "", state.seconds)
+    way = _uphill(Run.open(folder), request, values) if request.search.method == "forward" else None
+    return Trial(generation, values, state.best, "", state.seconds, way)
+
+
+def _uphill(run: Run, request: TuneRequest, values: dict[str, Value]) -> list[float]:
+    """Return the direction in which the validation loss of a trial falls."""
+    part, training = run.parts(request.paths)["validation"], run.recipe.training
+    learner, loss = run.learner(part), run.kind.outer_loss(training)
+    tasks = run.kind.validation(part, training, run.folder.validation_tasks)
+
+    def mean_loss() -> Any:
+        steps = [learner.evaluation_steps]
+        losses = [loss(y, learner.predict_after(x, steps, backward="exact")[0]) for x, y in tasks]
+        return sum(losses) / len(losses)
+
+    return uphill(learner, mean_loss, request.varied, values)
 
 
 def _worth(trial: Trial, monitored: str) -> float:

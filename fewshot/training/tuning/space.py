@@ -50,6 +50,10 @@ class Varied:
             return int(min(max(round(value), self.low), self.high))
         return float(f"{value:.4g}")
 
+    def stretch(self, value: float) -> float:
+        """Return by how much a value rises with its place, in a range."""
+        return value * math.log(self.high / self.low) if self.log else self.high - self.low
+
     def setting(self, value: Value) -> str:
         """Return `table.key=value`, as `--set` takes it."""
         return f"{self.key}={value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewshot.training.tuning.space import Value
@@ -17,6 +18,7 @@ class Trial:
         figure: Its best validation figure; None if it failed.
         failed: Why.
         seconds: Of training.
+        uphill: In which direction of the settings' places the validation loss falls, where it was asked for.
     """
 
     generation: int
@@ -24,3 +26,4 @@ class Trial:
     figure: float | None
     failed: str = ""
     seconds: float = 0.0
+    uphill: Sequence[float] | None = None

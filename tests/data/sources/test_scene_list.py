@@ -12,7 +12,13 @@ import shapely
 
 from fewshot.data.sources.scene_list import read_scene_list
 from fewshot.errors import DataNotFoundError, RasterError, RecipeError
+from fewshot.geo.bands import Band
+from fewshot.geo.composing import PicturePlan
+from fewshot.geo.composite import open_dates
+from fewshot.geo.pictures import open_pictures
+from fewshot.geo.windows import Window
 from tests.data.conftest import Write, grid_of, path_of
+from tests.geo.published import pack, write_safe
 
 LIST = """
 label_field = "kind"
@@ -131,3 +137,75 @@ def test_several_files_may_be_a_pattern_and_patterns_absolute(listed: Path) -> N
     listed.write_text(tiles.replace("[[bands]]", 'place = "here"\n[[bands]]'))
     found = read_scene_list(listed)
     assert (found.region_names, found.regions[0].place) == (("north",), "here")
+
+
+PRODUCTS = """
+[[scenes]]
+name = "field"
+scene = ["{first}", "2024-07-01=packed/*.zip"]
+mask = "SCL"
+composite = "mean"
+labels = "labels.gpkg"
+[[bands]]
+name = "B4"
+wavelength = 665
+[[bands]]
+name = "B8"
+wavelength = 833
+[patches]
+size = 8
+"""
+
+
+@pytest.fixture
+def products(tmp_path: Path) -> tuple[Path, list[Path]]:
+    """A list of one scene: products of two dates, with clouds on the left of the first, and dated points."""
+    scl = np.full((24, 24), 4, np.uint8)
+    scl[:, :12] = 9
+    reds = {"2024-06-01": 0.1, "2024-06-11": 0.3}
+    made = [
+        write_safe(tmp_path / day, {"B04": np.full((48, 48), red)}, date=day, scl=scl if red < 0.2 else None)
+        for day, red in reds.items()
+    ]
+    (tmp_path / "packed").mkdir()
+    archive = pack(made[1], ".zip").rename(tmp_path / "packed/second.zip")
+    grid = open_pictures([str(made[0])], PicturePlan(assets=("B04",)))[0].layers[0].info.grid
+    places = shapely.points(*grid.to_map(np.array([10.5, 10.5, 40.5, 40.5]), np.array([10.5, 40.5, 10.5, 40.5])))
+    frame = geopandas.GeoDataFrame({"class": ["a", "b", "a", "b"]}, geometry=places, crs=grid.crs)
+    frame.to_file(tmp_path / "labels.gpkg")
+    path = tmp_path / "list.toml"
+    path.write_text(PRODUCTS.format(first=made[0].relative_to(tmp_path)))
+    return path, [made[0], archive]
+
+
+def test_products_dates_and_clouds_are_those_of_a_map(products: tuple[Path, list[Path]]) -> None:
+    path, (first, second) = products
+    found = read_scene_list(path)
+    assert found.region_names == ("field",)
+    plan = PicturePlan(mask="SCL", composite="mean")
+    pictures = open_pictures([str(first), f"2024-07-01={second}"], plan)
+    scene = open_dates(pictures, "mean", [Band("B4", 665), Band("B8", 833)])
+    rows_columns = [tuple(map(int, name.rsplit("/", 1)[1].split("_"))) for name in found.store.names]
+    expected = [scene.read(Window(row, column, 8, 8))[0] for row, column in rows_columns]
+    read = found.store.read(np.arange(len(expected)))
+    np.testing.assert_array_equal(read, np.stack(expected))
+    left = np.array([column + 8 <= 24 for _, column in rows_columns])
+    np.testing.assert_allclose(read[left, ..., 0], 0.3, atol=1e-6)  # clouds on the first date
+    np.testing.assert_allclose(read[~left, ..., 0], 0.2, atol=1e-6)
+
+
+def test_dated_labels_train_on_their_own_date(products: tuple[Path, list[Path]]) -> None:
+    path, _ = products
+    frame = geopandas.read_file(path.with_name("labels.gpkg"))
+    frame.assign(date=["2024-07-02", "2024-06-02"] * 2).to_file(path.with_name("labels.gpkg"))
+    found = read_scene_list(path)
+    right = [int(name.rsplit("_", 1)[1]) >= 32 for name in found.store.names]
+    assert any(right)
+    np.testing.assert_allclose(found.store.read(np.flatnonzero(right))[..., 0], 0.1, atol=1e-6)
+
+
+def test_a_mask_file_lies_in_the_lists_folder(products: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    path, _ = products
+    path.write_text(path.read_text().replace('mask = "SCL"', 'mask = "none/clouds.tif"'))
+    with pytest.raises(DataNotFoundError, match=f"{tmp_path}/none/clouds.tif"):
+        read_scene_list(path)

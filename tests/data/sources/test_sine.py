@@ -1,6 +1,6 @@
 import numpy as np
 
-from fewshot.data.sources.sine import SineSpec, draw_sines
+from fewshot.data.sources.sine import Sine, draw_sines
 
 
 def test_shapes_ranges_and_repeatability() -> None:
@@ -17,8 +17,8 @@ def test_shapes_ranges_and_repeatability() -> None:
 
 
 def test_support_and_queries_lie_on_one_wave() -> None:
-    spec = SineSpec(amplitude=(2.0, 2.0), frequency=(1.1, 1.1), phase=(0.4, 0.4))
-    support_x, support_y, query_x, query_y = draw_sines(np.random.default_rng(1), 3, 5, 6, spec=spec)
+    waves = Sine(amplitude=(2.0, 2.0), frequency=(1.1, 1.1), phase=(0.4, 0.4))
+    support_x, support_y, query_x, query_y = draw_sines(np.random.default_rng(1), 3, 5, 6, waves=waves)
     np.testing.assert_allclose(support_y, 2 * np.sin(1.1 * support_x + 0.4), atol=1e-5)
     np.testing.assert_allclose(query_y, 2 * np.sin(1.1 * query_x + 0.4), atol=1e-5)
 
@@ -29,3 +29,14 @@ def test_waves_differ_and_each_keeps_its_own_parameters() -> None:
     amplitudes = np.abs(y).max(axis=(1, 2))
     assert 2.2 < amplitudes.mean() < 2.9
     assert amplitudes.min() < 0.4
+
+
+def test_an_oracle_is_told_the_wave() -> None:
+    waves = Sine(frequency=(1.0, 1.0), told=True)
+    support_x, support_y, query_x, query_y = draw_sines(np.random.default_rng(3), 4, 5, 6, waves=waves)
+    assert support_x.shape == (4, 5, waves.inputs)
+    for x, y in ((support_x, support_y), (query_x, query_y)):
+        place, amplitude, frequency, phase = np.moveaxis(x, 2, 0)
+        np.testing.assert_allclose(y[:, :, 0], amplitude * np.sin(frequency * place + phase), atol=1e-5)
+    plain = draw_sines(np.random.default_rng(3), 4, 5, 6, waves=Sine(frequency=(1.0, 1.0)))
+    np.testing.assert_array_equal(plain[2], query_x[:, :, :1])

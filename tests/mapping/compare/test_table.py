@@ -100,3 +100,11 @@ def test_models_are_told_apart_and_of_equal_ones_the_better_maps() -> None:
     chosen, reason = choose(ranked, Entry("adapted", "first"))
     assert chosen == Entry("adapted", "first")
     assert reason.startswith("adapted of first maps; adapted of second was better by")
+
+
+def test_none_is_better_than_what_is_as_good() -> None:
+    same = right_in(0.8)
+    methods = measured(prototypes=same, logistic=same)
+    for asked in ("prototypes", "logistic"):
+        entry, reason = choose(methods, Entry(asked))
+        assert (entry.method, reason) == (asked, f"{asked} maps; none was better in the comparison.")

@@ -86,7 +86,7 @@ def test_warm_up_records_are_requests_that_every_signature_answers(trained: Any,
 def test_a_graph_that_does_not_answer_is_not_published(
     trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[str] = []
 
     def fails(folder: Path, requests: list[tuple[str, dict[str, Any]]]) -> None:
         asked.extend(name for name, _ in requests)

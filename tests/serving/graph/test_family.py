@@ -26,7 +26,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "meta-lstm": {"rule": "meta_lstm", "head": "prototype"},
     "imaml": {"backward": "implicit", "proximity": 2.0, "steps": 10},
 }
-READING = ("matching", "siamese", "relation", "propagation")
+READING = ("matching", "siamese", "relation", "propagation", "lstm", "mann", "snail")
 
 
 def make(
@@ -37,7 +37,7 @@ def make(
     body = conv4((8, 8, 2), filters=4, blocks=2, normalization="support", context=layer)
     inner = InnerLoop(**{"steps": 0 if head in READING else 2, **loop})
     made = MetaLearner(
-        body, make_head(head, outputs=3), InnerRates(initial=0.1), inner, adapts=adapts, rule=make_rule(rule)
+        body, make_head(head, outputs=3, shots=2), InnerRates(initial=0.1), inner, adapts=adapts, rule=make_rule(rule)
     )
     for variable in made.trainable_variables:
         variable.assign(variable + 0.1 * RNG.standard_normal(variable.shape))
