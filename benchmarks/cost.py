@@ -101,7 +101,7 @@ def measured(network: str, model: LocalPredictor, pictures: int, side: int, step
         counted = work_of(card, "predict", inputs)
         seconds, megabytes = taken(lambda: model.call("predict", inputs))
     else:
-        counted = work_of(card, "adapt", {"support_x": x, "support_y": y, "steps": np.int32(steps)})
+        counted = work_of(card, "adapt", {"support_x": x, "support_y": y, "steps": np.array(steps, np.int32)})
         seconds, megabytes = taken(lambda: model.adapt(x, y, steps=steps))
     return Row(network, pictures, side, steps, counted, seconds, megabytes)
 
