@@ -51,6 +51,7 @@ CLIENTS = 4
 ASKED = {
     "loaded / bare": "<= 1.3",
     "grpc / loaded": "<= 1.5",
+    "rest / grpc": "<= 1.3",
     "4 clients, grpc / in process (throughput)": ">= 0.8",
     "first request after warm-up / median": "<= 2",
     "adapt_and_predict / predict, loaded": ">= 4",
@@ -223,7 +224,7 @@ def summarise(rounds: list[dict[str, Any]], subject: Subject) -> dict[str, Any]:
     ratios = {
         "loaded / bare": ratio("loaded", "bare"),
         "grpc / loaded": ratio("grpc", "loaded"),
-        "rest / loaded": ratio("rest", "loaded"),
+        "rest / grpc": ratio("rest", "grpc"),
         "4 clients, grpc / in process (throughput)": spread(
             [found["throughput grpc"] / found["throughput in process"] for found in rounds]
         ),

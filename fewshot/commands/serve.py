@@ -44,6 +44,9 @@ def command(folder: Path | None, **flags: int | float | str | bool | None) -> No
 
     FOLDER/NAME/VERSION/ is what `fewshot export --to FOLDER` writes. The name of a model in the box does in place of a
     folder: `fewshot serve earth-points`. TF Serving's own flags work too.
+
+    A model is a program: it can read and write whatever this user can. Serve models that you exported yourself, or
+    whose maker you would let run a script here.
     """
     from fewshot.exported import find_model, model_names
     from serving import serve

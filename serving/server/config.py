@@ -31,7 +31,8 @@ def read_text_proto(path: Path, message: M) -> M:
     except FileNotFoundError:
         raise StatusError("NOT_FOUND", f"{path}; No such file or directory") from None
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid(f"Invalid protobuf file: '{path}' ({error})") from None
+        name = message.DESCRIPTOR.full_name
+        raise invalid(f"Invalid protobuf file: '{path}'. Error parsing text-format {name}: {error}") from None
     return message
 
 

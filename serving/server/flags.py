@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 from fewshot.errors import ArtifactError, RecipeError
 from fewshot.exported.versions import version_folders
+from serving.server.links import require_inside
 
 logger = logging.getLogger("serving")
 
@@ -59,6 +60,9 @@ class ServeOptions:
         float, "Read that file again every so many seconds; 0 for never."
     ] = 0
     monitoring_config_file: Annotated[str, "Text MonitoringConfig: where the Prometheus metrics are."] = ""
+    enable_traces: Annotated[
+        bool, "Send OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs fewshot[telemetry]."
+    ] = False
     rest_api_timeout_in_ms: Annotated[int, "Time for one REST request."] = 30000
     rest_api_enable_cors_support: Annotated[bool, "Let browsers of other sites call the REST API."] = False
     grpc_socket_path: Annotated[str, "Serve gRPC on this UNIX socket too."] = ""
@@ -145,6 +149,8 @@ def read_flags(folder: Path | None, given: Mapping[str, Any]) -> ServeOptions:
     Raises:
         RecipeError: for a flag that is refused or malformed, or nothing to serve.
         ArtifactError: if the folder holds no model.
+        StatusError: PERMISSION_DENIED if one of its models is a link that leads out of it, and it is not in the home
+            of this user.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     for flag in REFUSED:
@@ -214,6 +220,8 @@ def _models(folder: Path | None, chosen: Mapping[str, Any]) -> dict[str, Path]:
     if version_folders(folder):
         return {name or folder.name: folder}
     found = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir() and version_folders(child)}
+    for linked in filter(Path.is_symlink, found.values()):
+        require_inside(folder, linked)
     if name:
         found = {key: path for key, path in found.items() if key == name}
     if not found:

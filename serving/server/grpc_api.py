@@ -226,4 +226,5 @@ def _method(rpc: Rpc) -> grpc.RpcMethodHandler:
 
 def _call(api: str, context: Context) -> Call:
     left = context.time_remaining()
-    return Call(api, "GRPC", Stop(None if left is None else time.monotonic() + left))
+    stop = Stop(None if left is None else time.monotonic() + left)
+    return Call(api, "GRPC", stop, dict(context.invocation_metadata() or ()))

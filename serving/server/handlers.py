@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from serving.server.metrics import OTHER, Metrics
 from serving.server.servables import Servable
 from serving.server.status import as_status, refusal
 from serving.server.stopping import Stop
+from serving.server.traces import Traces
 from serving.server.versions import Versions
 
 METADATA = "signature_def"
@@ -42,27 +43,30 @@ class Call:
         api: As TF Serving's metrics name it: `Predict` in gRPC, `predict` in REST.
         entry: `GRPC` or `REST`.
         stop: Ends it before it is answered.
+        sent: What came with it: headers or metadata.
     """
 
     api: str
     entry: str
     stop: Stop = field(default_factory=Stop)
+    sent: Mapping[str, str] = field(default_factory=dict)
 
 
 class Handlers:
     """Answers requests of one server; its methods belong to the event loop."""
 
-    def __init__(self, versions: Versions, admission: Admission, metrics: Metrics) -> None:
+    def __init__(self, versions: Versions, admission: Admission, metrics: Metrics, traces: Traces) -> None:
         """Answer with these models, within these limits.
 
         Args:
             versions: What is served.
             admission: Where TensorFlow runs.
             metrics: Where requests are counted.
+            traces: Where requests are followed.
         """
         self.versions = versions
         self.admission = admission
-        self.metrics = metrics
+        self.metrics, self.traces = metrics, traces
         self.draining = False
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="reload")
 
@@ -155,7 +159,7 @@ class Handlers:
 
     @contextmanager
     def counted(self, spec: model_pb2.ModelSpec, call: Call) -> Iterator[None]:
-        """Count a request to a model and time it, refused or answered; one to no model is refused at once.
+        """Count a request to a model, time and follow it, refused or answered; one to no model is refused at once.
 
         Args:
             spec: Names the model, and its version if not the newest.
@@ -168,8 +172,9 @@ class Handlers:
         # What is counted is named by us: clients could invent names without end.
         name = spec.name if self.versions.knows(spec.name) else OTHER
         try:
-            self.versions.find(spec)
-            yield
+            with self.traces.request(f"{call.entry} {call.api}", name, call.sent):
+                self.versions.find(spec)
+                yield
         except BaseException as error:
             self.metrics.requests.add(name, as_status(error).code)
             raise
@@ -209,9 +214,10 @@ class Handlers:
         Raises:
             StatusError: as `Versions.find` does, and what the work raises.
         """
-        with self.versions.find(spec).in_use() as servable:
+        with self.versions.using(spec) as servable:
             begun = time.monotonic()
-            result = work(servable)
+            with self.traces.part("compute"):
+                result = work(servable)
             api = call.api[:1].upper() + call.api[1:]
             self.metrics.runtime.add(spec.name, api, "TF1", sample=(time.monotonic() - begun) * 1e6)
             return result

@@ -122,12 +122,13 @@ def run_multi_inference(
         stop: Ends the run before it is done; nothing does if None.
 
     Raises:
-        StatusError: INVALID_ARGUMENT for tasks of several models, of one signature twice, or of several inputs;
-            UNIMPLEMENTED for another method.
+        StatusError: INVALID_ARGUMENT for tasks of several models or of one signature twice, UNIMPLEMENTED for another
+            method.
     """
-    feed, fetches = _check_tasks(servable, request.tasks)
+    feeds, fetches = _check_tasks(servable, request.tasks)
     examples = _serialized_examples(request.input)
-    arrays = dict(zip(fetches, servable.run({feed: examples}, fetches, stop=stop), strict=True))
+    # Signatures of TensorFlow 2 have an input tensor each.
+    arrays = dict(zip(fetches, servable.run(dict.fromkeys(feeds, examples), fetches, stop=stop), strict=True))
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
         signature = servable.signatures[task.model_spec.signature_name or DEFAULT_SIGNATURE]
@@ -215,7 +216,7 @@ def _wanted(signature: Signature, output_filter: Sequence[str]) -> list[str]:
     return seen or sorted(signature.outputs)
 
 
-def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]) -> tuple[str, list[str]]:
+def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask]) -> tuple[list[str], list[str]]:
     models: set[str] = set()
     seen: set[str] = set()
     feeds: set[str] = set()
@@ -236,10 +237,8 @@ def _check_tasks(servable: Servable, tasks: Iterable[inference_pb2.InferenceTask
             raise StatusError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
         feed, found = METHODS[task.method_name].tensors(servable.signatures[name])
         feeds.add(feed)
-        if len(feeds) > 1:
-            raise invalid("Input tensor must be the same for all Signatures.")
         fetches.update(found)
-    return feeds.pop(), sorted(fetches)
+    return sorted(feeds), sorted(fetches)
 
 
 def _classification_tensors(signature: Signature) -> tuple[str, list[str]]:

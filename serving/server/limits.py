@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import math
 import threading
 from collections import Counter
@@ -86,7 +87,7 @@ class Admission:
             )
         loop = asyncio.get_running_loop()
         self.pending += 1
-        future = self._pool.submit(_attempt, work, stop)
+        future = self._pool.submit(contextvars.copy_context().run, _attempt, work, stop)
         # Not when the client stops waiting but when the thread is free again.
         future.add_done_callback(lambda _: self._leave(loop))
         try:

@@ -20,6 +20,7 @@ from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.versions import WARM_UP
 from serving.server.graphs import Graph
 from serving.server.inference import run_examples, run_multi_inference, run_predict
+from serving.server.links import require_inside
 from serving.server.metrics import Sampler
 from serving.server.servables import Servable
 from serving.server.status import describe
@@ -64,11 +65,13 @@ def load_version(
         warm_up_latency: Where to note how long the warm-up took, by folder and status.
 
     Raises:
-        StatusError: NOT_FOUND if there is no SavedModel, or none with the tags; DATA_LOSS if it is damaged; for the
-            warm-up INVALID_ARGUMENT for more than a thousand records or one that is not a request, UNIMPLEMENTED for
-            one of a kind that is not served, DATA_LOSS for a file that is not a TFRecord.
+        StatusError: NOT_FOUND if there is no SavedModel, or none with the tags; DATA_LOSS if it is damaged;
+            PERMISSION_DENIED if a link in it leads out of the base path; for the warm-up INVALID_ARGUMENT for more than
+            a thousand records or one that is not a request, UNIMPLEMENTED for one of a kind that is not served,
+            DATA_LOSS for a file that is not a TFRecord.
         tf.errors.OpError: if its variables cannot be restored, or a warm-up request fails.
     """
+    require_inside(folder.parent, folder)
     servable = _load(name, version, folder, options)
     if not options.warm_up_iterations:
         return servable

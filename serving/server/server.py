@@ -36,6 +36,7 @@ from serving.server.rest.guard import Guard, host_names
 from serving.server.rest.listening import HttpServer, listen
 from serving.server.status import describe
 from serving.server.tls import read_tls
+from serving.server.traces import OpenTelemetryTraces, Traces
 from serving.server.versions import Versions
 
 logger = logging.getLogger("serving")
@@ -53,7 +54,7 @@ class ModelServer:
         """Read keys and certificates; nothing is loaded or listened to yet.
 
         Raises:
-            RecipeError: if keys or certificates cannot be used.
+            RecipeError: if keys or certificates cannot be used, or packages for traces are not there.
             StatusError: if the file of certificates is none.
         """
         self.options = options
@@ -67,7 +68,8 @@ class ModelServer:
             labels_before_load=options.allow_version_labels_for_unavailable_models,
         )
         self._admission = Admission(_limits(options))
-        self._handlers = Handlers(self.versions, self._admission, self.metrics)
+        self._traces = OpenTelemetryTraces() if options.enable_traces else Traces()
+        self._handlers = Handlers(self.versions, self._admission, self.metrics, self._traces)
         self._keys = ApiKeys(Path(options.api_key_file)) if options.api_key_file else None
         self._tls = read_tls(Path(options.ssl_config_file)) if options.ssl_config_file else None
         self._grpc: Any = None
@@ -108,6 +110,7 @@ class ModelServer:
             self._health.cancel()
         self._handlers.close()
         await asyncio.to_thread(self.versions.stop)
+        await asyncio.to_thread(self._traces.close)
         if self.options.grpc_socket_path:
             Path(self.options.grpc_socket_path).unlink(missing_ok=True)
 

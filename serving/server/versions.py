@@ -10,7 +10,7 @@ import contextlib
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,7 @@ from tensorflow_serving.apis import model_pb2
 from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.versions import version_folders
 from serving.server.config import ModelConfig, Policy, ServerConfig, check_config, chosen_versions
+from serving.server.links import link_out
 from serving.server.servables import Servable
 from serving.server.status import as_status, describe
 
@@ -91,21 +92,36 @@ class Versions:
             StatusError: NOT_FOUND if it is not served, INVALID_ARGUMENT for no name, one that is too long, or an
                 unknown label.
         """
+        with self._lock:
+            return self._find(spec)
+
+    @contextlib.contextmanager
+    def using(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
+        """Keep the version that a request names while it runs, whatever becomes of its folder meanwhile.
+
+        Raises:
+            StatusError: as `find` does.
+        """
+        with contextlib.ExitStack() as kept:
+            with self._lock:  # between these two it could be unloaded
+                servable = kept.enter_context(self._find(spec).in_use())
+            yield servable
+
+    def _find(self, spec: model_pb2.ModelSpec) -> Servable:
         _require_names(spec)
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
-        with self._lock:
-            serving = self._models[spec.name].serving if spec.name in self._models else {}
-            if choice == "version_label":
-                labels = self._labels.get(spec.name, {})
-                if spec.version_label not in labels:
-                    raise invalid(f"Unrecognized servable version label: {spec.version_label}")
-                wanted: int | None = labels[spec.version_label]
-            else:
-                wanted = spec.version.value if choice == "version" else max(serving, default=None)
-            if wanted in serving:
-                return serving[wanted]
+        serving = self._models[spec.name].serving if spec.name in self._models else {}
+        if choice == "version_label":
+            labels = self._labels.get(spec.name, {})
+            if spec.version_label not in labels:
+                raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+            wanted: int | None = labels[spec.version_label]
+        else:
+            wanted = spec.version.value if choice == "version" else max(serving, default=None)
+        if wanted in serving:
+            return serving[wanted]
         asked = f"Specific({spec.name}, {wanted})" if choice else f"Latest({spec.name})"
         raise StatusError("NOT_FOUND", f"Servable not found for request: {asked}")
 
@@ -242,7 +258,7 @@ class Versions:
                 self._unload(name, model, unwanted)
 
     def _load(self, name: str, model: _Model, version: int, folder: Path) -> None:
-        seen = _fingerprint(folder)
+        seen = _fingerprint(model.base, folder)
         if model.failed.get(version) == seen:
             return  # it would fail again
         self._note(name, version, VersionState("LOADING"))
@@ -319,9 +335,11 @@ def _require_names(spec: model_pb2.ModelSpec) -> None:
             raise invalid(f"The {what}'s name has {len(name)} characters; the most is {LONGEST_NAME}.")
 
 
-def _fingerprint(folder: Path) -> Fingerprint:
-    """Return what changes when the files of a version change: names, sizes and times."""
+def _fingerprint(base: Path, folder: Path) -> Fingerprint:
+    """Return what changes when the files of a version change: names, sizes and times; or the link out of its base."""
     try:
+        if (link := link_out(base, folder)) is not None:
+            return ((str(link), 0, 0),)
         files = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     except OSError:  # a file went away between the two looks
         return ()

@@ -53,6 +53,7 @@ def test_a_card_says_what_the_model_was_made_of_and_how(name: str) -> None:
     assert card.unit_free and card.missing_bands and card.label_space == "task"
     assert card.accuracy is not None and card.accuracy.split in ("validation", "test")
     assert {"features", "features_start"} <= set(card.signatures)
+    assert card.cost is not None, "a server could not tell what a request takes"
     # One command makes it: `fewshot train NAME`, with the seed of the recipe.
     assert make_recipe(card.recipe) == read_recipe(name)
     assert card.recipe["training"]["seed"] == 0

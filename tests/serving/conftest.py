@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +23,15 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from serving.server.flags import ServeOptions
 from serving.server.server import ModelServer
 
+ROOT = Path(__file__).resolve().parents[2]
 TWO_VERSIONS = "saved_model_half_plus_two_2_versions"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """As `serve` does: looking through all of TensorFlow for garbage takes seconds, whenever a version goes."""
+    gc.collect()
+    gc.freeze()
 
 
 class Running:
@@ -191,3 +203,28 @@ def server(
     file = tmp_path_factory.mktemp("config") / "models.config"
     file.write_text(config_text.rsplit("}", 1)[0] + extra, encoding="utf-8")
     return run_server(model_config_file=str(file))
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, Path]]]:
+    """Starts `fewshot serve`, and waits for its last line unless told not to; killed at the end."""
+    started: list[subprocess.Popen] = []
+
+    def run(*arguments: str, wait: bool = True) -> tuple[subprocess.Popen, Path]:
+        log = tmp_path / "log"
+        with log.open("wb") as stream:
+            found = subprocess.Popen(
+                [sys.executable, "-m", "cli", "serve", *arguments], cwd=ROOT, stderr=stream, stdout=stream
+            )
+        started.append(found)
+        until = time.monotonic() + 120
+        while wait and "Exporting HTTP/REST API at:" not in log.read_text():
+            assert found.poll() is None, log.read_text()
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
+        return found, log
+
+    yield run
+    for one in started:
+        one.kill()
+        one.wait()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -20,6 +22,7 @@ from fewshot.training.folder import RunFolder, TrainingState
 from fewshot.training.progress import SaveRun
 from fewshot.training.recipe import read_recipe
 from fewshot.training.train import train
+from tests.kills import FIFTY, finish_with_kills
 
 SETTINGS = [
     "training.updates=60",
@@ -81,6 +84,25 @@ def test_two_kills_end_where_no_kill_ends(tmp_path: Path) -> None:
     rows = list(csv.DictReader((killed / "history.csv").open()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     assert len(list(killed.glob("latest-*"))) == 1
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_fifty_times_end_where_no_kill_ends(tmp_path: Path) -> None:
+    """While they begin, train, validate and save; each goes on where it was, until it is trained."""
+    dice = random.Random(1)
+    assert start(tmp_path / "whole").wait(1200) == 0
+    expected = weights(tmp_path / "whole" / RunFolder(tmp_path / "whole").state().checkpoint)
+    kills, runs = 0, 0
+    while kills < FIFTY:
+        runs += 1
+        out = tmp_path / str(runs)
+        kills += finish_with_kills(partial(start, out), partial(updates_of, out), dice, beginning=8.0)
+        state = RunFolder(out).state()
+        assert (state.finished, state.updates) == (True, 60)
+        found = weights(out / state.checkpoint)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-6, err_msg=name)
+        assert [row["epoch"] for row in csv.DictReader((out / "history.csv").open())] == ["0", "1", "2"]
 
 
 def tiny(**changes: str) -> list[str]:

@@ -117,7 +117,7 @@ class RestApi:
         if request.method == "POST" and (match := COMPUTE.fullmatch(path)):
             name, version, label, method = match.groups()
             if method == "predict" or method in EXAMPLES:
-                spec, call = _model_spec(name, version, label), Call(method, "REST", Stop(self._deadline()))
+                spec, call = _model_spec(name, version, label), self._call(method, request)
                 return await self._in_pool(request, spec, call, lambda body: self._compute(spec, body, call))
         if request.method == "GET" and (match := DESCRIBE.fullmatch(path)):
             name, version, label, metadata = match.groups()
@@ -137,13 +137,14 @@ class RestApi:
         match = v2.MODEL.fullmatch(path)
         if request.method != "POST" or match is None or match[3] != "infer":
             raise StatusError("NOT_FOUND", f"There is no {request.method} {path}.")
-        spec, call = v2.read_path(match), Call("infer", "REST", Stop(self._deadline()))
+        spec, call = v2.read_path(match), self._call("infer", request)
         return await self._in_pool(
             request, spec, call, lambda body: v2.infer(self._handlers, spec, call, request, body)
         )
 
-    def _deadline(self) -> float | None:
-        return time.monotonic() + self._timeout if self._timeout > 0 else None
+    def _call(self, api: str, request: Request) -> Call:
+        deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
+        return Call(api, "REST", Stop(deadline), request.headers)
 
     async def _in_pool(
         self, request: Request, spec: model_pb2.ModelSpec, call: Call, work: Callable[[bytearray], T]
@@ -151,9 +152,10 @@ class RestApi:
         """Read a body, and let a thread of the pool make the answer of it."""
         admission, client = self._handlers.admission, request.client.host if request.client else ""
         with self._handlers.counted(spec, call), admission.holding(client) as hold:
-            body = await read_body(
-                request, hold, admission.check_size, grace=self._patience, deadline=call.stop.deadline
-            )
+            with self._handlers.traces.part("receive"):
+                body = await read_body(
+                    request, hold, admission.check_size, grace=self._patience, deadline=call.stop.deadline
+                )
             watching = asyncio.create_task(_stop_when_gone(request.receive, call.stop))
             try:
                 return await admission.run(lambda: work(body), call.stop)

@@ -212,23 +212,23 @@ def _dense(value: Any, shape: tuple[int, ...], dtype: tf.DType) -> np.ndarray | 
     """Return lists as an array, or None if they do not make that shape or a value does not fit the type."""
     level = [value]
     for size in shape:
-        if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
+        if not _are_all(list, level) or list(map(len, level)).count(size) != len(level):
             return None
-        level = list(itertools.chain.from_iterable(level))
-    array = None if list in set(map(type, level)) else _convert(level, dtype)
+        level = [*itertools.chain.from_iterable(level)]
+    array = _convert(level, dtype)
     return None if array is None else array.reshape(shape)
 
 
 def _convert(flat: list[Any], dtype: tf.DType) -> np.ndarray | None:
     """Return values as an array of a type, or None if one does not fit it."""
-    kinds = set(map(type, flat))
+    kinds = {float} if flat and _are_all(float, flat) else set(map(type, flat))
     if dtype in FLOAT_TYPES and kinds <= {int, float}:
         return _convert_floats(flat, dtype, whole=int in kinds)
     if dtype in INTEGER_TYPES and kinds <= {int}:
         low, high = INTEGER_TYPES[dtype]
         if flat and not low <= min(flat) <= max(flat) <= high:
             return None
-        wide = np.array(flat, np.uint64 if dtype == tf.uint64 else np.int64)
+        wide = np.fromiter(flat, np.uint64 if dtype == tf.uint64 else np.int64, len(flat))
         return wide.astype(dtype.as_numpy_dtype)
     if dtype == tf.bool and kinds <= {bool}:
         return np.array(flat, bool)
@@ -237,16 +237,21 @@ def _convert(flat: list[Any], dtype: tf.DType) -> np.ndarray | None:
     return None
 
 
+def _are_all(kind: type, values: list[Any]) -> bool:
+    """Return whether values are of one type; twice as fast as a set of their types."""
+    return list(map(type, values)).count(kind) == len(values)
+
+
 def _convert_floats(flat: list[Any], dtype: tf.DType, *, whole: bool) -> np.ndarray | None:
     most = FLOAT_TYPES[dtype]
     if whole and any(type(v) is int and abs(v) > most and -(2**63) <= v < 2**64 for v in flat):
         return None
     try:
-        wide = np.array(flat, np.float64)
+        wide = np.fromiter(flat, np.float64, len(flat))
     except OverflowError:
         return None
-    finite = wide[np.isfinite(wide)]
-    if finite.size and np.abs(finite).max() > np.finfo(dtype.as_numpy_dtype).max:
+    size, largest = np.abs(wide), np.finfo(dtype.as_numpy_dtype).max
+    if not size.max(initial=0) <= largest and (np.isfinite(size) & (size > largest)).any():
         return None
     return wide.astype(dtype.as_numpy_dtype)
 

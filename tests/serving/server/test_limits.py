@@ -141,18 +141,18 @@ def test_four_times_more_clients_than_places_are_answered_or_refused(run_server:
 
     def over_grpc(_: int) -> str:
         try:
-            running.predictions.Predict(slow_request(20_000), timeout=20)
+            running.predictions.Predict(slow_request(1_000), timeout=20)
             return "OK"
         except grpc.RpcError as error:
             return error.code().name
 
     def over_rest(_: int) -> str:
-        body = {"signature_name": "slow", "inputs": 20_000}
+        body = {"signature_name": "slow", "inputs": 1_000}
         response = httpx.post(f"{running.rest.base_url}/v1/models/edges:predict", json=body, timeout=20)
         return {200: "OK", 429: "RESOURCE_EXHAUSTED"}.get(response.status_code, response.text)
 
     with ThreadPoolExecutor(16) as clients:
-        outcomes = [clients.submit(over_grpc if i % 2 else over_rest, i) for i in range(64)]
+        outcomes = [clients.submit(over_grpc if i % 2 else over_rest, i) for i in range(32)]
         found = Counter(outcome.result(60) for outcome in outcomes)
     assert set(found) == {"OK", "RESOURCE_EXHAUSTED"}
     assert found["OK"] >= 4
@@ -162,15 +162,15 @@ def test_four_times_more_clients_than_places_are_answered_or_refused(run_server:
 
 
 def test_rest_requests_have_a_time_limit_and_status_answers_meanwhile(run_server: Callable, edges: Path) -> None:
-    running = run_server({"edges": edges}, max_concurrent=1, max_queue=4, rest_api_timeout_in_ms=500)
+    running = run_server({"edges": edges}, max_concurrent=1, max_queue=4, rest_api_timeout_in_ms=1000)
     with ThreadPoolExecutor(1) as client:
         body = {"signature_name": "slow", "inputs": 10**12}
         begun = time.monotonic()
         late = client.submit(running.post, "/v1/models/edges:predict", body)
-        time.sleep(0.2)
-        asked = time.monotonic()
-        assert httpx.get(f"{running.rest.base_url}/v1/models/edges").status_code == 200
-        assert time.monotonic() - asked < 0.4, "the event loop waits for TensorFlow"
+        while not running.server.busy:
+            time.sleep(0.01)
+        assert running.rest.get("/v1/models/edges").status_code == 200
+        assert not late.done(), "the event loop waits for TensorFlow"
         response = late.result(20)
     assert response.status_code == 504
     assert "error" in response.json()
@@ -182,8 +182,8 @@ def test_draining_finishes_what_runs_and_refuses_what_comes(run_server: Callable
     running = run_server({"edges": edges}, drain_seconds=20.0)
     running.predictions.Predict(slow_request(10), timeout=20)
     with ThreadPoolExecutor(2) as clients:
-        grpc_answer = clients.submit(running.predictions.Predict, slow_request(150_000), timeout=60)
-        body = {"signature_name": "slow", "inputs": 150_000}
+        grpc_answer = clients.submit(running.predictions.Predict, slow_request(30_000), timeout=60)
+        body = {"signature_name": "slow", "inputs": 30_000}
         url = f"{running.rest.base_url}/v1/models/edges:predict"
         rest_answer = clients.submit(httpx.post, url, json=body, timeout=60)
         until = time.monotonic() + 20
@@ -248,7 +248,7 @@ def test_ten_thousand_requests_leave_nothing_behind(run_server: Callable, edges:
     before, files = resident(), open_files()
     some(10_000)
     grown = resident() - before
-    assert grown < 40e6, f"{grown / 1e6:.0f} MB more after 10,000 requests"
+    assert grown < 0.05 * before, f"{grown / 1e6:.0f} MB more than {before / 1e6:.0f} after 10,000 requests"
     assert open_files() <= files + 5
     assert not running.server.busy
     running.stop()

@@ -6,10 +6,8 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,7 @@ from serving.server.flags import FLAGS, ServeOptions, channel_arguments, read_fl
 from serving.server.rest.listening import listen
 from serving.server.server import ModelServer
 from serving.server.status import as_status
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.serving.conftest import free_port
 
 
 def predict_over(address: str, model: str) -> float:
@@ -45,32 +36,6 @@ def predict_over(address: str, model: str) -> float:
     with grpc.insecure_channel(address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         return stub.Predict(request, timeout=20).outputs["y"].float_val[0]
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, Path]]]:
-    """Starts `fewshot serve` and waits for its last line."""
-    started: list[subprocess.Popen] = []
-
-    def run(*arguments: str) -> tuple[subprocess.Popen, Path]:
-        log = tmp_path / "log"
-        with log.open("wb") as stream:
-            found = subprocess.Popen(
-                [sys.executable, "-m", "cli", "serve", *arguments], cwd=ROOT, stderr=stream, stdout=stream
-            )
-        started.append(found)
-        until = time.monotonic() + 120
-        while "Exporting HTTP/REST API at:" not in log.read_text():
-            assert found.poll() is None, log.read_text()
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.05)
-        return found, log
-
-    yield run
-    for one in started:
-        if one.poll() is None:
-            one.kill()
-        one.wait()
 
 
 def test_a_script_for_tf_serving_starts_and_ends_it(process: Callable, tf_models: Path, tmp_path: Path) -> None:
@@ -210,6 +175,11 @@ def test_starts_that_cannot_work_are_one_message(
     assert words in " ".join(result.output.split())
     assert "Traceback" not in result.output
     assert isinstance(result.exception, SystemExit)
+
+
+def test_the_command_says_what_it_means_to_trust_a_model() -> None:
+    said = CliRunner().invoke(cli.main, ["serve", "--help"]).output
+    assert "A model is a program" in " ".join(said.split())
 
 
 def test_folders_become_models(tmp_path: Path) -> None:

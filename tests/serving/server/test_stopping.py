@@ -84,7 +84,7 @@ def test_a_deadline_stops_the_computation(server: Any) -> None:
 def test_one_that_is_stopped_does_not_stop_the_others(server: Any) -> None:
     """A session would stop all of its runs."""
     answers: list[httpx.Response] = []
-    url, body = f"{server.rest.base_url}/v1/models/edges:predict", {"signature_name": "slow", "inputs": 200_000}
+    url, body = f"{server.rest.base_url}/v1/models/edges:predict", {"signature_name": "slow", "inputs": 20_000}
     other = threading.Thread(target=lambda: answers.append(httpx.post(url, json=body, timeout=60)))
     stopped = server.predictions.Predict.future(endless(), timeout=60)
     other.start()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import grpc
 import numpy as np
@@ -115,6 +116,33 @@ def test_a_request_that_runs_keeps_its_version_open(base: Path, tf_models: Path,
         versions.poll()
         assert served(versions) == [200]
         assert answer(old) == 3.0
+
+
+def test_a_version_that_is_unloaded_as_it_is_found_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[int] = []
+
+    def load(name: str, version: int, folder: Path) -> Servable:
+        return Servable(name, version, Mock(close=lambda: closed.append(version)))
+
+    (tmp_path / "1").mkdir()
+    versions = Versions(load, poll_seconds=0)
+    versions.start(single_model_config({"m": tmp_path}))
+    unloading = threading.Thread(target=versions.poll)
+    in_use = Servable.in_use
+
+    def another_comes(self: Servable) -> Any:
+        (tmp_path / "2").mkdir()
+        unloading.start()
+        unloading.join(0.2)
+        return in_use(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Servable, "in_use", another_comes)
+        with versions.using(model_pb2.ModelSpec(name="m")) as servable:
+            unloading.join()
+            assert (servable.version, served(versions), closed) == (1, [2], [])
+    assert closed == [1]
+    versions.stop()
 
 
 def test_a_broken_new_version_leaves_the_old_one_serving_until_it_is_mended(
@@ -236,8 +264,9 @@ def test_configuration_files(tf_models: Path, tmp_path: Path) -> None:
     good = read_text_proto(tf_models / "good_model_config.txt", ServerConfig())
     assert [model.name for model in good.model_config_list.config] == ["half_plus_two", "half_plus_three"]
     bad = tf_models / "bad_model_config.txt"
-    with pytest.raises(StatusError, match=f"Invalid protobuf file: '{bad}'"):
+    with pytest.raises(StatusError, match=f"Invalid protobuf file: '{bad}'") as refused:
         read_text_proto(bad, ServerConfig())
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:" in str(refused.value)
     with pytest.raises(StatusError) as caught:
         read_text_proto(tmp_path / "nowhere.config", ServerConfig())
     assert caught.value.code == "NOT_FOUND"
