@@ -103,8 +103,6 @@ def _describe_tensors(card: Card) -> dict[str, TensorNote]:
         "support_loss": TensorNote("float32", "[2]", "Mean loss of the support labels, before and after."),
         "adapted": TensorNote("float32", length, "Everything predict needs; good for this version of the model alone."),
         "classes": TensorNote("int32", "[]", "How many classes the adapted model tells apart."),
-        "features": TensorNote(
-            "float32", f"[m{each}, {card.adapted.width}]", "What the last layer is applied to."
-        ),
+        "features": TensorNote("float32", f"[m{each}, {card.adapted.width}]", "What the last layer is applied to."),
         "json": TensorNote("string", "[]", "The card."),
     }

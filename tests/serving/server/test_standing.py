@@ -149,8 +149,13 @@ def test_a_server_that_is_killed_fifty_times_loses_nothing(process: Callable, tm
     dice, port, rest_port, unix = random.Random(1), free_port(), free_port(), tmp_path / "grpc.sock"
     model = find_model(MODEL).parent
     before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
-    places = (f"--port={port}", f"--rest_api_port={rest_port}", f"--grpc_socket_path={unix}")
-    places = (*places, "--enable_model_warmup=false")  # which takes longer than the life of one that is killed
+    # Warming up takes longer than the life of one that is killed.
+    places = (
+        f"--port={port}",
+        f"--rest_api_port={rest_port}",
+        f"--grpc_socket_path={unix}",
+        "--enable_model_warmup=false",
+    )
     targets = (f"127.0.0.1:{port}", f"http://127.0.0.1:{rest_port}", f"unix:{unix}")
     over, answers = threading.Event(), Counter[str]()
     pictures = np.random.default_rng(0).random((6, 16, 16, 10), np.float32)
