@@ -35,10 +35,10 @@ demo: $(INSTALLED)
 	@TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/fewshot demo
 
 test: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow and not browser" -n $(WORKERS) --dist loadfile
+	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow and not browser" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile
+	$(TEST_ENV) $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What drives the browser is 50 MB that nothing else needs: it is installed here, not by `make install`.
 test-browser: $(INSTALLED)

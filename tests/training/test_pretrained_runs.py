@@ -182,6 +182,7 @@ def pixel_run(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
+@pytest.mark.slow
 def test_pixels_train_too(pixel_run: Path) -> None:
     assert Run.open(pixel_run).folder.state().updates == 2
 

@@ -78,6 +78,7 @@ def test_few_points_and_many_are_drawn(scenes: RegionSet) -> None:
     assert most <= (tasks[0].pixels.points if tasks[0].pixels else 0)
 
 
+@pytest.mark.slow
 def test_windows_of_one_class_are_images_of_it() -> None:
     asked = SimulatedScenes(places=2, sensors=(PICTURES[1].name, "Landsat 8"), purity=0.6)
     scenes = simulate_scenes(asked)

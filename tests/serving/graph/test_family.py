@@ -26,6 +26,8 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "meta-lstm": {"rule": "meta_lstm", "head": "prototype"},
     "imaml": {"backward": "implicit", "proximity": 2.0, "steps": 10},
 }
+ALIKE = ("logistic", "svm", "siamese", "relation", "lstm", "snail")
+"""Heads whose layer is laid out as that of another one here."""
 READING = ("matching", "siamese", "relation", "propagation", "lstm", "mann", "snail")
 
 
@@ -44,7 +46,7 @@ def make(
     return made
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in ALIKE else ()) for n in LEARNERS])
 def test_what_predict_answers_is_what_the_learner_answers(name: str) -> None:
     learner = make(**LEARNERS[name])
     layout, weight = adapted_layout(learner), tf.constant([1.0, 2, 1, 1, 0, 1])

@@ -211,6 +211,7 @@ def all_runs(omniglot_root: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
+@pytest.mark.slow
 def test_the_official_runs_are_evaluated_exactly(all_runs: Path, omniglot_root: Path, tmp_path: Path) -> None:
     settings = [*SMALL[1:], "training.updates=3", "training.validation_tasks=4", "learner.steps=1", "views.count=2"]
     paths = [omniglot_root / f"images_background_small{i}.zip" for i in (1, 2)]
