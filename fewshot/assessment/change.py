@@ -60,6 +60,7 @@ class ChangeReport:
         hectares: [old, new] area that both maps have, by what it was and is.
         unsure: Hectares where one of them is not sure enough, or not applicable.
         picture: Every so many rows and columns of the map of changes.
+        aspect: How many times as high as wide a pixel is on the ground.
         names: Of its classes, by number.
         colours: Of its classes, by number.
     """
@@ -70,6 +71,7 @@ class ChangeReport:
     hectares: FloatArray
     unsure: float
     picture: npt.NDArray[np.uint8]
+    aspect: float
     names: dict[int, str]
     colours: dict[int, Colour]
 
@@ -131,6 +133,7 @@ def map_changes(request: ChangeRequest, progress: Progress = lambda done, of: No
     if not counted.any() and not unsure:
         raise RasterError(f"{request.old} and {request.new} share no pixel with a class; expected maps of one region")
     numbers, style = _style(old, new, counted, unsure=unsure > 0)
+    high, wide = old.grid.pixel_sides()
     picture = _write(request.to, (old, new, sure), numbers, style, windows, progress)
     report = ChangeReport(
         (request.to.with_suffix(".json"), request.to.with_suffix(".png"), request.to),
@@ -139,6 +142,7 @@ def map_changes(request: ChangeRequest, progress: Progress = lambda done, of: No
         counted / 10_000,
         unsure / 10_000,
         picture,
+        high / wide,
         {int(key.removeprefix("CLASS_")): name for key, name in style.tags.items()},
         dict(style.colours),
     )

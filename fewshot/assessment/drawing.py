@@ -85,9 +85,10 @@ def draw_changes(report: ChangeReport, path: Path, title: str) -> None:
     for number, colour in report.colours.items():
         lookup[number] = colour
     height, width = report.picture.shape
-    figure = Figure(figsize=(float(np.clip(6.0 * width / height, 2.0, 12.0)) + 2.9, 6.9), layout="constrained", dpi=110)
+    wide = float(np.clip(6.0 * width / (height * report.aspect), 2.0, 12.0))
+    figure = Figure(figsize=(wide + 2.9, 6.9), layout="constrained", dpi=110)
     axes = figure.add_subplot()
-    axes.imshow(lookup[report.picture], interpolation="nearest")
+    axes.imshow(lookup[report.picture], interpolation="nearest", aspect=report.aspect)
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
     axes.set_axis_off()
     counts = np.bincount(report.picture.ravel(), minlength=256)
