@@ -102,6 +102,7 @@ def write_inputs(folder: Path) -> None:
     points.to_file(folder / "points.gpkg")
 
 
+@pytest.mark.slow
 def test_a_map_over_rest(server: str, tmp_path: Path) -> None:
     write_inputs(tmp_path)
     shown = run_light(

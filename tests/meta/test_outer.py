@@ -76,6 +76,7 @@ def test_the_multi_step_loss_is_the_weighted_loss_after_each_step() -> None:
     assert set(history) == {"loss", "accuracy"}
 
 
+@pytest.mark.slow
 def test_first_updates_are_of_first_order_and_later_ones_exact() -> None:
     annealed, first, exact = learner(Outer(first_order_updates=2)), learner(backward="first_order"), learner()
     for updates, wanted in ((0, first), (2, exact)):

@@ -67,6 +67,7 @@ def test_a_learner_adapts_to_the_views_and_averages_over_those_of_a_query(task: 
     assert np.abs(tf.nn.log_softmax(plain.predict_after(task, [2])) - seeing.predict_after(task, [2])).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_training_sees_each_example_once(task: tuple) -> None:
     np.testing.assert_array_equal(make(FEW)(task, training=True), make()(task, training=True))
     np.testing.assert_array_equal(make(Views())(task), make()(task))

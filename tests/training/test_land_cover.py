@@ -93,6 +93,7 @@ def test_segmentation_of_prepared_records_with_baselines_by_shots(tree: Path, tm
     assert (tmp_path / "run" / "report" / "confusion.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_sparse_labels_and_any_classes_are_enough_to_train(tree: Path, tmp_path: Path) -> None:
     settings = [*PIXELS, "tasks.points=3", "tasks.labels=task", "learner.head=prototype", "tasks.shots=2"]
     report = train_and_evaluate("sen12ms-segmentation", tree, tmp_path, settings)

@@ -75,6 +75,7 @@ assert not [name for name in sys.modules if name.startswith("keras.")]
 """
 
 
+@pytest.mark.slow
 def test_answers_are_identical_where_keras_is_not_installed(
     trained: Any, signatures: Signatures, tmp_path: Path
 ) -> None:

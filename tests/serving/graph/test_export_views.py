@@ -17,6 +17,7 @@ from tests.exported.models import VIEWS, exported
 from tests.serving.graph.test_export_graph import request, run
 
 
+@pytest.mark.slow
 def test_views_of_examples_are_the_learners(seeing: Any) -> None:
     signatures = LocalPredictor(seeing.folder)._model.signatures
     task = seeing.task((1, 2, 3))

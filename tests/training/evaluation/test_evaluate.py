@@ -133,6 +133,7 @@ def test_a_run_meets_other_numbers_of_classes_and_shots(demo_run: Path) -> None:
     assert (report["ways"], report["shots"], set(report["by_shots"])) == (ways, 1, {"1", "5"})
 
 
+@pytest.mark.slow
 def test_fixed_archives_are_evaluated_exactly_and_only_where_unseen(sen12ms_run: Path, sen12ms_root: Path) -> None:
     report = evaluate(
         sen12ms_run, [sen12ms_root / "spring_145.zip", sen12ms_root / "summer_101.zip"], Request(steps=RUNS_OWN)
