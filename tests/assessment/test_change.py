@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from rasterio import Affine
 from rasterio.crs import CRS
 
 from cli import main
 from fewshot.assessment import ChangeRequest, Design, map_changes, sample_map
+from fewshot.assessment.drawing import draw_changes
 from fewshot.errors import RasterError, RecipeError
 from fewshot.geo.grid import Grid
 from fewshot.geo.rasters import RasterReader, describe_raster
@@ -58,6 +60,18 @@ def test_what_became_what(maps: tuple[Path, Path], tmp_path: Path) -> None:
     # It is a map like any other.
     drawn = sample_map(tmp_path / "change.tif", tmp_path / "points.gpkg", Design(90, least=20))
     assert dict(zip(drawn.names, drawn.places.tolist(), strict=True))["Forest to Bare"] == 20
+
+
+def test_the_picture_has_the_proportions_of_the_ground(tmp_path: Path) -> None:
+    oblong = Grid(40, 40, Affine(10, 0, 500_000, 0, -25, 5_000_000), CRS.from_epsg(32633))
+    old = write_map(tmp_path / "old.tif", np.ones((40, 40)), {1: "Forest"}, oblong)
+    new = write_map(tmp_path / "new.tif", np.ones((40, 40)), {1: "Forest"}, oblong)
+    report = map_changes(ChangeRequest(old, new, tmp_path / "change.tif"))
+    assert report.aspect == pytest.approx(2.5)
+    draw_changes(report, tmp_path / "change.png", "Change")
+    shown = np.asarray(Image.open(tmp_path / "change.png").convert("RGB"))
+    rows, columns = np.nonzero((shown == np.array(report.colours[1])).all(axis=-1))
+    assert np.ptp(rows) / np.ptp(columns[rows > np.median(rows)]) == pytest.approx(2.5, rel=0.05)
 
 
 def test_where_a_map_is_not_sure_nothing_is_compared(maps: tuple[Path, Path], tmp_path: Path) -> None:
