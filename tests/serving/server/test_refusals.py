@@ -111,12 +111,16 @@ def without_collector() -> Iterator[None]:
 @pytest.mark.parametrize("kind", list(REQUESTS))
 def test_nothing_of_a_refused_request_outlives_its_answer(server: Any, without_collector: None, kind: str) -> None:
     request = REQUESTS[kind]
-    refused = {code_of(server.predictions.Predict, request) for _ in range(5)}
-    before = resident()
-    refused |= {code_of(server.predictions.Predict, request) for _ in range(50)}
+    refused, grown = {code_of(server.predictions.Predict, request) for _ in range(5)}, []
+    for _ in range(4):
+        before = resident()
+        refused |= {code_of(server.predictions.Predict, request) for _ in range(25)}
+        grown.append(resident() - before)
+        if grown[-1] < 12 * request.ByteSize():
+            break
     assert "OK" not in refused
-    # What threads keep of memory that was freed differs from time to time; what is held grows by every request.
-    assert resident() - before < 25 * request.ByteSize(), refused
+    # Threads keep some of the memory that was freed, but not again and again; what is held grows by every request.
+    assert min(grown) < 12 * request.ByteSize(), (refused, grown)
 
 
 @pytest.mark.parametrize(
