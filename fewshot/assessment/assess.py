@@ -12,15 +12,13 @@ import numpy.typing as npt
 import shapely
 
 from fewshot.assessment.accuracy import MapAccuracy, assess_sample
-from fewshot.assessment.class_map import ClassMap, open_class_map
+from fewshot.assessment.class_map import HECTARES, AreaUnit, ClassMap, open_class_map
 from fewshot.assessment.estimates import Estimate, FloatArray, IntArray, Samples, StratifiedSample
-from fewshot.assessment.sample import CLASS, STRATA, STRATUM
+from fewshot.assessment.sample import AREA, CLASS, STRATA, STRATUM
 from fewshot.errors import ManifestError, RasterError, RecipeError
 from fewshot.files import write_whole
 from fewshot.geo.vectors import Features, read_features, read_plain_table, vector_fields
 from fewshot.html import html_lines, html_picture, html_table
-
-_HECTARE = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,22 +28,30 @@ class AssessedMap:
     Attributes:
         path: Of the map.
         accuracy: How good it is; classes that only the places show come last.
+        unit: In what areas are said.
     """
 
     path: Path
     accuracy: MapAccuracy
+    unit: AreaUnit = HECTARES
+
+    @property
+    def title(self) -> str:
+        """What stands above the table."""
+        return f"{self.path}, % and {self.unit.name} with 95 % intervals"
 
     def table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Return the heads and rows of a table for people: accuracies in per cent, areas in hectares."""
-        heads = ("Class", "Places", "User's accuracy", "Producer's accuracy", "Mapped ha", "Estimated ha")
+        """Return the heads and rows of a table for people: accuracies in per cent, areas in the unit."""
+        unit = self.unit.short
+        heads = ("Class", "Places", "User's accuracy", "Producer's accuracy", f"Mapped {unit}", f"Estimated {unit}")
         rows = [
             (
                 entry.name,
                 str(entry.samples),
                 entry.users.percent(),
                 entry.producers.percent(),
-                f"{entry.mapped_area / _HECTARE:,.1f}",
-                entry.area.times(1 / _HECTARE).said(),
+                f"{entry.mapped_area / self.unit.size:,.1f}",
+                entry.area.times(1 / self.unit.size).said(),
             )
             for entry in self.accuracy.classes
         ]
@@ -57,7 +63,7 @@ class AssessedMap:
 
         picture = BytesIO()
         draw_assessment(self.accuracy, picture, self.path.name)
-        table = html_table(f"{self.path}: % and hectares with 95 % intervals", *self.table())
+        table = html_table(self.title, *self.table())
         return table + html_picture(picture.getvalue(), f"accuracy of {self.path.name}")
 
 
@@ -126,6 +132,7 @@ class AssessReport:
         content = {
             "fewshot_assessment": 1,
             "places": self.places,
+            "areas_in": "square metres" if self.maps[0].unit is HECTARES else "pixels",
             "maps": [{"map": str(found.path), **found.accuracy.plain()} for found in self.maps],
             "differences": [asdict(found) for found in self.differences],
             "notes": list(self.notes),
@@ -159,10 +166,11 @@ def assess_maps(maps: Sequence[Path], places: Places) -> AssessReport:
 
     Raises:
         FewshotError: what opening a map or the places raises.
-        RasterError: if no place counts.
+        RasterError: if no place counts, or some maps name a CRS and others do not.
         RecipeError: if there is no such field, or the strata of the places are not in their own table.
     """
-    opened = [open_class_map(path, places.classes) for path in maps]
+    opened = [open_class_map(path, places.classes, anywhere=True) for path in maps]
+    _require_one_ground(opened)
     home, features = opened[0], _read(places, opened[0])
     rows, columns = _places_in(features, places.path)
     mapped = [_mapped(area, home, rows, columns) for area in opened]
@@ -179,7 +187,7 @@ def assess_maps(maps: Sequence[Path], places: Places) -> AssessReport:
         sample = StratifiedSample(own, areas, units)
         only_here = names[len(area.table.names) :]
         accuracy = assess_sample(sample, [*area.areas, *(0.0 for _ in only_here)], names, strata)
-        found.append(AssessedMap(area.info.path, accuracy))
+        found.append(AssessedMap(area.info.path, accuracy, area.unit))
         right.append(own.mapped == own.reference)
         if only_here:
             notes.append(f"{area.info.path} has no class {', '.join(only_here)}; places of it count as wrong.")
@@ -187,6 +195,16 @@ def assess_maps(maps: Sequence[Path], places: Places) -> AssessReport:
         _difference(found[i], found[j], (right[i], right[j]), sample) for i, j in combinations(range(len(found)), 2)
     ]
     return AssessReport(tuple(found), tuple(differences), int(kept.sum()), (*notes, *([said] if said else [])))
+
+
+def _require_one_ground(maps: Sequence[ClassMap]) -> None:
+    """Refuse maps of which some name a CRS and others do not."""
+    without = [str(area.info.path) for area in maps if area.grid.crs is None]
+    if without and len(without) < len(maps):
+        raise RasterError(
+            f"{', '.join(without)} names no CRS and the other maps do, so places of one cannot be found in the other. "
+            "Say where it lies, for example with rio edit-info --crs EPSG:32633"
+        )
 
 
 def _read(places: Places, area: ClassMap) -> Features:
@@ -261,7 +279,7 @@ def _strata(
             f"it has {', '.join(map(str, index))}. Places that were added by hand cannot be assessed with those drawn."
         )
     stratum = np.array([index[number] for number in features.further[STRATUM]], np.int64)
-    areas, pixels = (np.array(listed[key], np.float64) for key in ("area_m2", "pixels"))
+    areas, pixels = (np.array(listed[key], np.float64) for key in (AREA if AREA in listed else "pixels", "pixels"))
     return stratum, areas, pixels, tuple(map(str, listed["name"])), ""
 
 

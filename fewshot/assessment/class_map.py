@@ -18,6 +18,24 @@ BLOCK = 1024
 """Rows and columns that are read at a time."""
 
 
+@dataclass(frozen=True)
+class AreaUnit:
+    """In what areas are said to people.
+
+    Attributes:
+        name: Of the unit.
+        short: The same in the head of a table.
+        size: Of one, in square metres or pixels, as areas are counted.
+    """
+
+    name: str
+    short: str
+    size: float
+
+
+HECTARES, PIXELS = AreaUnit("hectares", "ha", 10_000.0), AreaUnit("pixels", "pixels", 1.0)
+
+
 @dataclass(frozen=True, eq=False)
 class ClassMap:
     """A class raster.
@@ -26,7 +44,7 @@ class ClassMap:
         info: What it says of itself.
         table: Its classes.
         pixels: [classes] of each class.
-        areas: [classes] square metres of each class.
+        areas: [classes] square metres of each class; pixels where the map names no CRS.
         reader: Keeps it open.
         laid_on: The grid that it is read on, if that is not its own.
     """
@@ -42,6 +60,11 @@ class ClassMap:
     def grid(self) -> Grid:
         """Size and georeference, as it is read."""
         return self.laid_on or self.info.grid
+
+    @property
+    def unit(self) -> AreaUnit:
+        """In what its areas are said: without a CRS nobody knows how large its pixels are."""
+        return HECTARES if self.grid.crs else PIXELS
 
     def read(self, window: Window) -> IntArray:
         """Return the classes of a window [H, W] by index, -1 where there is none."""
@@ -85,21 +108,25 @@ class ClassMap:
         return rows, columns, classes
 
 
-def open_class_map(path: Path, classes: Path | None = None, *, on: Grid | None = None) -> ClassMap:
+def open_class_map(
+    path: Path, classes: Path | None = None, *, on: Grid | None = None, anywhere: bool = False
+) -> ClassMap:
     """Open a map and count its pixels.
 
     Args:
         path: A class raster; one of this program names its classes itself.
         classes: Class table of any other; without one its numbers are its names.
         on: Grid to read it on, each pixel taken from the nearest one; its own if None.
+        anywhere: Whether a map will do that names no CRS.
 
     Raises:
         DataNotFoundError: if a file does not exist.
         ManifestError: if a number of the map stands for no class of the table.
-        RasterError: if it cannot be read, names no CRS, or holds no class.
+        RasterError: if it cannot be read, names no CRS though it must, or holds no class.
     """
     info, reader = describe_raster(path), RasterReader()
-    require_georeference(info, "map")
+    if not anywhere:
+        require_georeference(info, "map")
     table = read_class_table(classes) if classes else _stated(info) or found_classes([LabelFiles(path)], reader)
     laid_on = None if on is None or on.same_as(info.grid) else on
     pixels, areas = np.zeros(len(table.names), np.int64), np.zeros(len(table.names))

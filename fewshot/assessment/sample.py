@@ -16,6 +16,8 @@ from fewshot.geo.vectors import write_points
 STRATA = "strata"
 """The table of a sample's file that says what its places were drawn from."""
 STRATUM, CLASS = "stratum", "class"
+AREA = "area_m2"
+"""Of a stratum, where the map says how large its pixels are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ def sample_map(map_path: Path, to: Path, design: Design, *, classes: Path | None
     """
     if to.suffix.lower() != ".gpkg":
         raise RecipeError(f"--to {to}: expected a GeoPackage (.gpkg), which holds the strata beside the points")
-    area = open_class_map(map_path, classes)
+    area = open_class_map(map_path, classes, anywhere=True)
     names, shares = area.table.names, area.areas / area.areas.sum()
     wanted = allocate(design, names, area.pixels, shares)
     rng = np.random.default_rng(seed)
@@ -90,7 +92,9 @@ def sample_map(map_path: Path, to: Path, design: Design, *, classes: Path | None
         STRATUM: [numbers[index] for index in drawn.tolist()],
         CLASS: [None] * len(rows),
     }
-    strata = {STRATUM: numbers, "name": names, "pixels": area.pixels.tolist(), "area_m2": area.areas.tolist()}
+    strata = {STRATUM: numbers, "name": names, "pixels": area.pixels.tolist()}
+    if area.grid.crs:
+        strata[AREA] = area.areas.tolist()
     places = area.grid.to_map(rows + 0.5, columns + 0.5)
     write_points(to, places, area.grid.crs, fields, {STRATA: strata})
     write_whole(to.with_suffix(".qml"), lambda path: path.write_text(class_list_style(names), encoding="utf-8"))

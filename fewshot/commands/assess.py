@@ -35,7 +35,7 @@ def command(  # noqa: PLR0913  one parameter an option
 
     report = assess_maps(maps, Places(places, field, clusters, classes))
     for found in report.maps:
-        print_table(f"{found.path}, % and hectares with 95 % intervals", found.table())
+        print_table(found.title, found.table())
     for line in report.lines():
         click.echo(line)
     if to is not None:

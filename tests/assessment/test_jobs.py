@@ -100,6 +100,32 @@ def test_a_sample_finds_the_true_areas(map_path: Path, tmp_path: Path) -> None:
     assert not any("does not say how its places were drawn" in note for note in report.notes)
 
 
+def test_a_map_without_a_crs_is_sampled_and_assessed_in_pixels(tmp_path: Path) -> None:
+    path, points = tmp_path / "plane.tif", tmp_path / "points.gpkg"
+    plane = Grid(GRID.height, GRID.width, GRID.transform, None)
+    write_raster(path, mapped(), plane, nodata=0, tags=TAGS)
+    drawn = sample_map(path, points, Design(200, least=30), seed=3)
+    assert geopandas.read_file(points, layer="points").crs is None and drawn.places.sum() == 200
+    assert "area_m2" not in pyogrio.read_dataframe(points, layer="strata", read_geometry=False)
+    fill_in(points)
+    result = CliRunner().invoke(main, ["assess", str(path), str(points), "--to", str(tmp_path / "said.json")])
+    assert result.exit_code == 0, result.output
+    assert "% and pixels with 95 % intervals" in result.output and "hectares" not in result.output
+    said = json.loads((tmp_path / "said.json").read_text())
+    assert said["areas_in"] == "pixels"
+    assert [entry["mapped_area"] for entry in said["maps"][0]["classes"]] == np.bincount(mapped().ravel())[
+        [1, 2, 4]
+    ].tolist()
+
+
+def test_a_map_without_a_crs_is_not_held_against_one_with(map_path: Path, tmp_path: Path) -> None:
+    plane = tmp_path / "plane.tif"
+    write_raster(plane, mapped(), Grid(GRID.height, GRID.width, GRID.transform, None), nodata=0, tags=TAGS)
+    sample_map(map_path, tmp_path / "points.gpkg", Design(60))
+    with pytest.raises(RasterError, match=r"plane.tif names no CRS and the other maps do"):
+        assess_maps([map_path, plane], Places(tmp_path / "points.gpkg"))
+
+
 def test_a_better_map_is_told_from_a_worse_one_on_another_grid(map_path: Path, tmp_path: Path) -> None:
     points, worse = tmp_path / "points.gpkg", tmp_path / "worse.tif"
     sample_map(map_path, points, Design(300))
