@@ -27,6 +27,7 @@ class RememberingScene(Scene):
         self._views = lru_cache(_VIEWS)(super().read)
         self._masks = lru_cache(_MASKS)(super().valid)
         self._reductions = lru_cache(_VIEWS)(self._reduced)
+        self._units_fit = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without what is kept."""
@@ -46,6 +47,11 @@ class RememberingScene(Scene):
         valid = self._masks(window)
         valid.flags.writeable = False
         return valid
+
+    def check_window(self, window: Window) -> bool:
+        """Refuse values that cannot be in the unit that is wanted, as `Scene` does, until some could."""
+        self._units_fit = self._units_fit or super().check_window(window)
+        return self._units_fit
 
     def of_dates(self, places: DatedPlaces | None) -> Scene:
         """Return the scene as it was around places at their dates, of which nothing is kept where it differs."""

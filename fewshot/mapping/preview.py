@@ -275,16 +275,17 @@ def _summed_up(part: ScenePart, probabilities: npt.NDArray[np.uint16]) -> Previe
 
     Class by class, which is much faster than to sort so few numbers of so many pixels.
     """
-    first, second = np.zeros((2, *probabilities.shape[:2]), np.int16)
-    greatest, next_to_it = np.full((2, *first.shape), -1, np.int32)
-    for number in range(probabilities.shape[-1]):
-        own = probabilities[..., number].astype(np.int32)
-        leads, follows = own > greatest, own > next_to_it
-        second[follows] = number
+    one, two = (np.ascontiguousarray(probabilities[..., number]) for number in (0, 1))
+    greatest, next_to_it, leads = np.maximum(one, two), np.minimum(one, two), two > one
+    first, second = leads.astype(np.int16), (~leads).astype(np.int16)
+    for number in range(2, probabilities.shape[-1]):
+        own = np.ascontiguousarray(probabilities[..., number])
+        leads = own > greatest
+        np.copyto(second, np.int16(number), where=own > next_to_it)
         np.copyto(second, first, where=leads)
-        np.copyto(next_to_it, np.where(leads, greatest, own), where=follows)
-        first[leads] = number
-        np.copyto(greatest, own, where=leads)
+        np.copyto(first, np.int16(number), where=leads)
+        np.maximum(next_to_it, np.minimum(own, greatest), out=next_to_it)
+        np.maximum(greatest, own, out=greatest)
     return PreviewPart(
         part.covered,
         part.step,

@@ -251,8 +251,10 @@ def _kept(
     levels = np.where(valid, np.round(np.minimum(greatest, 1) * LEVELS), 0).astype(np.uint16)
     found = {"classes": np.where(valid, values[index], np.uint8(plan.nodata)), "confidence": levels}
     if plan.all_probabilities:
-        scaled = np.round(np.clip(sums, 0, 1) * LEVELS)
-        found["probabilities"] = np.where(valid[..., np.newaxis], scaled, 0).astype(np.uint16)
+        scaled = np.clip(sums, 0, 1)
+        scaled *= LEVELS
+        found["probabilities"] = np.rint(scaled, out=scaled).astype(np.uint16)
+        found["probabilities"][~valid] = 0
     if plan.applicability is not None:
         found["dissimilarity"] = np.where(valid, in_levels(unlike[..., 0]), 0).astype(np.uint16)
     return found
