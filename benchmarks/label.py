@@ -5,7 +5,8 @@ own, asked over HTTP as the page asks it.
 
     click     a label is sent; until the picture of the finer map has arrived, and until that of the coarse one has
     bare      the network alone, after each click, on the same labels and window: adapt and predict, all in memory
-    tiles     of the last level in three bands, one after the other, beside rasterio reading the same windows
+    tiles     of the last level in three bands, one after the other, beside rasterio reading the same windows; before
+              them the first tile of a page just opened, and the whole scene, which has no overviews
     edits     a thousand labels, one by one: how long each takes to be on the disk, and the server's memory
 """
 
@@ -180,7 +181,12 @@ def measure_tiles(scene: Path, folder: Path, side: int, tiles: int) -> dict[str,
     places = rng.integers(0, side // 256, (tiles, 2)).tolist()
     query = {"bands": "3,2,1", "low": "0,0,0", "high": "3000,3000,3000"}
     with served(scene, folder / "tiles") as page:
+        opened = time.perf_counter()
         level = page.client.get("/api/project").json()["scene"]["levels"] - 1
+        page.client.get(f"/tiles/scene/{min(2, level)}/0/0.png", params=query).raise_for_status()
+        first = time.perf_counter() - opened
+        page.client.get("/tiles/scene/0/0/0.png", params=query).raise_for_status()
+        all_of_it = time.perf_counter() - opened
         began = time.perf_counter()
         for column, row in places:
             page.client.get(f"/tiles/scene/{level}/{column}/{row}.png", params=query).raise_for_status()
@@ -196,7 +202,9 @@ def measure_tiles(scene: Path, folder: Path, side: int, tiles: int) -> dict[str,
     return {
         "tiles a second": round(over_http, 1),
         "rasterio, a second": round(alone, 1),
-        "whole scene, s": round(whole, 3),
+        "first tile of a page, s": round(first, 3),
+        "whole scene at first, s": round(all_of_it, 3),
+        "whole scene again, s": round(whole, 3),
     }
 
 

@@ -122,8 +122,8 @@ class PageApp:
             tile = self.desk.pictures.tile(level, column, row, look or self.desk.pictures.usual_look())
             return encode(tile) if encode is not None and tile is not None else None
 
-        if (copy := self.desk.pictures.waited_for(level)) is not None:
-            await asyncio.wrap_future(copy)  # holds no thread that other tiles want
+        for strip in self.desk.pictures.waited_for(level, row):
+            await asyncio.wrap_future(strip)  # holds no thread that other tiles want
         content = await self._read(draw)
         if content is None:
             raise HTTPException(404, "there is no such tile")

@@ -25,6 +25,7 @@ TILE = 256
 _SMALL = 2048  # most rows and columns of the copy of the whole scene that is kept
 _AT_ONCE = 512  # rows of the scene that are read at a time for it
 _HANDS = 2  # threads that make it
+_ALL = slice(None)
 _SAMPLES, _SAMPLE = 5, 128  # windows each way of a large scene that tell the stretch, and pixels of their sides
 _CUTS = (0, 1, 2, 5)  # percent of the pixels that are black, and that are white
 _USUAL_CUT = 2
@@ -70,26 +71,15 @@ class Look:
         return rgba
 
 
-@dataclass(frozen=True, eq=False)
-class SmallCopy:
-    """A whole scene, with few pixels.
-
-    Attributes:
-        step: Pixels of the scene in one, along each side.
-        pixels: [H, W, bands] as they are stored.
-        valid: [H, W, bands] where there is data.
-    """
-
-    step: int
-    pixels: npt.NDArray[Any]
-    valid: npt.NDArray[np.bool_]
+Strip = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
+"""Rows of the whole scene with few pixels: [H, W, bands] as they are stored, and where there is data."""
 
 
 class ScenePictures:
     """A scene as pictures; threads may share it.
 
-    The first levels are taken from a small copy, which is made once: without overviews in its files, each of these
-    tiles would read all of the scene.
+    The first levels are taken from a small copy, which is made once, strip by strip from the top: without overviews
+    in its files, each of these tiles would read all of the scene.
     """
 
     def __init__(self, info: RasterInfo, read: ReadNumbers, *, sensor: str = "") -> None:
@@ -104,9 +94,8 @@ class ScenePictures:
         self._closed = threading.Event()
         self._step = 1 << max(0, math.ceil(math.log2(max(self.size) / _SMALL)))  # pixels in one of the small copy
         beside = ThreadPoolExecutor(_HANDS, "small copy")
-        rows = max(_AT_ONCE, self._step)
-        strips = [beside.submit(self._strip, row, rows) for row in range(0, self.size[0], rows)]
-        self._small = beside.submit(self._join, strips)
+        self._rows = max(_AT_ONCE, self._step)  # of the scene in a strip
+        self._strips = [beside.submit(self._strip, row) for row in range(0, self.size[0], self._rows)]
         beside.shutdown(wait=False)
 
     def close(self) -> None:
@@ -143,14 +132,16 @@ class ScenePictures:
         """
         shown = self._sampled() if self._step > 1 else []
         if not all(own.size for own in shown) or not shown:
-            small = self._small.result()
-            shown = [small.pixels[..., band][small.valid[..., band]] for band in range(self.info.bands)]
+            pixels, valid = _joined(self._strips)
+            shown = [pixels[..., band][valid[..., band]] for band in range(self.info.bands)]
         return {str(cut): [_ends(own, cut) for own in shown] for cut in _CUTS}
 
-    def waited_for(self, level: int) -> Future[SmallCopy] | None:
-        """Return what the tiles of a level are made of, where that may take a while; None where they are read."""
-        early = 0 <= level < self.levels and self._pixels_of(level) >= self._step
-        return self._small if early else None
+    def waited_for(self, level: int, row: int) -> Sequence[Future[Strip]]:
+        """Return what a row of tiles of a level is made of, where that may take a while: strips of the small copy."""
+        if not 0 <= level < self.levels or self._pixels_of(level) < self._step or row < 0:
+            return ()
+        side = TILE * self._pixels_of(level)
+        return self._strips_of(row * side, side)
 
     @property
     def stretch(self) -> list[tuple[float, float]]:
@@ -213,19 +204,23 @@ class ScenePictures:
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return a window with fewer pixels: from the small copy, every so many of its own, where that has enough."""
         if step >= self._step:
-            small = self._small.result()
-            every, first = step // small.step, (window.row // small.step, window.column // small.step)
-            rows = slice(first[0], first[0] - (-window.height // small.step), every)
-            columns = slice(first[1], first[1] - (-window.width // small.step), every)
+            every, top, left = step // self._step, window.row % self._rows // self._step, window.column // self._step
+            rows = slice(top, top - (-window.height // self._step), every)
+            columns = slice(left, left - (-window.width // self._step), every)
             chosen = [band - 1 for band in bands]
-            return small.pixels[rows, columns][..., chosen], small.valid[rows, columns][..., chosen]
+            pixels, valid = _joined(self._strips_of(window.row, window.height), columns, chosen)
+            return pixels[rows], valid[rows]
         return self.read(window, bands, step)
 
     def _pixels_of(self, level: int) -> int:
         """Return how many pixels of the scene are in one of a level, along each side."""
         return 1 << (self.levels - 1 - level)
 
-    def _strip(self, row: int, rows: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    def _strips_of(self, row: int, height: int) -> Sequence[Future[Strip]]:
+        """Return the strips that hold rows of the scene."""
+        return self._strips[row // self._rows : -(-(row + height) // self._rows)]
+
+    def _strip(self, row: int) -> Strip:
         """Read some rows for the small copy.
 
         Raises:
@@ -234,13 +229,8 @@ class ScenePictures:
         if self._closed.is_set():
             raise CancelledError
         height, width = self.size
-        window = Window(row, 0, min(rows, height - row), width)
+        window = Window(row, 0, min(self._rows, height - row), width)
         return self.read(window, range(1, self.info.bands + 1), self._step)
-
-    def _join(self, strips: Sequence[Future[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]]) -> SmallCopy:
-        """Put strips together; all have begun by now."""
-        pixels, valid = (np.concatenate(own) for own in zip(*(strip.result() for strip in strips), strict=True))
-        return SmallCopy(self._step, pixels, valid)
 
     def _sampled(self) -> list[npt.NDArray[Any]]:
         """Return numbers of each band, from windows all over the scene."""
@@ -267,6 +257,13 @@ class ScenePictures:
             Pixels [H, W, bands] as they are stored, and where they are valid.
         """
         return self._read(window, bands, step)
+
+
+def _joined(strips: Sequence[Future[Strip]], columns: slice = _ALL, bands: Any = _ALL) -> Strip:
+    """Wait for strips, and put some of their columns and bands together."""
+    found = [[own[:, columns, bands] for own in strip.result()] for strip in strips]
+    pixels, valid = (np.concatenate(own) for own in zip(*found, strict=True))
+    return pixels, valid
 
 
 def _ends(shown: npt.NDArray[Any], cut: float) -> tuple[float, float]:

@@ -289,6 +289,30 @@ def test_a_closed_scene_is_read_no_further(scene: Path, monkeypatch: pytest.Monk
         pictures.usual_look()
 
 
+def test_first_tiles_wait_for_their_own_rows_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = (2100, 530)
+    path = fakes.write_scene(tmp_path / "s.tif", fakes.draw_pixels(fakes.draw_truth(*size)), fakes.grid_of(*size))
+    go_on, read = threading.Event(), ScenePictures.read
+
+    def wait(pictures: ScenePictures, window: Window, bands: Any, step: int) -> Any:
+        if step > 1 and window.row >= 1024:
+            go_on.wait(20)
+        return read(pictures, window, bands, step)
+
+    monkeypatch.setattr("fewshot.label.pictures._SMALL", 1050)
+    whole = shown([path])
+    monkeypatch.setattr(ScenePictures, "read", wait)
+    pictures = shown([path])
+    level, look = pictures.levels - 2, pictures.usual_look()
+    assert len(pictures.waited_for(level, 0)) == 1 and len(pictures.waited_for(0, 0)) == 5
+    for row in (0, 1):
+        np.testing.assert_array_equal(pictures.tile(level, 0, row, look), whole.tile(level, 0, row, look))
+    assert not pictures.waited_for(level, 2)[0].done()
+    go_on.set()
+    for place in [(level, 0, 4), (level - 1, 0, 1), (0, 0, 0)]:
+        np.testing.assert_array_equal(pictures.tile(*place, look), whole.tile(*place, look))
+
+
 def test_a_large_scene_is_shown_before_it_is_read_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fakes.write_scene(tmp_path / "s.tif", fakes.draw_pixels(fakes.draw_truth(600, 520)), fakes.grid_of(600, 520))
     go_on, read = threading.Event(), ScenePictures.read
@@ -302,8 +326,8 @@ def test_a_large_scene_is_shown_before_it_is_read_as_a_whole(tmp_path: Path, mon
     monkeypatch.setattr("fewshot.label.pictures._SMALL", 160)
     pictures = shown([path])
     assert pictures.document()["stretch"] and pictures.tile(2, 0, 0, pictures.usual_look()) is not None
-    first = pictures.waited_for(0)
-    assert first is not None and not first.done()
-    assert pictures.waited_for(2) is pictures.waited_for(9) is None
+    first = pictures.waited_for(0, 0)
+    assert first and not any(strip.done() for strip in first)
+    assert pictures.waited_for(2, 0) == pictures.waited_for(9, 0) == pictures.waited_for(0, -1) == ()
     go_on.set()
     assert pictures.tile(0, 0, 0, pictures.usual_look()) is not None
