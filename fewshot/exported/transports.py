@@ -10,12 +10,15 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
 import numpy as np
 import orjson
+import urllib3
 
 from fewshot.errors import RecipeError
 from fewshot.exported.predictor import Array
@@ -24,6 +27,7 @@ from fewshot.exported.status import BY_HTTP, PUSHBACK, StatusError
 KEY_VARIABLE, CA_VARIABLE = "FEWSHOT_API_KEY", "FEWSHOT_CA"
 ENCRYPTED = "grpcs://"
 """Begins the address of a gRPC server that encrypts, as https:// does in REST."""
+_KEPT_OPEN = 32  # HTTP connections of threads that share a client
 
 
 @dataclass(frozen=True)
@@ -176,30 +180,33 @@ class RestTransport(Transport):
     def __init__(self, address: Address, allowed: Access) -> None:
         """Open a client; nothing is sent yet."""
         version = "" if address.version is None else f"/versions/{address.version}"
-        self._path = f"/v1/models/{address.model}{version}:predict"
-        signing = ssl.create_default_context(cafile=allowed.authority) if allowed.authority else True
-        self._client = httpx.Client(base_url=address.server, headers=allowed.headers, verify=signing)
+        self._url = f"{address.server}/v1/models/{address.model}{version}:predict"
+        self._headers = {"Content-Type": "application/json", **allowed.headers}
+        signing = ssl.create_default_context(cafile=allowed.authority)
+        options: dict[str, Any] = {"ssl_context": signing, "maxsize": _KEPT_OPEN, "retries": False}
+        proxy = _proxy_of(address.server)
+        self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """POST to :predict; a lone output comes without its name, and gets the name "" here."""
-        written = ", ".join(f"{json.dumps(key)}: {json_text(np.asarray(value))}" for key, value in inputs.items())
-        body = f'{{"signature_name": {json.dumps(signature)}, "inputs": {{{written}}}}}'
+        written = b",".join(
+            b"%b:%b" % (orjson.dumps(key), json_text(np.asarray(value))) for key, value in inputs.items()
+        )
+        body = b'{"signature_name":%b,"inputs":{%b}}' % (orjson.dumps(signature), written)
         try:
-            response = self._client.post(
-                self._path, content=body, headers={"Content-Type": "application/json"}, timeout=timeout
-            )
-        except httpx.TimeoutException as error:
-            connecting = isinstance(error, httpx.ConnectTimeout)
-            raise StatusError("UNAVAILABLE" if connecting else "DEADLINE_EXCEEDED", str(error)) from None
-        except httpx.TransportError as error:
+            most = urllib3.Timeout(total=timeout)
+            response = self._pool.urlopen("POST", self._url, body=body, headers=self._headers, timeout=most)
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise StatusError("DEADLINE_EXCEEDED", str(error)) from None
+        except urllib3.exceptions.HTTPError as error:
             raise StatusError("UNAVAILABLE", str(error)) from None
         answer = _read(response)
-        if response.status_code != httpx.codes.OK:
+        if response.status != HTTPStatus.OK:
             message = answer.get("error") if isinstance(answer, dict) else None
             later = response.headers.get("retry-after", "")
             raise StatusError(
-                BY_HTTP.get(response.status_code, "UNKNOWN"),
-                str(message or response.text),
+                BY_HTTP.get(response.status, "UNKNOWN"),
+                str(message or response.data.decode(errors="replace")),
                 retry_after=float(later) if later.isdecimal() else None,
             )
         if not isinstance(answer, dict) or "outputs" not in answer:
@@ -209,25 +216,31 @@ class RestTransport(Transport):
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._pool.clear()
 
 
-def _read(response: httpx.Response) -> Any:
+def _read(response: urllib3.BaseHTTPResponse) -> Any:
     try:
-        return orjson.loads(response.content)
+        return orjson.loads(response.data)
     except orjson.JSONDecodeError:  # not strict: TF Serving has words for what is not finite
         pass
     try:
-        return response.json()
+        return json.loads(response.data)
     except ValueError:
         return {}
 
 
-def json_text(value: Array) -> str:
+def _proxy_of(server: str) -> str | None:
+    """Return the proxy that the environment names for an address, None where it names none."""
+    parts = urlsplit(server)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+def json_text(value: Array) -> bytes:
     """Return an array as JSON: numbers nested like its axes, bytes as TF Serving's b64 objects, text as text."""
     if value.dtype == object:
         files = [{"b64": base64.b64encode(item).decode()} for item in np.atleast_1d(value)]
-        return json.dumps(files if value.ndim else value.item().decode())
+        return orjson.dumps(files if value.ndim else value.item().decode())
     if value.ndim and np.isfinite(value).all():
-        return orjson.dumps(np.require(value, requirements="C"), option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    return json.dumps(value.tolist())  # with words for what is not finite
+        return orjson.dumps(np.require(value, requirements="C"), option=orjson.OPT_SERIALIZE_NUMPY)
+    return json.dumps(value.tolist()).encode()  # with words for what is not finite

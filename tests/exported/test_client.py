@@ -240,7 +240,7 @@ def test_a_server_that_is_not_there_is_said_to_be_so(target: str) -> None:
 
 def test_what_is_no_model_server_is_said_to_be_none(addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     with FewshotClient(addresses["rest"], model="land") as client:
-        monkeypatch.setattr(client._transport, "_path", "/elsewhere")
+        monkeypatch.setattr(client._transport, "_url", f"{addresses['rest']}/elsewhere")
         with pytest.raises(ArtifactError, match="Servable not found"):
             client.card()
 
@@ -340,4 +340,4 @@ def test_arrays_are_read_back_as_they_were_written(values: Any) -> None:
 
 def test_bytes_are_written_as_objects_and_text_as_text() -> None:
     assert json.loads(json_text(np.array([b"\xff"], object))) == [{"b64": "/w=="}]
-    assert json_text(np.array(b"card.json", object)) == '"card.json"'
+    assert json_text(np.array(b"card.json", object)) == b'"card.json"'

@@ -29,7 +29,7 @@ from serving.server.handlers import METADATA, Call, Handlers, answered
 from serving.server.inference import DEFAULT_SIGNATURE, predict
 from serving.server.rest import requests, responses
 from serving.server.rest.bodies import read_body
-from serving.server.rest.documents import read_document
+from serving.server.rest.documents import read_document, read_predict_document
 from serving.server.rest.openapi import PAGES
 from serving.server.servables import Servable
 from serving.server.stopping import Stop
@@ -164,7 +164,7 @@ class RestApi:
 
     def _compute(self, spec: model_pb2.ModelSpec, body: bytearray, call: Call) -> bytes:
         """Read a document, run it and write the answer; all of it in the pool."""
-        document = read_document(body)
+        document = (read_predict_document if call.api == "predict" else read_document)(body)
         spec.signature_name = requests.signature_name(document)
         if call.api == "predict":
             return self._handlers.run_on(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 
@@ -32,7 +34,35 @@ STRING = r'"(?:[^"\\]|\\[\s\S])*+"?'
 # A string, which stays as it is, or a spelling of infinity or not-a-number that Python does not read.
 ODD_NUMBER = re.compile(rf"{STRING}|-NaN\b|\bInf\b")
 LONGEST_QUOTE = 1000
+LONG = 4096
+"""Bytes of a body from which on the values of its inputs are not read before it is known what they should be."""
 DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
+
+
+class _Columns(msgspec.Struct):
+    """A predict request in columns; what else there is, is passed over."""
+
+    inputs: dict[str, msgspec.Raw]
+    signature_name: str = ""
+    instances: msgspec.Raw = msgspec.Raw()
+
+
+_COLUMNS = msgspec.json.Decoder(_Columns)
+
+
+@dataclass(frozen=True, eq=False)
+class UnreadValue:
+    """A value that is only known to be JSON.
+
+    Attributes:
+        text: Of the value.
+    """
+
+    text: bytes
+
+    def read(self) -> Any:
+        """Return the value."""
+        return _loads(self.text)
 
 
 def read_document(body: bytes | bytearray) -> dict[str, Any]:
@@ -43,13 +73,39 @@ def read_document(body: bytes | bytearray) -> dict[str, Any]:
     """
     if not body:
         raise invalid("JSON Parse error: The document is empty")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        document = _read_leniently(body.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
+    document = _loads(body)
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {quote(document)} Is not object")
     return document
+
+
+def read_predict_document(body: bytes | bytearray) -> dict[str, Any]:
+    """Read the body of a predict request; if it is long and in columns, inputs are left as `UnreadValue`.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT if it is not a JSON object.
+    """
+    found = _read_columns(body) if len(body) >= LONG else None
+    return read_document(body) if found is None else found
+
+
+def _read_columns(body: bytes | bytearray) -> dict[str, Any] | None:
+    """Return signature and inputs of a document that has no more of what counts; None of any other."""
+    try:
+        found = _COLUMNS.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if bytes(found.instances) or "b64" in found.inputs:  # two formats at once, or a file that stands for all inputs
+        return None
+    inputs = {name: UnreadValue(bytes(text)) for name, text in found.inputs.items()}
+    return {"signature_name": found.signature_name, "inputs": inputs}
+
+
+def _loads(text: bytes | bytearray) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _read_leniently(text.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
 
 
 def _read_leniently(text: str) -> Any:

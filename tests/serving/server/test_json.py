@@ -11,10 +11,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from fewshot.exported.status import StatusError
-from serving.server.rest.documents import decimals, read_document
-from serving.server.rest.requests import to_array
+from serving.server.rest.documents import LONG, UnreadValue, decimals, read_document, read_predict_document
+from serving.server.rest.requests import predict_inputs, to_array
 from serving.server.rest.responses import from_tensors
 
 
@@ -111,3 +112,63 @@ def test_reading_what_is_no_json_takes_time_in_proportion_to_its_length(unit: st
 
 def test_odd_numbers_are_read_and_strings_that_look_like_them_stay() -> None:
     assert read_document(b'{"a": [Inf, -NaN], "b": "Inf \\" -NaN"}')["b"] == 'Inf " -NaN'
+
+
+def info(dtype: tf.DType) -> meta_graph_pb2.TensorInfo:
+    return meta_graph_pb2.TensorInfo(dtype=dtype.as_datatype_enum)
+
+
+def outcome(document: Any, dtype: tf.DType) -> Any:
+    """What a document is read as, or how it is refused."""
+    try:
+        arrays_, rows = predict_inputs(document, {"x": info(dtype)})
+    except StatusError as error:
+        return str(error)
+    return {name: (array.dtype, array.shape, array.tolist()) for name, array in arrays_.items()}, rows
+
+
+LEAVES = st.one_of(
+    st.integers(-3, 3),
+    st.floats(-1e3, 1e3),
+    st.sampled_from([True, None, "a", '],["', 2**24 + 1, 2**40, {"b64": "eA=="}]),
+)
+NESTED = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    NESTED, st.sampled_from([tf.float32, tf.int32, tf.bool, tf.string]), st.sampled_from([(",", ":"), (" , ", " : ")])
+)
+def test_long_columns_are_read_as_short_ones_are(value: Any, dtype: tf.DType, separators: tuple[str, str]) -> None:
+    body = json.dumps({"inputs": {"x": value}, "signature_name": "s"}, separators=separators).encode() + b" " * LONG
+    late = read_predict_document(body)
+    assert isinstance(late["inputs"]["x"], UnreadValue) and late["signature_name"] == "s"
+    assert outcome(late, dtype) == outcome(read_document(body), dtype)
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(np.float32, arrays.array_shapes(max_dims=5, max_side=4), elements=st.floats(-9, 9, width=32)))
+def test_long_numbers_are_taken_out_of_their_brackets(values: np.ndarray) -> None:
+    found = to_array(UnreadValue(json.dumps(values.tolist()).encode()), tf.float32)
+    np.testing.assert_array_equal(found, values)
+    assert found.shape == values.shape
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"inputs": {"x": [1]}, "instances": [1]}',
+        '{"instances": [1, 2]}',
+        '{"inputs": [1, 2]}',
+        '{"inputs": {"b64": "eA=="}}',
+        '{"inputs": {"x": [Inf]}}',
+        '{"inputs": {"x": [1]}, "signature_name": 3}',
+        '{"inputs": {"y": [1]}}',
+        '{"inputs": {"x": [1]}, "inputs": {"x": [2]}}',
+        '{"inputs": {"x": ' + "[" * 1000 + "]" * 1000 + "}}",
+        '{"other": 1}',
+    ],
+)
+def test_long_documents_of_any_kind_are_read_as_short_ones_are(body: str) -> None:
+    long = body.encode() + b" " * LONG
+    assert outcome(read_predict_document(long), tf.float32) == outcome(read_document(body.encode()), tf.float32)
