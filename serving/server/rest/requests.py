@@ -10,13 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
-import math
-import threading
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import simdjson
 import tensorflow as tf
 from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -25,24 +22,10 @@ from tensorflow_serving.apis import input_pb2
 from fewshot.exported.status import StatusError, invalid
 from fewshot.exported.tensors import MOST_AXES, type_name
 from serving.server.rest.documents import UnreadValue, quote
+from serving.server.rest.numbers import FLOAT_TYPES, INTEGER_TYPES, flat_numbers
 from serving.server.status import describe
 
 TensorInfos = Mapping[str, meta_graph_pb2.TensorInfo]
-
-INTEGER_TYPES = {
-    **dict.fromkeys((tf.int32, tf.int16, tf.int8, tf.uint8), (-(2**31), 2**31 - 1)),
-    tf.int64: (-(2**63), 2**63 - 1),
-    tf.uint32: (0, 2**32 - 1),
-    tf.uint64: (0, 2**64 - 1),
-}
-_READ_AS: Mapping[tf.DType, Literal["d", "i"]] = {
-    **dict.fromkeys((tf.float32, tf.float64), "d"),
-    **dict.fromkeys((tf.int32, tf.int16, tf.int8, tf.uint8, tf.int64, tf.uint32), "i"),
-}
-_KEPT_TEXT = 1 << 20  # bytes of the longest text that a thread's parser keeps its memory for
-_OF_THREAD = threading.local()
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[],"))
-FLOAT_TYPES = {tf.float32: 2**24 - 1, tf.float64: 2**53 - 1}  # with the largest whole number that is surely exact
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
@@ -125,7 +108,7 @@ def to_array(value: Any, dtype: tf.DType) -> np.ndarray:
             UNIMPLEMENTED for a type that JSON cannot carry.
     """
     if isinstance(value, UnreadValue):
-        array = _flat_numbers(value.text, dtype)
+        array = flat_numbers(value.text, dtype)
         if array is not None:
             return array
         value = value.read()
@@ -233,60 +216,6 @@ def _dense(value: Any, shape: tuple[int, ...], dtype: tf.DType) -> np.ndarray | 
         level = [*itertools.chain.from_iterable(level)]
     array = _convert(level, dtype)
     return None if array is None else array.reshape(shape)
-
-
-def _flat_numbers(text: bytes, dtype: tf.DType) -> np.ndarray | None:
-    """Return numbers nested to one depth as an array; None of anything else, and of numbers that need a closer look."""
-    if b'"' in text or b"{" in text or dtype not in _READ_AS or (shape := _shape_of_text(text)) is None:
-        return None
-    kind = _READ_AS[dtype]
-    try:
-        found = _parser(len(text)).parse(text)
-        if not isinstance(found, simdjson.Array):
-            return None
-        flat = np.frombuffer(found.as_buffer(of_type=kind), np.float64 if kind == "d" else np.int64)
-    except (ValueError, TypeError):  # as simdjson says that they are others
-        return None
-    if len(flat) != math.prod(shape) or not len(flat):
-        return None
-    low, high = INTEGER_TYPES.get(dtype) or (-FLOAT_TYPES[dtype], FLOAT_TYPES[dtype])
-    if not low <= flat.min() <= flat.max() <= high:
-        return None
-    return flat.astype(dtype.as_numpy_dtype).reshape(shape)
-
-
-def _parser(length: int) -> simdjson.Parser:
-    """Return this thread's parser, or for a long text one that is not kept: it keeps several times the text."""
-    if length > _KEPT_TEXT:
-        return simdjson.Parser()
-    if not hasattr(_OF_THREAD, "parser"):
-        _OF_THREAD.parser = simdjson.Parser()
-    parser: simdjson.Parser = _OF_THREAD.parser
-    return parser
-
-
-def _shape_of_text(text: bytes) -> tuple[int, ...] | None:
-    """Return the lengths of lists of each level, from the outermost in; None if those of a level differ, or are many.
-
-    A list of one value is as long as one of none here.
-    """
-    brackets = text.translate(None, _NO_BRACKETS)
-    depth = len(brackets) - len(brackets.lstrip(b"["))
-    shape: list[int] = []
-    length = 0  # of what a list of the level holds each of: its own brackets and commas
-    for level in range(1, depth + 1 if depth <= MOST_AXES else 0):
-        end = brackets.find(b"]" * level)
-        if end < 0:
-            return None
-        own = end + 2 * level - depth
-        shape.append((own - 1) // (length + 1))
-        length = own
-    whole = b""
-    for size in shape:
-        if size * (len(whole) + 1) >= len(brackets):
-            return None
-        whole = b"[" + b",".join([whole] * size) + b"]"
-    return tuple(reversed(shape)) if shape and whole == brackets else None
 
 
 def _convert(flat: list[Any], dtype: tf.DType) -> np.ndarray | None:
