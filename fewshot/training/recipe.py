@@ -1,7 +1,8 @@
 """Recipes: everything that decides a training run, typed and frozen.
 
 A recipe is a TOML file with a table for each class below. `[learners.NAME.TABLE]` tables hold what a named learner
-(maml, meta-sgd, ...) changes, so that one file serves the same task with every learner. Functions elsewhere take the
+(maml, meta-sgd, ...) changes, so that one file serves the same task with every learner; `extends = "RECIPE"` takes all
+that the file does not say from another. Functions elsewhere take the
 tables they use, never the whole recipe.
 """
 
@@ -20,7 +21,7 @@ from fewshot.meta.views import Views
 from fewshot.tables import make_table, nearest
 from fewshot.tasks.augment import Augmentation
 from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TasksTable, TrainingTable
-from fewshot.training.shipped import recipe_text
+from fewshot.training.shipped import recipe_tables
 
 Table = dict[str, Any]
 
@@ -93,10 +94,7 @@ def read_recipe(name: str, *, learner: str | None = None, settings: Sequence[str
     Raises:
         RecipeError: if a name, key or value is unknown or of the wrong type.
     """
-    try:
-        tables = tomllib.loads(recipe_text(name))
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"Recipe {name} is not valid TOML: {error}.") from None
+    tables = recipe_tables(name)
     learners = tables.pop("learners", {})
     chosen = learner or next(iter(learners), "custom")
     if learners and chosen not in learners:

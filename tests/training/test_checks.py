@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,13 @@ from fewshot.training.folder import RunFolder
 from fewshot.training.kinds import kind_of
 from fewshot.training.kinds.under_test import Request
 from fewshot.training.recipe import read_recipe
-from fewshot.training.shipped import recipe_names, recipe_text
+from fewshot.training.shipped import recipe_names, recipe_tables
 from fewshot.training.train import require_consistent, require_fitting, train
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_learner_of_every_recipe_is_consistent(name: str) -> None:
-    for learner in tomllib.loads(recipe_text(name))["learners"]:
+    for learner in recipe_tables(name)["learners"]:
         recipe = read_recipe(name, learner=learner)
         require_consistent(recipe)
         kind_of(recipe).require_consistent(recipe.data.split, recipe.learner.head)

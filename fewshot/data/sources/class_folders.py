@@ -12,7 +12,7 @@ from fewshot.data.bands import StoredBand
 from fewshot.data.images import Archive, DamageLog, Decoded, OnDamaged, Pixels, decode_image
 from fewshot.data.region import ArrayStore, Region, RegionSet
 from fewshot.data.source import Source
-from fewshot.errors import DataNotFoundError, RasterError
+from fewshot.errors import DataNotFoundError, RasterError, RecipeError
 from fewshot.geo.rasters import read_image
 
 _RASTERS, _PICTURES = {".tif", ".tiff"}, {".png", ".jpg", ".jpeg"}
@@ -24,6 +24,7 @@ class ClassFolders(Source):
 
     Attributes:
         size: Pixels of an image's side; 0 leaves images as they are.
+        any_size: Images may differ in size before they are brought to one.
         scale: What one unit of a picture is worth, such as 1e-4 for reflectance x 10,000; 0 for 8-bit pictures, whose
             255 is 1.
     """
@@ -32,12 +33,19 @@ class ClassFolders(Source):
     one_path: ClassVar[bool] = True
 
     size: int = 0
+    any_size: bool = False
     scale: float = 0.0
 
     def read(self, paths: Sequence[Path]) -> RegionSet:
-        """Read the folders."""
+        """Read the folders.
+
+        Raises:
+            RecipeError: if images may have any size, but it is not said which they are brought to.
+        """
         size, scale = self.size or None, self.scale or None
-        return read_class_folders(paths[0], size=size, scale=scale, on_damaged=self.on_damaged)
+        if self.any_size and size is None:
+            raise RecipeError("data.any_size = true: expected data.size too, to which all are brought")
+        return read_class_folders(paths[0], size=size, scale=scale, any_size=self.any_size, on_damaged=self.on_damaged)
 
     def describe_bands(self, regions: RegionSet) -> tuple[StoredBand, ...]:
         """Return the bands by the usual names of one or three, by number else."""
@@ -49,7 +57,12 @@ class ClassFolders(Source):
 
 
 def read_class_folders(
-    root: Path, *, size: int | None = None, scale: float | None = None, on_damaged: OnDamaged = "raise"
+    root: Path,
+    *,
+    size: int | None = None,
+    scale: float | None = None,
+    any_size: bool = False,
+    on_damaged: OnDamaged = "raise",
 ) -> RegionSet:
     """Read any labelled patches laid out as `<region>/<class>/<image>.{png,jpg,tif}`.
 
@@ -58,6 +71,7 @@ def read_class_folders(
         size: Side to area-average the images to, in pixels; as they are if None.
         scale: What one stored unit is worth (1e-4 for Sentinel-2 reflectance x 10^4). May be left out for
             8-bit images only, whose range 0-255 becomes 0-1.
+        any_size: Whether images may differ in size before they are brought to `size`.
         on_damaged: What to do with damaged images, images of another size, and empty classes.
 
     Returns:
@@ -75,7 +89,7 @@ def read_class_folders(
             log.report(f"{root}: class folder {folder} has no image (png, jpg or tif).")
         if not members:
             raise DataNotFoundError(f"no image <region>/<class>/<image>.png (or jpg, tif) in {root}")
-        decode = functools.partial(_decode_any, size=size)
+        decode = functools.partial(_decode_any, size=size, any_size=any_size)
         decoded.add_all(archive, [(member, _tail(member)) for member in members], decode, log)
     names, pixels = decoded.stack(log)
     if scale is None and pixels.dtype != np.uint8:
@@ -113,8 +127,8 @@ def _tail(member: str) -> str:
     return "/".join(PurePosixPath(member).parts[-3:])
 
 
-def _decode_any(data: bytes, member: str, *, size: int | None) -> tuple[Pixels, tuple[int, int]]:
-    """Decode a raster or a picture by its ending."""
-    if PurePosixPath(member).suffix.lower() in _RASTERS:
-        return read_image(data, size=size)
-    return decode_image(data, size)
+def _decode_any(data: bytes, member: str, *, size: int | None, any_size: bool) -> tuple[Pixels, tuple[int, int]]:
+    """Decode a raster or a picture by its ending; the size beside it is that which all must have."""
+    raster = PurePosixPath(member).suffix.lower() in _RASTERS
+    pixels, before = read_image(data, size=size) if raster else decode_image(data, size)
+    return pixels, (pixels.shape[0], pixels.shape[1]) if any_size else before
