@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -14,6 +15,8 @@ from fewshot.exported.status import BY_NUMBER, StatusError, code_of
 logger = logging.getLogger("serving")
 
 FORESEEN = (FewshotError, tf.errors.OpError, DecodeError)
+# What TensorFlow says of its own functions and nodes around a sentence.
+DECORATION = re.compile(r"\{\{function_node [^}]*\}\} ?|\s*\[\[\{\{node [^\]]*\]\]|\s*\[Op:[^\]]*\]\s*\Z")
 LONGEST_MESSAGE = 1024  # gRPC sends it in a header, of which clients take 8 KB
 
 
@@ -22,7 +25,7 @@ def as_status(error: BaseException) -> StatusError:
     if isinstance(error, StatusError):
         return StatusError(error.code, _short(str(error)), http=error.http, retry_after=error.retry_after)
     if isinstance(error, tf.errors.OpError):
-        return StatusError(BY_NUMBER.get(error.error_code, "UNKNOWN"), _short(error.message))
+        return StatusError(BY_NUMBER.get(error.error_code, "UNKNOWN"), _short(DECORATION.sub("", error.message)))
     code = "INVALID_ARGUMENT" if isinstance(error, DecodeError) else code_of(error)
     return StatusError(code, _short(str(error) or type(error).__name__))
 
