@@ -167,6 +167,31 @@ def test_n_goes_to_a_place_that_the_map_is_unsure_of_and_space_labels_it(page: A
     assert suggested == f"column {int(column)}, row {int(row)}"
 
 
+def test_a_click_on_a_suggestion_labels_its_very_place(page: Any) -> None:
+    steps.label_by_mouse(page, steps.places(each=2))
+    steps.wait_for_map(page)
+    page.get_by_role("button", name="Suggest places").click()
+    mark = page.locator(".suggestion").first
+    mark.wait_for()
+    place = page.evaluate("async () => (await import('/static/suggestions.js')).places[0]")
+    assert mark.get_attribute("title") == place["reason"]
+    mark.click(position={"x": 4, "y": 8})
+    steps.wait_for_labels(page, 7)
+    assert steps.project(page)["labels"][-1]["coordinates"] == [place["column"], place["row"]]
+
+
+def test_a_class_that_is_answered_late_does_not_take_the_place_of_one_chosen_since(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/api/edits", lambda route: held.append(route))
+    steps.add_classes(page, ("late",))
+    assert page.get_by_role("radio", name="late").is_checked()
+    page.get_by_role("radio", name="water").check()
+    page.get_by_text("Saving", exact=False).wait_for()
+    held.pop().continue_()
+    page.get_by_text("Saved", exact=True).wait_for()
+    assert page.get_by_role("radio", name="water").is_checked()
+
+
 def test_labels_that_contradict_each_other_are_marked(page: Any) -> None:
     steps.label_by_mouse(page, [(50, 60, 0), (50, 60, 1), (90, 30, 2)])
     steps.wait_for_labels(page, 3)

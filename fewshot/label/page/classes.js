@@ -99,11 +99,12 @@ function openDialog(own = null) {
       h("button", { className: "main" }, own ? "Save" : "Add"),
     ),
   );
-  form.onsubmit = async () => {
+  form.onsubmit = () => {
     const id = own?.id ?? newId();
     const values = { id, name: name.value.trim(), colour: colour.value, key: key.value };
     const edits = [{ op: own ? "change_class" : "add_class", ...values }];
-    if ((await state.edit(...edits)) && !own) state.choose({ classId: id });
+    state.edit(...edits);
+    if (!own) state.choose({ classId: id }); // at once: by the time of the answer another may be chosen
   };
   dialog.replaceChildren(form);
   dialog.showModal();
