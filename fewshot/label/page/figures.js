@@ -70,14 +70,16 @@ function draw() {
   );
 }
 
+const load = () =>
+  attempt(async () => {
+    state.project.panel = await get("/api/panel");
+    draw();
+  });
+
 export function openFigures() {
   state.on("project", draw);
   state.on("live", draw);
-  state.on("panel", () =>
-    attempt(async () => {
-      state.project.panel = await get("/api/panel");
-      draw();
-    }),
-  );
+  state.on("panel", load);
+  state.on("job", (job) => job.state === "done" && load()); // it may have compared methods
   draw();
 }
