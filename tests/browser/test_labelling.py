@@ -12,6 +12,7 @@ import pytest
 
 from tests.browser import steps
 from tests.browser.conftest import LabelServer
+from tests.mapping import fakes
 
 Open = Callable[..., Any]
 
@@ -131,6 +132,19 @@ def test_classes_are_renamed_merged_and_deleted(page: Any) -> None:
     page.get_by_role("radio", name="town").wait_for(state="detached")
     assert [own["name"] for own in steps.project(page)["classes"]] == ["forest"]
     steps.wait_for_labels(page, 2)
+
+
+def test_a_name_or_key_of_another_class_is_not_to_be_had(page: Any) -> None:
+    page.get_by_role("radio", name="town").check()
+    page.get_by_role("button", name="Add class").click()
+    page.get_by_label("Name").fill(" Water")
+    page.keyboard.press("Enter")
+    assert page.locator("#class-dialog input:invalid").count() == 1
+    assert page.locator("#class-dialog option").all_inner_texts() == ["none", *"456789"]
+    page.get_by_label("Name").fill("lake")
+    page.keyboard.press("Enter")
+    page.get_by_role("radio", name="lake").wait_for()
+    assert [own["name"] for own in steps.project(page)["classes"]] == [*fakes.CLASSES, "lake"]
 
 
 def test_labels_go_out_and_come_back(page: Any, tmp_path: Path) -> None:
