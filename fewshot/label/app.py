@@ -187,7 +187,7 @@ class PageApp:
             number = int(query.get("n", USUAL_SAMPLE))
         except ValueError:
             raise HTTPException(400, "n is a number of places") from None
-        asked = {"sample": {"n": number}, "assess": {"places": query.get("places", "")}}
+        asked: dict[str, dict[str, Any]] = {"sample": {"n": number}, "assess": {"places": query.get("places", "")}}
         return JSONResponse(await self._read(lambda: self.desk.commands(asked)))
 
     async def jobs(self, request: Request) -> Response:

@@ -82,9 +82,7 @@ class ScenePictures:
     in its files, each of these tiles would read all of the scene.
     """
 
-    def __init__(
-        self, info: RasterInfo, read: ReadNumbers, *, names: Sequence[str] = (), sensor: str = ""
-    ) -> None:
+    def __init__(self, info: RasterInfo, read: ReadNumbers, *, names: Sequence[str] = (), sensor: str = "") -> None:
         """Show a scene.
 
         Args:

@@ -69,7 +69,7 @@ class ProjectPlan:
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """Names of the scene's bands, where they are given: numbers say which bands a model reads, not what they are."""
+        """Names of the scene's bands, where they are given; numbers say which ones a model reads, not what they are."""
         return tuple(band for band in split_bands(self.bands) if isinstance(band, str))
 
     @property
