@@ -230,7 +230,8 @@ class PageApp:
     async def bring_in(self, request: Request) -> Response:
         """Add the labels of a file."""
         query, content = request.query_params, await read_body(request, MOST_FILE)
-        return await self._changed(lambda: self.desk.bring_in(query.get("name", ""), content, _sent(query)))
+        name, field = query.get("name", ""), query.get("field", "")
+        return await self._changed(lambda: self.desk.bring_in(name, content, _sent(query), field))
 
     async def upload(self, request: Request) -> Response:
         """Keep a file for a job, such as places with the class that was seen there."""

@@ -236,23 +236,25 @@ class Desk:
             self.write_files(self.log.state, folder)
         return self.jobs.start(folder, self.command(kind, options, folder), folder / RESULTS[kind])
 
-    def bring_in(self, name: str, content: bytes, sent: str = "") -> None:
+    def bring_in(self, name: str, content: bytes, sent: str = "", field: str = "") -> None:
         """Add the labels of a file, as one step.
 
         Args:
             name: Of the file; its ending says what it is.
             content: Of the file.
             sent: As the log keeps it.
+            field: Of the file, that holds the class; a usual one if "".
 
         Raises:
             FewshotError: if it cannot be read.
         """
         path = self.keep_upload(name, content)
         try:
-            self.edit(read_new_labels(path, self.log.state, self.grid), sent)
+            self.edit(read_new_labels(path, self.log.state, self.grid, field), sent)
         except FewshotError as error:  # in the words of who sent it
             shown = Path(name).name
-            raise type(error)(str(error).replace(str(path), shown).replace(path.name, shown)) from error
+            said = str(error).replace(str(path), shown).replace(path.name, shown)
+            raise type(error)(said.replace("--label-field", "Field of the class")) from error
         finally:
             path.unlink(missing_ok=True)
 

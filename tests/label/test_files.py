@@ -247,6 +247,23 @@ def test_a_file_that_lies_off_the_earth_is_refused(tmp_path: Path) -> None:
         read_new_labels(path, ProjectState(), fakes.grid_of(90, 70, crs=SINUSOIDAL))
 
 
+def test_the_field_that_holds_the_class_can_be_named(page: httpx.Client, desk: Desk, tmp_path: Path) -> None:
+    desk.edit([add_class("a", 0), add_point("l0", 0, 3.5, 4.5)])
+    x, y = (float(np.ravel(end)[0]) for end in desk.grid.to_map(4.5, 3.5))
+    file = tmp_path / "mine.geojson"
+    feature = {"type": "Feature", "properties": {"seen": "b", "year": 7}}
+    feature["geometry"] = {"type": "Point", "coordinates": [x, y]}
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    file.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}))
+    sent = {"mine.geojson": file.read_bytes(), "mine.csv": b"column,row,seen\n3,4,b\n"}
+    for name, content in sent.items():
+        refused = page.post("/api/import", params={"name": name}, content=content)
+        assert refused.status_code == 400 and "--" not in refused.json()["error"]
+        came = page.post("/api/import", params={"name": name, "field": "seen"}, content=content)
+        assert came.status_code == 200, came.text
+    assert list(desk.log.state.counts.values()) == [1, 2]
+
+
 def test_spaces_around_and_in_names_do_not_count(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("column,row,class\n1,2,Old  forest \n3,4,Old forest\n")
     state = apply_steps(ProjectState(), [read_new_labels(tmp_path / "a.csv", ProjectState(), fakes.grid_of(9, 9))])
