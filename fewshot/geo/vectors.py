@@ -127,7 +127,7 @@ def read_features(
     usable = frame[~(frame.geometry.isna() | frame.geometry.is_empty | _blank(frame[field]))]
     try:
         shapes = _in_pixels(usable, grid)
-    except RuntimeError as error:  # of PROJ
+    except (RuntimeError, shapely.errors.GEOSException) as error:  # the first of PROJ
         raise RasterError(f"{path} cannot be laid over {scene}, whose CRS is another: {error}") from error
     inside = lie_in(shapes, grid)
     if not inside.any():
@@ -250,7 +250,7 @@ def write_points(
 
 
 def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write features that lie in a scene, in its CRS, whole or not at all.
+    """Write features that lie in a scene, in its CRS where the format can say which, whole or not at all.
 
     Args:
         path: File to write, .gpkg, .fgb or .geojson.
@@ -264,6 +264,8 @@ def write_features(path: Path, shapes: Shapes, grid: Grid, columns: Mapping[str,
     geometry = to_map(np.asarray(shapes, dtype=object), grid)
     frame = geopandas.GeoDataFrame(dict(columns), geometry=geometry, crs=grid.crs and grid.crs.to_wkt())
     driver, options = _DRIVERS[path.suffix.lower()]
+    if driver == "GeoJSON" and frame.crs is not None and "id" not in frame.crs.to_json_dict():
+        frame = frame.to_crs("EPSG:4326")  # it names a CRS by a code alone, and is in this one without
     settings: dict[str, Any] = {"layer": "labels", "driver": driver, "geometry_type": "Unknown", **options}
     _write(path, lambda unfinished: pyogrio.write_dataframe(frame, unfinished, **settings))
 

@@ -24,6 +24,7 @@ from fewshot.label.jobs import Job
 from fewshot.label.library import library_files
 from fewshot.label.painting import ENCODINGS
 from fewshot.label.pictures import Look
+from fewshot.label.plan import USUAL_SAMPLE
 
 PAGE = Path(__file__).parent / "page"
 MOST_JSON = 8 << 20
@@ -176,8 +177,18 @@ class PageApp:
         return JSONResponse(await self._read(self.desk.panel))
 
     async def command(self, request: Request) -> Response:
-        """Answer with the command lines that do the same as the page."""
-        return JSONResponse(await self._read(self.desk.commands))
+        """Answer with the command lines that do the same as the page, with the numbers and files of its fields.
+
+        Raises:
+            HTTPException: if n is no number.
+        """
+        query = request.query_params
+        try:
+            number = int(query.get("n", USUAL_SAMPLE))
+        except ValueError:
+            raise HTTPException(400, "n is a number of places") from None
+        asked: dict[str, dict[str, Any]] = {"sample": {"n": number}, "assess": {"places": query.get("places", "")}}
+        return JSONResponse(await self._read(lambda: self.desk.commands(asked)))
 
     async def jobs(self, request: Request) -> Response:
         """Answer with all jobs."""
@@ -219,7 +230,8 @@ class PageApp:
     async def bring_in(self, request: Request) -> Response:
         """Add the labels of a file."""
         query, content = request.query_params, await read_body(request, MOST_FILE)
-        return await self._changed(lambda: self.desk.bring_in(query.get("name", ""), content, _sent(query)))
+        name, field = query.get("name", ""), query.get("field", "")
+        return await self._changed(lambda: self.desk.bring_in(name, content, _sent(query), field))
 
     async def upload(self, request: Request) -> Response:
         """Keep a file for a job, such as places with the class that was seen there."""

@@ -205,13 +205,17 @@ class Desk:
         mapped = Path(drawn.where, drawn.arguments[1]) if drawn is not None else Path(made.result)
         return assess_command(mapped, folder, self._places(options))
 
-    def commands(self) -> dict[str, str]:
-        """Return the command lines that do what the page's jobs do, with the labels as they are, in a folder aside."""
+    def commands(self, options: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Return the command lines that do what the page's jobs do, with the labels as they are, in a folder aside.
+
+        Args:
+            options: Of the page, by the kind of job.
+        """
         lines, folder = {}, self.plan.folder / "command"
         self.write_files(self.log.state, folder)
         for kind in RESULTS:
             try:
-                lines[kind] = shlex.join(("fewshot", *self.command(kind, {}, folder)))
+                lines[kind] = shlex.join(("fewshot", *self.command(kind, options.get(kind, {}), folder)))
             except RecipeError as error:
                 lines[kind] = f"# {error}"
         return lines
@@ -232,23 +236,25 @@ class Desk:
             self.write_files(self.log.state, folder)
         return self.jobs.start(folder, self.command(kind, options, folder), folder / RESULTS[kind])
 
-    def bring_in(self, name: str, content: bytes, sent: str = "") -> None:
+    def bring_in(self, name: str, content: bytes, sent: str = "", field: str = "") -> None:
         """Add the labels of a file, as one step.
 
         Args:
             name: Of the file; its ending says what it is.
             content: Of the file.
             sent: As the log keeps it.
+            field: Of the file, that holds the class; a usual one if "".
 
         Raises:
             FewshotError: if it cannot be read.
         """
         path = self.keep_upload(name, content)
         try:
-            self.edit(read_new_labels(path, self.log.state, self.grid), sent)
+            self.edit(read_new_labels(path, self.log.state, self.grid, field), sent)
         except FewshotError as error:  # in the words of who sent it
             shown = Path(name).name
-            raise type(error)(str(error).replace(str(path), shown).replace(path.name, shown)) from error
+            said = str(error).replace(str(path), shown).replace(path.name, shown)
+            raise type(error)(said.replace("--label-field", "Field of the class")) from error
         finally:
             path.unlink(missing_ok=True)
 
@@ -332,7 +338,8 @@ def open_desk(plan: ProjectPlan) -> Iterator[Desk]:
                 f"{plan.folder} is open in another `fewshot label`; use that page, or name another --project"
             ) from error
         numbers = open_numbers(open_pictures(plan.scenes, plan.pictures), plan.pictures.composite, sensor=plan.sensor)
-        pictures = opened.enter_context(closing(ScenePictures(*numbers, sensor=plan.sensor)))
+        pictures = ScenePictures(*numbers, names=plan.band_names, sensor=plan.sensor)
+        opened.enter_context(closing(pictures))
         log = EditLog(plan.folder / "project.sqlite")
         grid = pictures.info.grid
         own = f"{grid.height} x {grid.width} pixels at {tuple(grid.transform)[:6]}"

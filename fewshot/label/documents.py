@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fewshot.label.jobs import Job
 from fewshot.label.live import LiveLabels
 from fewshot.label.plan import ProjectPlan
 from fewshot.label.state import ProjectState
-from fewshot.mapping import kept_comparison
+from fewshot.mapping import PreviewLabels, kept_comparison
 
 
 def describe_state(state: ProjectState, contradicting: Sequence[str]) -> dict[str, Any]:
@@ -59,11 +60,18 @@ def panel(
         "accuracy": known.accuracy if known else None,
         "warnings": [
             *warnings(state, contradicting),
-            *(known.labels.used.notes if known else ()),
+            *(_remarks(known.labels) if known else ()),
             *filter(None, [known and known.note]),
         ],
         "compare": json.loads(found[-1]) if found else None,
     }
+
+
+def _remarks(labels: PreviewLabels) -> list[str]:
+    """Return what became of labels on their way to the model, but for what `warnings` says of them."""
+    of = labels.used.summary
+    said = set(of.lines()) - set(replace(of, examples={}, contradicting=0).lines())
+    return [note.removeprefix(f"{of.path}: ") for note in labels.used.notes if note not in said]
 
 
 def warnings(state: ProjectState, contradicting: Sequence[str]) -> list[str]:

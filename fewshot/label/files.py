@@ -69,7 +69,7 @@ def table_of_labels(state: ProjectState, grid: Grid) -> str:
     return text.getvalue()
 
 
-def read_new_labels(path: Path, state: ProjectState, grid: Grid) -> list[dict[str, Any]]:
+def read_new_labels(path: Path, state: ProjectState, grid: Grid, field: str = "") -> list[dict[str, Any]]:
     """Return the edits that bring the labels of a file in, and the classes that the project lacks.
 
     Args:
@@ -77,6 +77,7 @@ def read_new_labels(path: Path, state: ProjectState, grid: Grid) -> list[dict[st
             column and row.
         state: Of the project.
         grid: Of the scene.
+        field: That holds the class; a usual one, in a CSV "class", if "".
 
     Raises:
         RecipeError: if it is another kind of file.
@@ -85,9 +86,9 @@ def read_new_labels(path: Path, state: ProjectState, grid: Grid) -> list[dict[st
     names: Sequence[str]
     shapes: Sequence[Any] | Shapes
     if path.suffix.lower() == ".csv":
-        names, shapes = _read_table(path, grid)
+        names, shapes = _read_table(path, grid, field or "class")
     elif path.suffix.lower() in VECTOR_ENDINGS:
-        features = read_features(path, grid, scene="the scene")
+        features = read_features(path, grid, field=field or None, scene="the scene")
         names, shapes = [_plain(value) for value in features.values], features.shapes
     else:
         raise RecipeError(
@@ -164,17 +165,17 @@ def _drawn(shape: Any) -> Iterator[dict[str, Any]]:
             yield from _drawn(part)
 
 
-def _read_table(path: Path, grid: Grid) -> tuple[list[str], Sequence[Any]]:
+def _read_table(path: Path, grid: Grid, field: str) -> tuple[list[str], Sequence[Any]]:
     """Return classes and points of a CSV."""
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
-        names = [_plain(row["class"]) for row in rows]
+        names = [_plain(row[field]) for row in rows]
         shapes = np.empty(len(rows), dtype=object)
         shapes[:] = [_shape_in(row, grid) for row in rows]
     except (UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error, shapely.errors.ShapelyError) as error:
         raise DamagedDataError(
-            f"{path.name} is no table of labels ({error}); expected the columns class, and wkt, x and y, or column and "
-            "row"
+            f"{path.name} is no table of labels ({error}); expected the columns {field}, and wkt, x and y, or column "
+            "and row"
         ) from None
     inside = lie_in(shapes, grid) if rows else np.zeros(0, np.bool_)
     if not inside.any():

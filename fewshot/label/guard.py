@@ -125,7 +125,8 @@ class PageGuard:
             return PlainTextResponse("This token is of another start; open the address that was printed last.", 403)
         # A redirect would not do: after one, browsers count as where the visit began the page or file whose link was
         # followed, and show a strict cookie to none from elsewhere. This page begins it anew.
-        answer = HTMLResponse('<!doctype html><title>Label</title><meta http-equiv="refresh" content="0; url=/">')
+        head = '<title>Label</title><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0; url=/">'
+        answer = HTMLResponse(f"<!doctype html>{head}")
         secure = self.origin.startswith("https:")
         answer.set_cookie(self._cookie, self.token, httponly=True, samesite="strict", secure=secure)
         return answer

@@ -82,15 +82,17 @@ class ScenePictures:
     in its files, each of these tiles would read all of the scene.
     """
 
-    def __init__(self, info: RasterInfo, read: ReadNumbers, *, sensor: str = "") -> None:
+    def __init__(self, info: RasterInfo, read: ReadNumbers, *, names: Sequence[str] = (), sensor: str = "") -> None:
         """Show a scene.
 
         Args:
             info: What it says of itself.
             read: Reads it, from several threads.
+            names: Of its bands, where they are given and as many; its own else.
             sensor: What recorded it, where it does not say.
         """
-        self.info, self._read, self.spectra = info, read, read_spectra(info, sensor=sensor)
+        self.info, self._read = info, read
+        self.spectra = read_spectra(info, names if len(names) == info.bands else (), sensor)
         self._closed = threading.Event()
         self._step = 1 << max(0, math.ceil(math.log2(max(self.size) / _SMALL)))  # pixels in one of the small copy
         beside = ThreadPoolExecutor(_HANDS, "small copy")

@@ -20,6 +20,8 @@ LIVE_LABELS = "labels.fgb"
 PLACES, ASSESSMENT = "places.gpkg", "assessment.json"
 RESULTS = {"map": MAP, "compare": MAP, "sample": PLACES, "assess": ASSESSMENT}
 """Kinds of jobs, and the file that is there once one is done."""
+USUAL_SAMPLE = 100
+"""Places that are drawn where nobody says how many."""
 _SWITCHES = ("compare", "probabilities", "applicable")
 
 
@@ -64,6 +66,11 @@ class ProjectPlan:
     def name(self) -> str:
         """What the project is called."""
         return project_name(self.scenes)
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the scene's bands, where they are given; numbers say which ones a model reads, not what they are."""
+        return tuple(band for band in split_bands(self.bands) if isinstance(band, str))
 
     @property
     def maps(self) -> bool:
@@ -131,7 +138,7 @@ def sample_command(mapped: Path, folder: Path, options: Mapping[str, Any]) -> tu
     Raises:
         RecipeError: if it is no number.
     """
-    number = options.get("n", 100)
+    number = options.get("n", USUAL_SAMPLE)
     if not isinstance(number, int) or isinstance(number, bool) or set(options) - {"n"}:
         raise RecipeError(f"a sample takes n, a number of places; received {dict(options)}"[:300])
     return ("sample", str(mapped), "--to", str(folder / PLACES), "--n", str(number))

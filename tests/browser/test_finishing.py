@@ -37,3 +37,27 @@ def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_pa
     command[command.index("--to") + 1] = str(own)
     subprocess.run([sys.executable, ROOT / "cli.py", *command[1:]], check=True, capture_output=True)
     assert mapped.read_bytes() == own.read_bytes()
+
+
+def test_methods_are_compared_in_a_table_and_commands_are_as_the_fields_are(open_page: Open, tmp_path: Path) -> None:
+    page = open_page()
+    steps.add_classes(page)
+    steps.label_by_mouse(page, steps.places(each=4))
+    steps.wait_for_labels(page, 12)
+    page.get_by_text("Finish", exact=True).click()
+    page.get_by_text("The same as a command").click()
+    page.get_by_role("button", name="Compare methods", exact=True).click()
+    page.get_by_role("row", name="logistic").wait_for(timeout=90_000)
+
+    kind, command = page.locator("#finish select"), page.get_by_label("Command", exact=True)
+    shown = "(end) => document.querySelector('#finish textarea').value.endsWith(end)"
+    kind.select_option("sample")
+    page.get_by_label("Places", exact=True).fill("75")
+    page.get_by_label("Places", exact=True).press("Tab")
+    steps.until(page, shown, "--n 75")
+    kind.select_option("assess")
+    steps.until(page, "() => document.querySelector('#finish textarea').value.startsWith('# choose the file')")
+    (tmp_path / "seen.csv").write_text("x,y,class\n")
+    page.get_by_label("Labelled sample").set_input_files(tmp_path / "seen.csv")
+    steps.until(page, shown, "assessment.json")
+    assert any(text.endswith(".csv") for text in shlex.split(command.input_value()))

@@ -12,6 +12,7 @@ import pytest
 
 from tests.browser import steps
 from tests.browser.conftest import LabelServer
+from tests.mapping import fakes
 
 Open = Callable[..., Any]
 
@@ -133,6 +134,19 @@ def test_classes_are_renamed_merged_and_deleted(page: Any) -> None:
     steps.wait_for_labels(page, 2)
 
 
+def test_a_name_or_key_of_another_class_is_not_to_be_had(page: Any) -> None:
+    page.get_by_role("radio", name="town").check()
+    page.get_by_role("button", name="Add class").click()
+    page.get_by_label("Name").fill(" Water")
+    page.keyboard.press("Enter")
+    assert page.locator("#class-dialog input:invalid").count() == 1
+    assert page.locator("#class-dialog option").all_inner_texts() == ["none", *"456789"]
+    page.get_by_label("Name").fill("lake")
+    page.keyboard.press("Enter")
+    page.get_by_role("radio", name="lake").wait_for()
+    assert [own["name"] for own in steps.project(page)["classes"]] == [*fakes.CLASSES, "lake"]
+
+
 def test_labels_go_out_and_come_back(page: Any, tmp_path: Path) -> None:
     steps.label_by_mouse(page, steps.places(each=2))
     steps.wait_for_labels(page, 6)
@@ -165,6 +179,31 @@ def test_n_goes_to_a_place_that_the_map_is_unsure_of_and_space_labels_it(page: A
     steps.wait_for_labels(page, 7)
     column, row = steps.project(page)["labels"][-1]["coordinates"]
     assert suggested == f"column {int(column)}, row {int(row)}"
+
+
+def test_a_click_on_a_suggestion_labels_its_very_place(page: Any) -> None:
+    steps.label_by_mouse(page, steps.places(each=2))
+    steps.wait_for_map(page)
+    page.get_by_role("button", name="Suggest places").click()
+    mark = page.locator(".suggestion").first
+    mark.wait_for()
+    place = page.evaluate("async () => (await import('/static/suggestions.js')).places[0]")
+    assert mark.get_attribute("title") == place["reason"]
+    mark.click(position={"x": 4, "y": 8})
+    steps.wait_for_labels(page, 7)
+    assert steps.project(page)["labels"][-1]["coordinates"] == [place["column"], place["row"]]
+
+
+def test_a_class_that_is_answered_late_does_not_take_the_place_of_one_chosen_since(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/api/edits", lambda route: held.append(route))
+    steps.add_classes(page, ("late",))
+    assert page.get_by_role("radio", name="late").is_checked()
+    page.get_by_role("radio", name="water").check()
+    page.get_by_text("Saving", exact=False).wait_for()
+    held.pop().continue_()
+    page.get_by_text("Saved", exact=True).wait_for()
+    assert page.get_by_role("radio", name="water").is_checked()
 
 
 def test_labels_that_contradict_each_other_are_marked(page: Any) -> None:

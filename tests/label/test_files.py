@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -30,6 +31,7 @@ from fewshot.mapping import PreviewPart
 from tests.label.conftest import add_class, add_point
 from tests.mapping import fakes
 
+SINUSOIDAL = "+proj=sinu +R=6371007.181"  # MODIS's, which EPSG does not list
 RING = [[[4.2, 4.2], [20.1, 4.2], [20.1, 22.7], [4.2, 4.2]], [[15.0, 6.0], [17.0, 6.0], [17.0, 8.0], [15.0, 6.0]]]
 
 
@@ -58,7 +60,7 @@ def state() -> ProjectState:
 
 
 @pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
-@pytest.mark.parametrize("placed", [{}, {"degrees": 25}, {"degrees": 25, "crs": None}])
+@pytest.mark.parametrize("placed", [{}, {"degrees": 25}, {"degrees": 25, "crs": None}, {"crs": SINUSOIDAL}])
 @pytest.mark.parametrize("ending", [".gpkg", ".geojson"])
 def test_labels_that_go_out_come_in_as_they_were(
     tmp_path: Path, state: ProjectState, ending: str, placed: dict[str, Any]
@@ -233,6 +235,33 @@ def test_what_is_wrong_with_a_sent_file_is_said_by_its_own_name(page: httpx.Clie
     for name, content in sent.items():
         said = page.post("/api/import", params={"name": name}, content=content)
         assert said.status_code == 400 and name in said.json()["error"] and "uploads" not in said.json()["error"]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_a_file_that_lies_off_the_earth_is_refused(tmp_path: Path) -> None:
+    ring = [[-6086886, -1336541], [-6083556, -1336541], [-6083556, -1334195], [-6086886, -1336541]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    path = tmp_path / "metres.geojson"
+    path.write_text(json.dumps({"type": "Feature", "properties": {"class": "a"}, "geometry": polygon}))
+    with pytest.raises(RasterError, match=r"metres\.geojson .*the scene"):
+        read_new_labels(path, ProjectState(), fakes.grid_of(90, 70, crs=SINUSOIDAL))
+
+
+def test_the_field_that_holds_the_class_can_be_named(page: httpx.Client, desk: Desk, tmp_path: Path) -> None:
+    desk.edit([add_class("a", 0), add_point("l0", 0, 3.5, 4.5)])
+    x, y = (float(np.ravel(end)[0]) for end in desk.grid.to_map(4.5, 3.5))
+    file = tmp_path / "mine.geojson"
+    feature = {"type": "Feature", "properties": {"seen": "b", "year": 7}}
+    feature["geometry"] = {"type": "Point", "coordinates": [x, y]}
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    file.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}))
+    sent = {"mine.geojson": file.read_bytes(), "mine.csv": b"column,row,seen\n3,4,b\n"}
+    for name, content in sent.items():
+        refused = page.post("/api/import", params={"name": name}, content=content)
+        assert refused.status_code == 400 and "--" not in refused.json()["error"]
+        came = page.post("/api/import", params={"name": name, "field": "seen"}, content=content)
+        assert came.status_code == 200, came.text
+    assert list(desk.log.state.counts.values()) == [1, 2]
 
 
 def test_spaces_around_and_in_names_do_not_count(tmp_path: Path) -> None:

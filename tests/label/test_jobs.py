@@ -105,7 +105,7 @@ def test_a_number_that_is_another_process_by_now_does_not_count(jobs: Callable[[
 @pytest.mark.slow
 def test_the_page_maps_as_the_command_that_it_shows(desk: Desk, truth: np.ndarray) -> None:
     desk.edit(labelled(truth))
-    shown = shlex.split(desk.commands()["map"])
+    shown = shlex.split(desk.commands({})["map"])
     assert shown[:2] == ["fewshot", "map"]
     job = desk.start_job("map", {})
     aside = str(desk.plan.folder / "command")
@@ -118,7 +118,7 @@ def test_the_page_maps_as_the_command_that_it_shows(desk: Desk, truth: np.ndarra
     for name in ("map.tif", "map_confidence.tif"):
         with rasterio.open(mapped.with_name(name)) as one, rasterio.open(Path(aside) / name) as other:
             assert np.array_equal(one.read(), other.read())
-    assert "sample" in desk.commands()["sample"]
+    assert "sample" in desk.commands({})["sample"]
 
 
 def test_places_are_assessed_with_the_map_that_they_were_drawn_of(
@@ -134,6 +134,9 @@ def test_places_are_assessed_with_the_map_that_they_were_drawn_of(
     arguments = desk.command("assess", {"places": places.name}, tmp_path)
     assert [Path(text).parent.name for text in arguments[1:3]] == ["map-1", "uploads"]
     assert Path(desk.command("sample", {"n": 9}, tmp_path)[1]).parent.name == "map-2"
+    lines = desk.commands({"sample": {"n": 9}, "assess": {"places": places.name}})
+    assert lines["sample"].endswith("--n 9")
+    assert shlex.split(lines["assess"])[1:4] == [*arguments[:2], str(places)]
 
 
 def test_what_the_page_adds_to_a_map_is_in_its_command(desk: Desk, tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ def test_to_show_a_command_changes_no_job(desk: Desk, monkeypatch: pytest.Monkey
     labels = desk.jobs.folder / job.id / LABELS
     before = labels.read_bytes()
     desk.edit([add_point("l1", 0, 2, 2)])
-    assert LABELS in desk.commands()["map"]
+    assert LABELS in desk.commands({})["map"]
     assert labels.read_bytes() == before
     assert [path.name for path in desk.jobs.folder.iterdir()] == [job.id]
 

@@ -112,6 +112,19 @@ def test_until_there_are_two_classes_the_page_is_told_what_is_missing(
     assert following.mapped is None
 
 
+def test_the_panel_says_once_what_is_wrong_with_labels_and_names_no_file(
+    desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray
+) -> None:
+    following.look(WHOLE)
+    desk.edit([*labelled(truth, 1), *(add_point(f"m{number}", number, 30.5, 40.5) for number in range(2))])
+    following.changed(desk.log.revision)
+    heard.wait(is_map("fine"))
+    desk.live = following
+    said = desk.panel()["warnings"]
+    assert said[:2] == ["only one label of town", "2 labels claim pixels of another class's; these pixels do not count"]
+    assert not [text for text in said[2:] if "labels.fgb" in text or "only one" in text or "claimed" in text]
+
+
 def test_accuracy_is_measured_once_it_is_quiet(
     monkeypatch: pytest.MonkeyPatch, desk: Desk, following: LiveMap, heard: Heard, truth: np.ndarray
 ) -> None:
@@ -266,4 +279,4 @@ def test_any_scene_that_is_mapped_has_a_live_map(
         time.sleep(0.02)
     assert desk.live.last is not None and desk.live.last["stage"] == "fine", desk.live.last
     assert desk.pictures.tile(0, 0, 0, desk.pictures.usual_look()) is not None
-    assert "--composite mean" in desk.commands()["map"]
+    assert "--composite mean" in desk.commands({})["map"]

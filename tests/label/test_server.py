@@ -151,6 +151,14 @@ def test_the_scene_is_described(page: httpx.Client) -> None:
     assert scene["pixel_size"] == pytest.approx([30, 20])
 
 
+def test_bands_are_called_as_the_user_says(open_project: Callable[..., Desk], scene: Path) -> None:
+    shown = open_project(bands="green,nir").document()["scene"]["bands"]
+    assert [(own["name"], own["wavelength"]) for own in shown] == [("green", 560), ("nir", 842)]
+    for which in ("2,1", "red"):  # of a model's bands; and of too few, which the map refuses
+        shown = open_project(which, bands=which).document()["scene"]["bands"]
+        assert [own["name"] for own in shown] == ["B4", "B8"]
+
+
 def test_pages_hear_of_what_other_pages_do(page: httpx.Client) -> None:
     with page.stream("GET", "/api/events") as heard:
         lines = heard.iter_lines()

@@ -42,8 +42,8 @@ export function change(path, body) {
 }
 
 /** Send a file that changes something, likewise. */
-export function bringIn(path, file) {
-  const query = new URLSearchParams({ name: file.name, sent: newId() });
+export function bringIn(path, file, field) {
+  const query = new URLSearchParams({ name: file.name, field, sent: newId() });
   return queued(() => upload(`${path}?${query}`, file));
 }
 

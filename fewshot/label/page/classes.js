@@ -81,7 +81,17 @@ function openDialog(own = null) {
     autocomplete: "off",
   });
   const colour = h("input", { type: "color", value: own?.colour ?? freeColour() });
-  const keys = ["", ..."123456789"].map((key) => [key, key || "none"]);
+  const others = state.project.classes.filter(({ id }) => id !== own?.id);
+  const taken = others.map(({ key }) => key).filter(Boolean);
+  const keys = ["", ..."123456789"].filter((key) => !taken.includes(key)).map((key) => [key, key || "none"]);
+  // What the server would refuse is said here, where it can be mended.
+  const unlike = (input, what) => () => {
+    const plain = input.value.trim().replace(/\s+/g, " ").toLowerCase();
+    const same = others.find((other) => other[what].toLowerCase() === plain);
+    input.setCustomValidity(same ? `${same.name} has this ${what} already.` : "");
+  };
+  name.oninput = unlike(name, "name");
+  colour.oninput = unlike(colour, "colour");
   const key = select(keys, own?.key ?? freeKey(), () => {});
   const close = () => dialog.close();
   const form = h(
@@ -91,7 +101,7 @@ function openDialog(own = null) {
     field("Name", name),
     field("Colour", colour),
     field("Key", key),
-    own ? others(own, close) : null,
+    own ? more(own, others, close) : null,
     h(
       "div",
       { className: "row end" },
@@ -99,19 +109,19 @@ function openDialog(own = null) {
       h("button", { className: "main" }, own ? "Save" : "Add"),
     ),
   );
-  form.onsubmit = async () => {
+  form.onsubmit = () => {
     const id = own?.id ?? newId();
     const values = { id, name: name.value.trim(), colour: colour.value, key: key.value };
     const edits = [{ op: own ? "change_class" : "add_class", ...values }];
-    if ((await state.edit(...edits)) && !own) state.choose({ classId: id });
+    state.edit(...edits);
+    if (!own) state.choose({ classId: id }); // at once: by the time of the answer another may be chosen
   };
   dialog.replaceChildren(form);
   dialog.showModal();
 }
 
 /** Merging and deleting. */
-function others(own, close) {
-  const rest = state.project.classes.filter(({ id }) => id !== own.id);
+function more(own, rest, close) {
   const does = (edit, text) => () => {
     close();
     state.edit(edit()).then((done) => done && say(`${text()} Ctrl+Z takes it back.`));

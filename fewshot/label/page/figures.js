@@ -1,6 +1,6 @@
 import { get, post } from "./api.js";
 import { button, byId, count, h, percent } from "./dom.js";
-import { attempt } from "./messages.js";
+import { attempt, say } from "./messages.js";
 import { state } from "./state.js";
 
 const range = (low, high) => `${(100 * low).toFixed(0)} to ${percent(high)}`;
@@ -47,6 +47,12 @@ function table({ methods, chosen, reason, notes }) {
   );
 }
 
+const compare = () =>
+  attempt(async () => {
+    await post("/api/jobs", { kind: "compare", options: {} });
+    say("Methods are compared, which takes minutes. The table comes here; “Finish” can cancel it.");
+  });
+
 function draw() {
   const live = state.live?.method;
   const { panel, labels, contradictions, classes } = state.project;
@@ -65,19 +71,21 @@ function draw() {
         : []),
     ),
     warnings.length ? h("ul", { className: "warnings" }, ...warnings) : "",
-    button("Compare methods", () => attempt(() => post("/api/jobs", { kind: "compare", options: {} }))),
+    button("Compare methods", compare),
     panel.compare ? table(panel.compare) : "",
   );
 }
 
+const load = () =>
+  attempt(async () => {
+    state.project.panel = await get("/api/panel");
+    draw();
+  });
+
 export function openFigures() {
   state.on("project", draw);
   state.on("live", draw);
-  state.on("panel", () =>
-    attempt(async () => {
-      state.project.panel = await get("/api/panel");
-      draw();
-    }),
-  );
+  state.on("panel", load);
+  state.on("job", (job) => job.state === "done" && load()); // it may have compared methods
   draw();
 }

@@ -5,6 +5,7 @@ import { state } from "./state.js";
 const FORMATS = { gpkg: "GeoPackage", geojson: "GeoJSON", csv: "CSV" };
 
 export function openFiles() {
+  const name = h("input", { type: "text", autocomplete: "off", placeholder: "class" });
   const file = h("input", {
     type: "file",
     accept: Object.keys(FORMATS)
@@ -14,7 +15,7 @@ export function openFiles() {
   file.onchange = () =>
     attempt(async () => {
       const [own] = file.files;
-      const came = await state.bringIn(own);
+      const came = await state.bringIn(own, name.value.trim());
       say(`${count(came, "label")} came from ${own.name}. Ctrl+Z takes them back.`);
     }).finally(() => {
       file.value = "";
@@ -22,6 +23,7 @@ export function openFiles() {
   const link = ([format, name]) =>
     h("li", {}, h("a", { href: `/api/export/labels.${format}`, download: `labels.${format}` }, name));
   byId("files").append(
+    field("Field of the class", name),
     field("Import labels", file),
     h("h3", {}, "Export labels"),
     h("ul", { className: "downloads" }, ...Object.entries(FORMATS).map(link)),

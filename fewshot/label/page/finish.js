@@ -4,6 +4,7 @@ import { attempt, say } from "./messages.js";
 import { state } from "./state.js";
 
 const KINDS = { map: "Map all", sample: "Sample for validation", assess: "Assess", compare: "Compare methods" };
+const EACH = 20; // places of a class that are drawn at least
 const STATES = { running: "running", done: "done", failed: "failed", cancelled: "stopped" };
 
 const ask = (path, body) =>
@@ -70,13 +71,14 @@ function hear({ type, ...heard }) {
     });
 }
 
-/** The command that does what a button does, to read and to copy. */
-function commands() {
+/** The command that does what a button does, as its fields are, to read and to copy. */
+function commands(fields) {
   const text = h("textarea", { rows: 4, readOnly: true, spellcheck: false, "aria-label": "Command" });
-  const kind = select(Object.entries(KINDS), "map", () => read());
+  const kind = select(Object.entries(KINDS), "map", () => {});
   const read = () =>
     attempt(async () => {
-      text.value = (await get("/api/command"))[kind.value] ?? "";
+      const lines = await get(`/api/command?${new URLSearchParams(await fields())}`);
+      text.value = lines[kind.value] ?? "";
     });
   const copy = async () => {
     await read();
@@ -96,25 +98,39 @@ function commands() {
     text,
     button("Copy command", copy),
   );
-  all.ontoggle = () => all.open && read();
+  const shown = () => all.open && read();
+  all.ontoggle = shown;
+  byId("finish").addEventListener("change", shown);
+  state.on("job", (job) => job.state === "done" && shown());
   return all;
 }
 
 /** The sample once people have said what they saw there, and the assessment of the map with it. */
-function assessment() {
-  const file = h("input", { type: "file", accept: ".gpkg,.geojson,.csv" });
-  const start = () =>
-    attempt(async () => {
-      const [own] = file.files;
-      if (!own) throw new Error("Choose the file of the sample first, with the class that was seen at each place.");
-      const { id } = await upload(`/api/upload?name=${encodeURIComponent(own.name)}`, own);
-      await ask("/api/jobs", { kind: "assess", options: { places: id } });
-    });
-  return [field("Labelled sample", file), h("div", { className: "row" }, button(KINDS.assess, start))];
+class Assessment {
+  #sent = Promise.resolve(""); // id under which the server keeps the sample
+
+  constructor() {
+    const file = h("input", { type: "file", accept: ".gpkg,.geojson,.csv" });
+    file.onchange = () => (this.#sent = this.#send(file.files[0]));
+    const start = async () => ask("/api/jobs", { kind: "assess", options: await this.options() });
+    this.parts = [field("Labelled sample", file), h("div", { className: "row" }, button(KINDS.assess, start))];
+  }
+
+  options = async () => ({ places: await this.#sent });
+
+  async #send(file) {
+    if (!file) return "";
+    const answer = await attempt(() => upload(`/api/upload?name=${encodeURIComponent(file.name)}`, file));
+    return answer?.id ?? "";
+  }
 }
 
 export function openFinish() {
   const size = h("input", { type: "number", min: 10, max: 100000, value: 100 });
+  // Enough for twenty of each class, fewer of which `fewshot sample` does not draw by itself.
+  const suffice = () => (size.value = Math.max(size.value, EACH * state.project.classes.length));
+  const assessment = new Assessment();
+  const drawn = () => ({ n: Number(size.value) });
   const start = (kind, options = () => ({})) =>
     button(
       KINDS[kind],
@@ -127,13 +143,17 @@ export function openFinish() {
       "div",
       { className: "row" },
       field("Places", size),
-      start("sample", () => ({ n: Number(size.value) })),
+      start("sample", drawn),
     ),
-    ...assessment(),
+    ...assessment.parts,
     h("ul", { id: "jobs" }),
-    commands(),
+    commands(async () => ({ ...drawn(), ...(await assessment.options()) })),
   );
   state.on("job", hear);
-  state.on("project", draw);
+  state.on("project", () => {
+    suffice();
+    draw();
+  });
+  suffice();
   draw();
 }

@@ -47,6 +47,7 @@ if (state.project) {
   ]) {
     open();
   }
+  state.tell("saving");
   state.tell("project");
   state.tell("chosen");
   state.follow();

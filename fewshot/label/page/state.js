@@ -91,10 +91,10 @@ class State extends EventTarget {
     return this.#waiting === 0;
   }
 
-  /** Add the labels of a file, as one step. Returns how many came. */
-  async bringIn(file) {
+  /** Add the labels of a file, whose class a field holds, as one step. Returns how many came. */
+  async bringIn(file, field) {
     const before = this.project.labels.length;
-    this.adopt(await this.#sending(bringIn("/api/import", file)));
+    this.adopt(await this.#sending(bringIn("/api/import", file, field)));
     return this.project.labels.length - before;
   }
 

@@ -4,10 +4,12 @@ import { crosshair } from "./crosshair.js";
 import { button, byId, h } from "./dom.js";
 import { attempt, say } from "./messages.js";
 import { map, toMap } from "./scene.js";
+import { state } from "./state.js";
+import { use } from "./tools.js";
 
 const MOST = 10;
 const marks = L.layerGroup().addTo(map);
-let places = [];
+export let places = [];
 let at = -1;
 
 async function suggest() {
@@ -46,7 +48,8 @@ function draw() {
       html: String(index + 1),
       iconSize: [24, 24],
     });
-    L.marker(toMap([column, row]), { icon, interactive: false, keyboard: false, title: reason }).addTo(marks);
+    const mark = L.marker(toMap([column, row]), { icon, keyboard: false, title: reason }).addTo(marks);
+    mark.on("click", () => state.tool === "brush" || use([column, row])); // the very place, wherever it was hit
   });
   const item = ({ reason }, index) => {
     const go = button(reason, () => visit(index));
