@@ -40,6 +40,9 @@ LONGEST_ODD = 16 << 20
 
 That is a hundred times slower, and all other requests wait for some of it.
 """
+MOST_VALUES = 8 << 20
+"""Of a document that is read whole, since all other requests wait meanwhile; numbers in columns may be more."""
+MOST_MEMBERS = 1000
 LONG = 4096
 """Bytes of a body from which on the values of its inputs are not read before it is known what they should be."""
 DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
@@ -97,6 +100,8 @@ def read_predict_document(body: bytes | bytearray) -> dict[str, Any]:
 
 def _read_columns(body: bytes | bytearray) -> dict[str, Any] | None:
     """Return signature and inputs of a document that has no more of what counts; None of any other."""
+    if body.count(b":") > MOST_MEMBERS:
+        return None
     try:
         found = _COLUMNS.decode(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -108,6 +113,11 @@ def _read_columns(body: bytes | bytearray) -> dict[str, Any] | None:
 
 
 def _loads(text: bytes | bytearray) -> Any:
+    if text.count(b",") >= MOST_VALUES:
+        raise invalid(
+            f"The document has more than {MOST_VALUES} values, as many as are read. Send less at a time, numbers in "
+            "'inputs' as lists of equal length, or over gRPC."
+        )
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:

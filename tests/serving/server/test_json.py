@@ -126,6 +126,22 @@ def test_long_text_is_strict_json_or_refused_at_once(monkeypatch: pytest.MonkeyP
     assert refused.value.code == "INVALID_ARGUMENT"
 
 
+def test_more_values_than_may_be_are_read_of_numbers_in_columns_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait while a document is read whole; numbers in columns never are."""
+    numbers = b"[" + b"1," * LONG + b"1]"
+    monkeypatch.setattr(documents, "MOST_VALUES", LONG)
+    document = read_predict_document(b'{"inputs": {"x": %b}}' % numbers)
+    assert predict_inputs(document, {"x": info(tf.float32)})[0]["x"].sum() == LONG + 1
+    for body in (b'{"instances": %b}', b'{"inputs": {"x": [%b, [1]]}}', b'{"inputs": {"x": %b}, "more": NaN}'):
+        with pytest.raises(StatusError, match=f"more than {LONG} values"):
+            predict_inputs(read_predict_document(body % numbers), {"x": info(tf.float32)})
+
+
+def test_a_document_of_many_names_is_not_taken_apart_name_by_name() -> None:
+    names = b",".join(b'"%d": 1' % number for number in range(documents.MOST_MEMBERS))
+    assert not isinstance(read_predict_document(b'{"inputs": {%b}}' % names)["inputs"]["7"], UnreadValue)
+
+
 def test_numbers_take_few_times_their_text_while_they_are_read() -> None:
     """What numbers of two characters take: eight bytes each, four as they are wanted, and their commas."""
     text = b"[" + b"1," * 200_000 + b"1]"
