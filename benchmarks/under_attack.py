@@ -346,7 +346,9 @@ def after_leaving(target: Target) -> str:
 
 def others_wait(target: Target, make: Callable[[], bytes]) -> str:
     """Measure another client's health checks while a document is read."""
-    body, waits, answer = make(), [], []
+    body = make()
+    waits: list[float] = []
+    answer: list[int] = []
 
     def attack() -> None:
         answer.append(httpx.post(target.url("/v1/models/land:predict"), content=body, timeout=600).status_code)

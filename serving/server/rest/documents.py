@@ -35,7 +35,7 @@ STRING = r'"(?:[^"\\]|\\[\s\S])*+"?'
 # All three begin with a character that is searched for fast.
 ODD_NUMBER = re.compile(rf"{STRING}|-NaN\b|Inf(?<=\bInf)\b")
 LONGEST_QUOTE = 1000
-LONGEST_ODD = 16 << 20
+LONGEST_ODD = 8 << 20
 """Bytes of the longest text that is read although it is no strict JSON, or looked through for what is wrong with it.
 
 That is a hundred times slower, and all other requests wait for some of it.
