@@ -23,6 +23,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,12 @@ def claimed_strings(target: Target) -> str:
     return peak_of(target, request_of("adapt_and_predict_encoded", **encoded))
 
 
+def many_axes(target: Target) -> str:
+    """Send a string of forty axes, which ended the process."""
+    code = target.ask(request_of("card", document=tensor(types_pb2.DT_STRING, [1] * 40, string_val=[b"card.json"])))
+    return f"{code}, and another client is " + ("answered" if answers(target) else "refused")
+
+
 def invented_names(target: Target) -> str:
     """Ask for three hundred models that are not there, each by a name of 100 kB."""
     before = target.memory()
@@ -337,34 +344,47 @@ def after_leaving(target: Target) -> str:
     return f"{target.seconds() - left:.1f} s of processor time after the client has gone"
 
 
-def others_wait(target: Target) -> str:
-    """Measure another client's health checks while a JSON body of 24 kB never ends its string."""
-    text = '{"inputs": "' + '\\"' * 12_000
-    waits = []
-    attacking = threading.Thread(
-        target=lambda: httpx.post(target.url("/v1/models/land:predict"), content=text.encode(), timeout=60)
-    )
+def others_wait(target: Target, make: Callable[[], bytes]) -> str:
+    """Measure another client's health checks while a document is read."""
+    body = make()
+    waits: list[float] = []
+    answer: list[int] = []
+
+    def attack() -> None:
+        answer.append(httpx.post(target.url("/v1/models/land:predict"), content=body, timeout=600).status_code)
+
+    attacking = threading.Thread(target=attack)
     attacking.start()
-    for _ in range(20):
+    while attacking.is_alive() or len(waits) < 20:
         begun = time.perf_counter()
-        httpx.get(target.url("/health"), timeout=60)
+        httpx.get(target.url("/health"), timeout=600)
         waits.append(time.perf_counter() - begun)
+        time.sleep(0.01)
     attacking.join()
-    return f"health is answered in {1000 * statistics.median(waits):.0f} ms, at most {1000 * max(waits):.0f} ms"
+    typical, longest = 1000 * statistics.median(waits), 1000 * max(waits)
+    return f"{len(body)} bytes: {answer}; health is answered in {typical:.0f} ms, at most {longest:.0f} ms"
 
 
+DOCUMENTS: dict[str, Callable[[], bytes]] = {
+    "endless string": lambda: b'{"inputs": "' + b'\\"' * 12_000,
+    "missing comma": lambda: b'{"inputs": {"support_x": [' + b"[]," * (70 * MEGABYTE) + b"1 1]}}",
+    "long rows": lambda: b'{"instances": [' + b"1," * (100 * MEGABYTE) + b"1]}",
+    "long columns": lambda: b'{"inputs": {"support_x": [' + b"1," * (100 * MEGABYTE) + b"1]}}",
+    "names of inputs": lambda: b'{"inputs": {' + b",".join(b'"%d":1' % n for n in range(16 * MEGABYTE)) + b"}}",
+}
 ATTACKS: dict[str, Callable[[Target], str]] = {
     "declared lengths": declared_lengths,
     "slow heads": slow_heads,
     "claimed shape": claimed_shape,
     "claimed strings": claimed_strings,
+    "many axes": many_axes,
     "invented names": invented_names,
     "refused tensors": refused_tensors,
     "picture bombs": picture_bombs,
     "costly request": costly_request,
     "cancelled": cancelled,
     "disconnected": disconnected,
-    "endless string": others_wait,
+    **{name: partial(others_wait, make=make) for name, make in DOCUMENTS.items()},
 }
 
 

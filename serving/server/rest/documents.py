@@ -32,8 +32,17 @@ SENTENCES = {
 # A string to its end, or to that of the text where it has none: so every character is looked at once, whatever is sent.
 STRING = r'"(?:[^"\\]|\\[\s\S])*+"?'
 # A string, which stays as it is, or a spelling of infinity or not-a-number that Python does not read.
-ODD_NUMBER = re.compile(rf"{STRING}|-NaN\b|\bInf\b")
+# All three begin with a character that is searched for fast.
+ODD_NUMBER = re.compile(rf"{STRING}|-NaN\b|Inf(?<=\bInf)\b")
 LONGEST_QUOTE = 1000
+LONGEST_ODD = 8 << 20
+"""Bytes of the longest text that is read although it is no strict JSON, or looked through for what is wrong with it.
+
+That is a hundred times slower, and all other requests wait for some of it.
+"""
+MOST_VALUES = 8 << 20
+"""Of a document that is read whole, since all other requests wait meanwhile; numbers in columns may be more."""
+MOST_MEMBERS = 1000
 LONG = 4096
 """Bytes of a body from which on the values of its inputs are not read before it is known what they should be."""
 DIGITS = {np.dtype(np.float32): 9, np.dtype(np.float64): 17}
@@ -91,6 +100,8 @@ def read_predict_document(body: bytes | bytearray) -> dict[str, Any]:
 
 def _read_columns(body: bytes | bytearray) -> dict[str, Any] | None:
     """Return signature and inputs of a document that has no more of what counts; None of any other."""
+    if body.count(b":") > MOST_MEMBERS:
+        return None
     try:
         found = _COLUMNS.decode(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -102,9 +113,19 @@ def _read_columns(body: bytes | bytearray) -> dict[str, Any] | None:
 
 
 def _loads(text: bytes | bytearray) -> Any:
+    if text.count(b",") >= MOST_VALUES:
+        raise invalid(
+            f"The document has more than {MOST_VALUES} values, as many as are read. Send less at a time, numbers in "
+            "'inputs' as lists of equal length, or over gRPC."
+        )
     try:
         return orjson.loads(text)
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as error:
+        if len(text) > LONGEST_ODD:
+            raise invalid(
+                f"JSON Parse error: not strictly JSON at character {error.pos}. Values such as NaN and Inf are read in "
+                f"up to {LONGEST_ODD} bytes."
+            ) from None
         return _read_leniently(text.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
 
 
@@ -181,7 +202,8 @@ def _read_odd_numbers(text: str, error: json.JSONDecodeError) -> Any:
 
 def _open_bracket(text: str) -> str:
     stack = []
-    for token in re.findall(rf"{STRING}|[][{{}}]", text):
+    for match in re.finditer(rf"{STRING}|[][{{}}]", text):
+        token = match.group()
         if token in "[{":
             stack.append(token)
         elif token in "]}" and stack:

@@ -44,7 +44,7 @@ def flat_numbers(text: bytes, dtype: tf.DType) -> np.ndarray | None:
         if not isinstance(found, simdjson.Array):
             return None
         flat = np.frombuffer(found.as_buffer(of_type=kind), np.float64 if kind == "d" else np.int64)
-    except (ValueError, TypeError):  # as simdjson says that they are others
+    except (ValueError, TypeError, RuntimeError):  # as simdjson says that they are others, or larger than 64 bits
         return None
     if len(flat) != math.prod(shape) or not len(flat):
         return None
@@ -84,5 +84,5 @@ def _shape_of_text(text: bytes) -> tuple[int, ...] | None:
     for size in shape:
         if size * (len(whole) + 1) >= len(brackets):
             return None
-        whole = b"[" + b",".join([whole] * size) + b"]"
+        whole = b"[" + (whole + b",") * (size - 1) + whole + b"]"
     return tuple(reversed(shape)) if shape and whole == brackets else None

@@ -30,6 +30,8 @@ def _json(signature: str, **body: Any) -> bytes:
 BODIES = (
     _json("pair", inputs={"a": [1.0, -2.5e3], "b": [[1, 2], [3, 4]]}),
     _json("pair", instances=[{"a": 1.0, "b": [2, 3]}, {"a": 0.5, "b": [0.1, 0]}]),
+    # Long enough to be read in another way.
+    _json("pair", inputs={"a": [0.25, -1e3] * 300, "b": [[1, 2.5], [3, 4]] * 300}),
     _json("scalar", inputs=2),
     _json("text", inputs=["a", {"b64": "/wA="}, "\u00e9"]),
     _json("types", inputs={"f": [1.5], "i": [7], "s": ["x"], "b": [True]}),
@@ -45,6 +47,7 @@ HARMFUL_BODIES = (
     b"1" * 5000,
     b'{"signature_name": "text", "inputs": ["\\ud800"]}',
     b'{"signature_name": "scalar", "inputs": 1e309}',
+    _json("scalar", inputs={"x": [2**70] * 300}),  # long, and a number that has no machine type: an internal error
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from fewshot.exported.status import StatusError
+from serving.server.rest import documents
 from serving.server.rest.documents import LONG, UnreadValue, decimals, read_document, read_predict_document
 from serving.server.rest.requests import predict_inputs, to_array
 from serving.server.rest.responses import from_tensors
@@ -114,6 +116,44 @@ def test_odd_numbers_are_read_and_strings_that_look_like_them_stay() -> None:
     assert read_document(b'{"a": [Inf, -NaN], "b": "Inf \\" -NaN"}')["b"] == 'Inf " -NaN'
 
 
+def test_long_text_is_strict_json_or_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no strict JSON is read a hundred times more slowly, and others wait for it."""
+    body = b'{"inputs": [1.5, NaN, "' + b"a" * 100 + b'"]}'
+    assert read_document(body)["inputs"][0] == 1.5
+    monkeypatch.setattr(documents, "LONGEST_ODD", len(body) - 1)
+    with pytest.raises(StatusError, match="not strictly JSON at character 1[78]") as refused:
+        read_document(body)
+    assert refused.value.code == "INVALID_ARGUMENT"
+
+
+def test_more_values_than_may_be_are_read_of_numbers_in_columns_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait while a document is read whole; numbers in columns never are."""
+    numbers = b"[" + b"1," * LONG + b"1]"
+    monkeypatch.setattr(documents, "MOST_VALUES", LONG)
+    document = read_predict_document(b'{"inputs": {"x": %b}}' % numbers)
+    assert predict_inputs(document, {"x": info(tf.float32)})[0]["x"].sum() == LONG + 1
+    for body in (b'{"instances": %b}', b'{"inputs": {"x": [%b, [1]]}}', b'{"inputs": {"x": %b}, "more": NaN}'):
+        with pytest.raises(StatusError, match=f"more than {LONG} values"):
+            predict_inputs(read_predict_document(body % numbers), {"x": info(tf.float32)})
+
+
+def test_a_document_of_many_names_is_not_taken_apart_name_by_name() -> None:
+    names = b",".join(b'"%d": 1' % number for number in range(documents.MOST_MEMBERS))
+    assert not isinstance(read_predict_document(b'{"inputs": {%b}}' % names)["inputs"]["7"], UnreadValue)
+
+
+def test_numbers_take_few_times_their_text_while_they_are_read() -> None:
+    """What numbers of two characters take: eight bytes each, four as they are wanted, and their commas."""
+    text = b"[" + b"1," * 200_000 + b"1]"
+    tracemalloc.start()
+    try:
+        assert to_array(UnreadValue(text), tf.float32).shape == (200_001,)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * len(text)
+
+
 def info(dtype: tf.DType) -> meta_graph_pb2.TensorInfo:
     return meta_graph_pb2.TensorInfo(dtype=dtype.as_datatype_enum)
 
@@ -130,7 +170,7 @@ def outcome(document: Any, dtype: tf.DType) -> Any:
 LEAVES = st.one_of(
     st.integers(-3, 3),
     st.floats(-1e3, 1e3),
-    st.sampled_from([True, None, "a", '],["', 2**24 + 1, 2**40, {"b64": "eA=="}]),
+    st.sampled_from([True, None, "a", '],["', 2**24 + 1, 2**40, 2**63, 2**70, {"b64": "eA=="}]),
 )
 NESTED = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=12)
 
