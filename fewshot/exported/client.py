@@ -34,6 +34,8 @@ from fewshot.exported.transports import GrpcTransport, RestTransport, Transport,
 REST_PICTURE_BYTES = 8 << 20
 """As `PICTURE_BYTES`: numbers in JSON are several times longer."""
 
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""What OpenSSL says in both protocols of a server whose certificate nobody signed whom the client trusts."""
 ADDRESSES = ("http://", "https://", "grpcs://", "unix:")
 REMEDIES = {
     "UNAVAILABLE": "Is the server running, and is this its address?",
@@ -155,6 +157,8 @@ class FewshotClient(Predictor):
                 f"{self._where()}: {message}. Name a model that `fewshot export` made, as in localhost:8500/MODEL."
             )
         remedy = REMEDIES.get(problem.code, "The server's own log may say more.")
+        if UNTRUSTED in message:
+            remedy = "Name a file of the certificates that sign for it: FEWSHOT_CA, or authority in Python."
         return ServerError(f"{self._where()} answers {problem.code}: {message}. {remedy}", problem.code)
 
     def _where(self) -> str:
