@@ -104,7 +104,7 @@ def _read_columns(body: bytes | bytearray) -> dict[str, Any] | None:
         return None
     try:
         found = _COLUMNS.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # the second of names that are no UTF-8
         return None
     if bytes(found.instances) or "b64" in found.inputs:  # two formats at once, or a file that stands for all inputs
         return None

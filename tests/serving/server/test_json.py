@@ -212,3 +212,10 @@ def test_long_numbers_are_taken_out_of_their_brackets(values: np.ndarray) -> Non
 def test_long_documents_of_any_kind_are_read_as_short_ones_are(body: str) -> None:
     long = body.encode() + b" " * LONG
     assert outcome(read_predict_document(long), tf.float32) == outcome(read_document(body.encode()), tf.float32)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"signature_name": "\xdb", "inputs": {"x": [1]}}', b'{"inputs": {"\xdb": [1], "x": [1]}}']
+)
+def test_long_documents_may_have_names_of_any_bytes(body: bytes) -> None:
+    assert outcome(read_predict_document(body + b" " * LONG), tf.float32) == outcome(read_document(body), tf.float32)
