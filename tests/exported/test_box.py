@@ -98,6 +98,7 @@ def test_a_model_is_served_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert dict(seen[-1].models) == {"earth-points": tmp_path / "earth-points"}
 
 
+@pytest.mark.slow
 def test_colour_pictures_are_classified_by_a_models_name(pictures_folder: Path, tmp_path: Path) -> None:
     for path in pictures_folder.rglob("*.png"):
         larger = tmp_path / path.relative_to(pictures_folder)

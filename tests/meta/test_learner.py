@@ -132,6 +132,7 @@ def test_what_adapts() -> None:
         make(adapts="body")
 
 
+@pytest.mark.slow
 def test_a_curve_passes_through_the_single_results() -> None:
     learner = make("fixed", steps=3, rates="per_tensor")
     x, _ = episodes()
@@ -140,6 +141,7 @@ def test_a_curve_passes_through_the_single_results() -> None:
         np.testing.assert_allclose(curve[position], learner.predict_after(x, [steps]).numpy()[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_many_tasks_and_unknown_numbers_of_tasks_give_the_same() -> None:
     """More tasks than run side by side, and a number known only when the graph runs."""
     learner = make()

@@ -51,6 +51,7 @@ def test_reptiles_gradient_is_the_way_back_from_the_adapted_parameters_to_the_bi
         np.testing.assert_array_equal(ours, first - last)
 
 
+@pytest.mark.slow
 def test_reptile_trains_through_fit() -> None:
     made = learner(Outer("reptile"))
     inputs = tuple(tf.constant(part) for part in (X, Y, QUERIES))

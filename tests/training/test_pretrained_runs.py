@@ -107,6 +107,7 @@ def test_features_are_those_of_the_pictures(run: Path) -> None:
     assert seen_part(part, kind, replace(network, variants=0), opened.folder.features) is part
 
 
+@pytest.mark.slow
 def test_features_are_computed_again_only_where_something_changed(run: Path, tmp_path: Path) -> None:
     opened = Run.open(run)
     part, kind, network = opened.parts()["train"], opened.kind, opened.recipe.network

@@ -182,6 +182,7 @@ def test_a_kept_model_keeps_its_temperature(make_case: Callable[..., Case], tmp_
         run(None, case.request(output(tmp_path), adapted=kept, method="nearest"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_map_goes_on_with_the_same_method(
     case: Case, tmp_path: Path, small_groups: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +278,7 @@ def test_the_labels_decide_on_steps_where_the_model_can(case: Case, tmp_path: Pa
     assert said(tmp_path)["steps"] == {"asked": None, "taken": None}
 
 
+@pytest.mark.slow
 def test_several_models_are_compared_and_the_best_maps(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case(200, 160, each=20)
     other = replace(PIXEL, bands=(replace(PIXEL.bands[0], name="B9"),))

@@ -27,6 +27,7 @@ def graph_of(folder: Path) -> Any:
     return saved.meta_graphs[0]
 
 
+@pytest.mark.slow
 def test_the_graph_holds_nothing_that_a_server_cannot_run(trained: Any, pictures: Any, seeing: Any) -> None:
     for model in (trained, pictures, seeing):
         graph = graph_of(model.folder).graph_def
@@ -47,6 +48,7 @@ def test_the_graph_holds_nothing_that_a_server_cannot_run(trained: Any, pictures
         assert numbers == sum(int(np.prod(weight.shape)) for weight in model.learner.weights) + base
 
 
+@pytest.mark.slow
 def test_a_session_gives_the_same_answers(trained: Any, signatures: Signatures) -> None:
     task = request(trained.task())
     expected = run(signatures["adapt_and_predict"], **task)

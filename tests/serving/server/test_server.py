@@ -38,6 +38,7 @@ def predict_over(address: str, model: str) -> float:
         return stub.Predict(request, timeout=20).outputs["y"].float_val[0]
 
 
+@pytest.mark.slow
 def test_a_script_for_tf_serving_starts_and_ends_it(process: Callable, tf_models: Path, tmp_path: Path) -> None:
     port, rest_port, unix = free_port(), free_port(), tmp_path / "grpc.sock"
     (tmp_path / "monitoring.config").write_text('prometheus_config { enable: true path: "/metrics" }')
