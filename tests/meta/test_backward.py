@@ -48,6 +48,7 @@ def test_at_the_minimum_of_a_quadratic_all_equal_the_closed_form(backward: str) 
     np.testing.assert_allclose(gradient, PULL * tf.linalg.solve(hessian, UPSTREAM), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backward", ["checkpointed", "truncated", "implicit", "neumann"])
 def test_the_same_in_a_graph_with_steps_that_it_alone_knows(backward: str) -> None:
     inner = replace(LONG, steps=30, backward=backward)

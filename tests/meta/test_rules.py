@@ -96,6 +96,7 @@ def learner(rule: str, *, rates: str = "constant", head: str = "prototype", step
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RULES)
 def test_a_learner_learns_its_rule_and_a_curve_passes_through_single_answers(kind: str) -> None:
     made = learner(kind)

@@ -53,6 +53,7 @@ def test_labels_and_weights_follow_their_example() -> None:
     np.testing.assert_array_equal(seen.weight, [0.5, 0.5, 0.5, 2, 2, 2])
 
 
+@pytest.mark.slow
 def test_a_learner_adapts_to_the_views_and_averages_over_those_of_a_query(task: tuple) -> None:
     support_x, support_y, query_x = task
     plain, seeing = make(), make(FEW)

@@ -50,6 +50,7 @@ def train_and_evaluate(recipe: str, data: Path, out: Path, settings: list[str], 
     return json.loads(figures.read_text())
 
 
+@pytest.mark.slow
 def test_patches_of_a_tree_in_the_published_split(tree: Path, tmp_path: Path) -> None:
     settings = ["data.window=32", "network.filters=4", "network.blocks=2", "tasks.ways=3", "tasks.shots=1"]
     report = train_and_evaluate("sen12ms-4w-patch", tree, tmp_path, settings)

@@ -68,6 +68,7 @@ def test_a_server_that_polls_sees_no_half_version(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_warm_up_records_are_requests_that_every_signature_answers(trained: Any, local: LocalPredictor) -> None:
     path = trained.folder / "assets.extra" / "tf_serving_warmup_requests"
     names = []
