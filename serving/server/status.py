@@ -25,7 +25,7 @@ def as_status(error: BaseException) -> StatusError:
     if isinstance(error, StatusError):
         return StatusError(error.code, _short(str(error)), http=error.http, retry_after=error.retry_after)
     if isinstance(error, tf.errors.OpError):
-        return StatusError(BY_NUMBER.get(error.error_code, "UNKNOWN"), _short(DECORATION.sub("", error.message)))
+        return StatusError(BY_NUMBER.get(error.error_code, "UNKNOWN"), _short(_plain(error.message)))
     code = "INVALID_ARGUMENT" if isinstance(error, DecodeError) else code_of(error)
     return StatusError(code, _short(str(error) or type(error).__name__))
 
@@ -60,6 +60,11 @@ def describe(error: BaseException) -> str:
     """Return `CODE: sentence`, as TensorFlow writes a status."""
     status = as_status(error)
     return f"{status.code}: {status}"
+
+
+def _plain(message: str) -> str:
+    """Return a sentence of TensorFlow without its decoration; cut first, since it may quote all that a client sent."""
+    return DECORATION.sub("", message[: 2 * LONGEST_MESSAGE])
 
 
 def _short(message: str) -> str:

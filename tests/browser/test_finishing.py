@@ -15,13 +15,19 @@ from tests.browser.conftest import ROOT
 Open = Callable[..., Any]
 
 
-def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_path: Path) -> None:
+def labelled(open_page: Open) -> Any:
+    """A page with four labels of each class, its finish and commands in sight."""
     page = open_page()
     steps.add_classes(page)
     steps.label_by_mouse(page, steps.places(each=4))
     steps.wait_for_labels(page, 12)
     page.get_by_text("Finish", exact=True).click()
     page.get_by_text("The same as a command").click()
+    return page
+
+
+def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_path: Path) -> None:
+    page = labelled(open_page)
     steps.until(page, "() => document.querySelector('#finish textarea').value.startsWith('fewshot map')")
     command = shlex.split(page.get_by_label("Command", exact=True).input_value())
     page.get_by_role("button", name="Map all").click()
@@ -40,12 +46,7 @@ def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_pa
 
 
 def test_methods_are_compared_in_a_table_and_commands_are_as_the_fields_are(open_page: Open, tmp_path: Path) -> None:
-    page = open_page()
-    steps.add_classes(page)
-    steps.label_by_mouse(page, steps.places(each=4))
-    steps.wait_for_labels(page, 12)
-    page.get_by_text("Finish", exact=True).click()
-    page.get_by_text("The same as a command").click()
+    page = labelled(open_page)
     page.get_by_role("button", name="Compare methods", exact=True).click()
     page.get_by_role("row", name="logistic").wait_for(timeout=90_000)
 

@@ -22,6 +22,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server.metrics import OTHER
+from serving.server.status import as_status
 from tests.serving.server.memory import resident
 
 MEGABYTE = 1 << 20
@@ -155,6 +156,13 @@ def test_sentences_of_tensorflow_come_without_its_own_names(server: Any) -> None
     with pytest.raises(grpc.RpcError, match="Data types don't match") as caught:
         server.predictions.Classify(request, timeout=20)
     assert not [name for name in ("function_node", "__inference", "[Op:", "{{node") if name in caught.value.details()]
+
+
+def test_sentences_that_quote_a_long_request_are_said_at_once() -> None:
+    """To search all of them for names would take hours."""
+    for quoted in (" " * 1_000_000, "{{function_node " * 100_000):
+        said = str(as_status(tf.errors.InvalidArgumentError(None, None, f"{{{{function_node f}}}} Wrong: {quoted}")))
+        assert said.startswith("Wrong: ") and said.endswith("...TRUNCATED")
 
 
 def test_what_nobody_foresaw_is_for_the_log_alone(
