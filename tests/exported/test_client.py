@@ -254,6 +254,7 @@ def test_messages_beyond_grpcs_own_limit_of_4_mb_pass(addresses: dict[str, str],
     np.testing.assert_allclose(probabilities[-5:], probabilities[:5], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pictures_travel_over_rest_as_files(
     pictures: Any, local_pictures: LocalPredictor, addresses: dict[str, str], model: Model
 ) -> None:

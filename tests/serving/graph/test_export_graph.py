@@ -50,6 +50,7 @@ def test_answers_are_the_learners_own(trained: Any, signatures: Signatures, shot
     np.testing.assert_allclose(answer["probabilities"].sum(axis=-1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fixed_head_answers_with_its_own_classes_at_any_size(pictures: Any, picture_signatures: Signatures) -> None:
     support_x, _, query_x = pictures.task((2, 2))
     labels = np.array([0, 0, 2, 2], np.int32)  # the second class is not shown, and so ruled out

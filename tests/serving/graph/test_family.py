@@ -26,7 +26,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "meta-lstm": {"rule": "meta_lstm", "head": "prototype"},
     "imaml": {"backward": "implicit", "proximity": 2.0, "steps": 10},
 }
-ALIKE = ("logistic", "svm", "siamese", "relation", "lstm", "snail", "imaml")
+ALIKE = ("logistic", "svm", "siamese", "relation", "lstm", "snail", "imaml", "adam", "prototype")
 """Those whose layer is laid out as that of another one here."""
 READING = ("matching", "siamese", "relation", "propagation", "lstm", "mann", "snail")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewshot.data.region import RegionSet
 from fewshot.errors import DataNotFoundError, RecipeError
+from fewshot.tasks.sampler import sample_tasks
+from fewshot.tasks.task import TaskSpec
 from fewshot.training.evaluation.evaluate import evaluate
 from fewshot.training.evaluation.report import print_report, write_report
 from fewshot.training.kinds.figures import mean_and_interval
 from fewshot.training.kinds.under_test import Request, fewer_shots
 from fewshot.training.recipe import read_recipe
-from fewshot.training.run import Run
 from fewshot.training.train import train
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -114,6 +117,7 @@ def test_the_last_evaluation_on_the_recipes_own_tasks_is_kept(demo_run: Path, tm
         assert json.loads(kept.read_text())["evaluated"] == last
 
 
+@pytest.mark.slow
 def test_same_seed_same_figures_other_seed_others(demo_run: Path) -> None:
     requests = [Request(steps=RUNS_OWN, tasks=12, seed=seed) for seed in (0, 0, 1)]
     first, again, other = (evaluate(demo_run, [], request).per_task for request in requests)
@@ -145,6 +149,7 @@ def test_fixed_archives_are_evaluated_exactly_and_only_where_unseen(sen12ms_run:
     assert (fewer["shots"], fewer["tasks"]) == (1, report["tasks"])
 
 
+@pytest.mark.slow
 def test_seen_regions_are_refused(sen12ms_run: Path, sen12ms_root: Path) -> None:
     with pytest.raises(DataNotFoundError, match="trained or validated on every region"):
         evaluate(sen12ms_run, [sen12ms_root / "winter_103.zip"], Request())
@@ -181,9 +186,8 @@ def test_interval_is_that_of_the_mean() -> None:
     assert mean_and_interval(values).ci95 == pytest.approx(1.96 * np.std(values, ddof=1) / 2)
 
 
-def test_fewer_shots_keep_the_first_examples(sen12ms_run: Path) -> None:
-    region_set = Run.open(sen12ms_run).regions("validation")
-    task = region_set.fixed_tasks[0]
+def test_fewer_shots_keep_the_first_examples(make_set: Callable[..., RegionSet]) -> None:
+    task = sample_tasks(make_set({"x": {"a": 6, "b": 6, "c": 6, "d": 6}}), TaskSpec(4, 2, 2), 1, seed=0)[0]
     fewer = fewer_shots(task, 1)
     assert sorted(fewer.support_y) == [0, 1, 2, 3]
     assert set(fewer.support) < set(task.support)
