@@ -144,7 +144,7 @@ CASES = [
 
 
 def few() -> Iterator[str]:
-    """Names of cases that take a second: every learner once, every normalization, networks of each kind, three steps."""
+    """Names of cases that take a second: every learner once, every normalization, networks of each kind."""
     for number, learner in enumerate(LEARNERS):
         if LEARNERS[learner].get("steps") != AT_THE_MINIMUM["steps"]:
             fewest = LEARNERS[learner].get("steps", (1, 3))[0]
