@@ -148,7 +148,7 @@ def build_learner(
             strength=learner.strength,
             scale=learner.scale,
         ),
-        InnerRates(learner.rates, initial=learner.rate, steps=learner.steps),
+        InnerRates(learner.rates, initial=learner.rate, least=learner.least_rate, steps=learner.steps),
         InnerLoop(
             steps=learner.steps,
             loss=problem.loss,

@@ -121,6 +121,7 @@ class LearnerTable:
         decay: Of momentum, and of Adam's running mean of gradients.
         rates: `constant` (MAML), one learned `scalar`, `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
         rate: The inner rate, or where learned rates start.
+        least_rate: Learned rates start at random between this and `rate`; 0 for `rate` itself.
         steps: Inner steps in training; 0 with prototypes is a prototypical network.
         evaluation_steps: Inner steps in validation and evaluation; 0 for as many as in training.
         vary_steps: In training, answer after 0, 1, 2 ... `steps` steps in turn, batch by batch, so that the start is
@@ -159,6 +160,7 @@ class LearnerTable:
     decay: float = 0.9
     rates: Literal["constant", "scalar", "per_tensor", "per_parameter"] = "constant"
     rate: float = 0.01
+    least_rate: float = 0.0
     steps: int = 1
     evaluation_steps: int = 0
     vary_steps: bool = False
