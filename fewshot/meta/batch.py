@@ -10,37 +10,23 @@ import tensorflow as tf
 from fewshot.errors import ShapeError
 
 MOST_SIDE_BY_SIDE = 8
-"""More tasks than this in one meta-batch run in groups."""
-IN_GROUP = 2
-"""Tasks in a group; several groups run at a time."""
+"""More tasks than this in one meta-batch run in a loop of the graph, whose turns may overlap."""
 
 
 def over_tasks(one: Callable[..., Any], inputs: Sequence[tf.Tensor]) -> Any:
     """Apply `one` to each task of a meta-batch and stack what it returns.
 
     Up to `MOST_SIDE_BY_SIDE` tasks are independent calls of one traced function: the graph runs several at a time,
-    each with ordinary convolutions, which is the fastest way on CPU (docs/results.md). TensorFlow optimises every
-    call anew, so a larger or unknown number of tasks goes through `tf.map_fn` in groups, to keep the start short.
+    each with ordinary convolutions, which is the fastest way on CPU (docs/results.md). TensorFlow prepares every
+    call anew, so a larger or unknown number of tasks is one call in a loop, to keep the start short.
     """
     tasks = inputs[0].shape[0]
-
-    def group(members: Sequence[tf.Tensor]) -> Any:
-        results = [one([x[task] for x in members]) for task in range(members[0].shape[0])]
-        return tf.nest.map_structure(lambda *parts: tf.stack(parts), *results)
-
     if tasks is not None and tasks <= MOST_SIDE_BY_SIDE:
-        return group(inputs)
-    size = 1 if tasks is None or tasks % IN_GROUP else IN_GROUP
-    grouped = [tf.reshape(x, tf.concat([[-1, size], tf.shape(x)[1:]], 0)) for x in inputs]
-    for x, original in zip(grouped, inputs, strict=True):
-        x.set_shape([None, size, *original.shape[1:]])
-    probe = tf.function(group).get_concrete_function([tf.TensorSpec(x.shape[1:], x.dtype) for x in grouped])
-    outputs = tf.map_fn(
-        group,
-        grouped,
-        fn_output_signature=tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs),
-    )
-    return tf.nest.map_structure(lambda t: tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], 0)), outputs)
+        results = [one([x[task] for x in inputs]) for task in range(tasks)]
+        return tf.nest.map_structure(lambda *parts: tf.stack(parts), *results)
+    probe = tf.function(one).get_concrete_function([tf.TensorSpec(x.shape[1:], x.dtype) for x in inputs])
+    specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs)
+    return tf.map_fn(one, list(inputs), fn_output_signature=specs)
 
 
 def check_tasks(inputs: Sequence[tf.Tensor]) -> None:

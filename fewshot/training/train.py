@@ -19,11 +19,13 @@ from fewshot.training import build, datasets
 from fewshot.training.features import seen_part, seen_training
 from fewshot.training.folder import RunFolder, TrainingState
 from fewshot.training.frozen import keep_network, kept_network
+from fewshot.training.graphs import as_traced
 from fewshot.training.kinds import kind_of
 from fewshot.training.progress import SaveRun, TaskSpeed, trim_history
 from fewshot.training.recipe import Recipe
 
 
+@as_traced()
 def train(
     recipe: Recipe,
     paths: Sequence[Path],
