@@ -14,6 +14,7 @@ from benchmarks.peers import protocol
 from benchmarks.peers.protocol import Arrays
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head
+from fewshot.training.graphs import as_traced
 
 
 def make_learner(inner_steps: int = 1) -> MetaLearner:
@@ -93,7 +94,8 @@ def trace(tasks: int, inner_steps: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "trace":
-        trace(int(sys.argv[2]), int(sys.argv[3]))
-    else:
-        protocol.serve(make)
+    with as_traced():  # as `fewshot train` does
+        if sys.argv[1] == "trace":
+            trace(int(sys.argv[2]), int(sys.argv[3]))
+        else:
+            protocol.serve(make)
