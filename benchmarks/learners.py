@@ -73,12 +73,15 @@ def ratios(name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
     Returns:
         Seconds of an update of MAML, and the multiple of it that one of the learner took, round by round.
     """
+    from fewshot.training.graphs import as_traced
+
     members = {member.learner: member for member in FAMILY}
-    plain, other = updates_of(members[YARDSTICK]), updates_of(members[name])
     found: dict[str, list[float]] = {"maml_seconds": [], "ratios": []}
-    for _ in range(rounds):
-        found["maml_seconds"].append(plain(seconds))
-        found["ratios"].append(other(seconds) / found["maml_seconds"][-1])
+    with as_traced():  # as `fewshot train` does
+        plain, other = updates_of(members[YARDSTICK]), updates_of(members[name])
+        for _ in range(rounds):
+            found["maml_seconds"].append(plain(seconds))
+            found["ratios"].append(other(seconds) / found["maml_seconds"][-1])
     return found
 
 
