@@ -79,9 +79,11 @@ def ratios(name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"maml_seconds": [], "ratios": []}
     with as_traced():  # as `fewshot train` does
         plain, other = updates_of(members[YARDSTICK]), updates_of(members[name])
-        for _ in range(rounds):
-            found["maml_seconds"].append(plain(seconds))
-            found["ratios"].append(other(seconds) / found["maml_seconds"][-1])
+        for number in range(rounds + 1):
+            spent = plain(seconds), other(seconds)
+            if number:  # the first warms up
+                found["maml_seconds"].append(spent[0])
+                found["ratios"].append(spent[1] / spent[0])
     return found
 
 
