@@ -1,6 +1,7 @@
 """What an update of each learner costs, as a multiple of MAML's, on the same 5-way 1-shot tasks.
 
     python benchmarks/learners.py [--rounds 5] [--seconds 2] [--only maml++ cavia] [--json docs/learners.json]
+    python benchmarks/learners.py --json docs/learners.json --figures maml=maml.json r2d2=r2d2.json
 
 Conv-4/64 at 28x28, 15 queries a class, 4 tasks an update. Each learner runs in a process of its own beside MAML, a
 round of one after a round of the other, so that a slow minute of the machine slows both. `docs/learners.md` is then
@@ -87,6 +88,23 @@ def ratios(name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
     return found
 
 
+def processor() -> str:
+    """Return the name of the machine's processor, where the system tells it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def add_figures(to: Path, named: list[str]) -> None:
+    """Put the accuracies by shots of evaluations, each `LEARNER=FILE`, into the page's file of costs."""
+    page = json.loads(to.read_text(encoding="utf-8"))
+    for learner, _, file in (pair.partition("=") for pair in named):
+        by_shots = json.loads(Path(file).read_text(encoding="utf-8"))["by_shots"]
+        figures = {shots: {key: row[key] for key in ("mean", "ci95")} for shots, row in by_shots.items()}
+        page.setdefault("figures", {})[learner] = figures
+    to.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measure every learner, print a table, and write it for the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -94,10 +112,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round (2)")
     parser.add_argument("--only", nargs="+", metavar="LEARNER", help="these learners alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the costs here")
+    parser.add_argument(
+        "--figures", nargs="+", metavar="LEARNER=FILE", help="put what `evaluate --json` wrote there too"
+    )
     parser.add_argument("--one", metavar="LEARNER", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(ratios(asked.one, asked.rounds, asked.seconds)))
+        return
+    if asked.figures:
+        add_figures(asked.json, asked.figures)
         return
     costs: dict[str, list[float]] = {}
     for name in asked.only or [member.learner for member in FAMILY]:
@@ -117,7 +141,7 @@ def main() -> None:
             f"{name:20} {statistics.median(costs[name]):6.2f} ({costs[name][0]:.2f}-{costs[name][-1]:.2f})", flush=True
         )
         if asked.json:
-            machine = f"{platform.machine()}, {os.cpu_count()} cores"
+            machine = f"{processor()}, {os.cpu_count()} cores"
             asked.json.write_text(json.dumps({"machine": machine, "costs": costs}, indent=1) + "\n", encoding="utf-8")
 
 

@@ -119,13 +119,18 @@ def written_cost(ratios: Sequence[float]) -> str:
     return f"{statistics.median(ratios):.2g} ({min(ratios):.2g}-{max(ratios):.2g})"
 
 
+def written_figure(by_shots: Mapping[str, Mapping[str, float]]) -> str:
+    """Write the accuracies that `fewshot evaluate --json` found with each number of shots, in percent."""
+    return " / ".join(f"{100 * by_shots[shots]['mean']:.1f}" for shots in sorted(by_shots, key=int)) or "not measured"
+
+
 def page(measured: Mapping[str, Any]) -> str:
     """Return the page of the learners, in Markdown.
 
     Args:
-        measured: What `benchmarks/learners.py` wrote: `costs`, by learner, and the `machine`.
+        measured: What `benchmarks/learners.py` wrote: `costs` and `figures`, by learner, and the `machine`.
     """
-    costs = measured.get("costs", {})
+    costs, figures = measured.get("costs", {}), measured.get("figures", {})
     lines = [
         "# Learners",
         "",
@@ -133,18 +138,20 @@ def page(measured: Mapping[str, Any]) -> str:
         "`[learner]` and `[training]` tables; a choice that would mean nothing is refused with the reason. These are",
         "the choices that have names. `python -m fewshot.training.family docs/learners.json` prints this page from",
         "their recipes, and from the costs that `python benchmarks/learners.py --json docs/learners.json` measured:",
-        "the time of an update relative to MAML's on the same 5-way 1-shot tasks, median (range) of rounds in turn",
-        f"with MAML's. Measured on: {measured.get('machine', 'no machine yet')}.",
+        "the time of an update relative to MAML's on the same 5-way 1-shot tasks, each with the network and steps of",
+        "its recipe, median (range) of rounds in turn with MAML's. Measured on:",
+        f"{measured.get('machine', 'no machine yet')}. The accuracies are those of 5-way tasks of one and five shots,",
+        "after a short training on Omniglot's background set ([results](results.md) say which, and what papers have).",
         "",
-        "| learner | paper | equation | head | rule | adapts | backward | objective | cost | `fewshot train` |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| learner | paper | equation | head | rule | adapts | backward | objective | cost | % | `fewshot train` |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for member in FAMILY:
         chosen = parts(read_recipe(member.recipe, learner=member.learner))
         equation = f"`{member.equation}`".replace("|", "\\|")
         command = f"`{member.recipe} --learner {member.learner}`"
-        cost = written_cost(costs.get(member.learner, ()))
-        lines.append(f"| {' | '.join((member.title, member.paper, equation, *chosen, cost, command))} |")
+        found = written_cost(costs.get(member.learner, ())), written_figure(figures.get(member.learner, {}))
+        lines.append(f"| {' | '.join((member.title, member.paper, equation, *chosen, *found, command))} |")
     lines += [CHOICES, "## Left out", "", *(f"- **{name}**: {why}." for name, why in LEFT_OUT.items())]
     return "\n".join(lines) + "\n"
 
