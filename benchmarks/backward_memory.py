@@ -29,6 +29,7 @@ def peak_of(backward: str, steps: int, side: int) -> float:
 
     from fewshot.meta import InnerLoop, InnerRates, MetaLearner
     from fewshot.models import make_head, unet
+    from fewshot.training.graphs import as_traced
 
     pull = 2.0 if backward == "implicit" else 0.0
     inner = InnerLoop(steps=steps, backward=backward, proximity=pull)
@@ -47,7 +48,8 @@ def peak_of(backward: str, steps: int, side: int) -> float:
 
     update.get_concrete_function()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    update()
+    with as_traced():  # as `fewshot train` does
+        update()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 

@@ -90,8 +90,10 @@ As far as [results](results.md) show it, and no further:
   SEN12MS tasks, and 3.4 ± 1.7 points to a prototypical network on simulated regions.
 - **More steps than were trained**: a fixed head, which gained by 30 steps; prototypes with learned rates lost 13 points
   by them.
-- **Few updates**: prototypes. After 1,500 updates of Omniglot's minimal challenge at 28 pixels, without views, MAML
-  was wrong at 42.1 % of the queries, Meta-SGD at 34.2 %, a prototypical network at 20.9 %.
+- **Few updates**: heads that read the support. After 1,500 updates of Omniglot's minimal challenge at 28 pixels,
+  without views, MAML was wrong at 42.1 % of the queries, Meta-SGD at 34.2 %, a prototypical network at 20.9 %. On
+  Omniglot's background set prototypes, a matching network and R2-D2 are right for 97.7 to 98.1 % (one shot) after some
+  thousand tasks, Meta-SGD for 97.3 % and MAML for 96.8 % after 40,000.
 - **Pixels**: from one labelled window a U-Net with learned rates, 26.4 % mean IoU on the simulated Earth where the
   nearest labelled pixel has 21.3 %; from five windows the nearest pixel is ahead of every network, 42.1 % against
   36.6 %.
@@ -112,11 +114,17 @@ def parts(recipe: Recipe) -> tuple[str, ...]:
     return learner.head, f"{learner.rule}{rates}", adapts, learner.backward, objective
 
 
+WHOLE = 10
+"""Multiples from here on are written without a decimal."""
+
+
 def written_cost(ratios: Sequence[float]) -> str:
     """Write the multiples of MAML's update that one took: their median, and their range."""
     if not ratios:
         return "not measured"
-    return f"{statistics.median(ratios):.2g} ({min(ratios):.2g}-{max(ratios):.2g})"
+    found = (statistics.median(ratios), min(ratios), max(ratios))
+    median, least, most = (f"{x:.0f}" if x >= WHOLE else f"{x:.1f}" for x in found)
+    return f"{median} ({least}-{most})"
 
 
 def written_figure(by_shots: Mapping[str, Mapping[str, float]]) -> str:

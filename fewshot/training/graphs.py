@@ -14,7 +14,7 @@ _REWRITING = "disable_meta_optimizer"
 def as_traced() -> Iterator[None]:
     """Let TensorFlow run graphs of the CPU as they are; with a GPU it goes on rewriting them.
 
-    Of a meta-update's graph the rewriting takes longer than the tracing, and makes no update faster (docs/results.md,
+    Of a meta-update's graph the rewriting takes as long as the tracing, and makes no update faster (docs/results.md,
     "Speed of a meta-update").
     """
     if tf.config.list_physical_devices("GPU"):
