@@ -111,12 +111,12 @@ def without_collector() -> Iterator[None]:
 
 
 def leaves_nothing(refused: Callable[[], bool], times: int, allowed: float) -> bool:
-    """Whether in one of twelve rounds so many requests leave less than so many bytes behind.
+    """Whether in one of four rounds so many requests leave less than so many bytes behind.
 
-    Each thread keeps some of the memory that was freed, until all of them have; what is held grows by every request.
+    Other threads may be at work; what is held grows by every request.
     """
     assert all(refused() for _ in range(5))
-    for _ in range(12):
+    for _ in range(4):
         before = resident()
         assert all(refused() for _ in range(times))
         if resident() - before < allowed:
