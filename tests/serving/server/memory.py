@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds; what glibc keeps of freed memory for its threads is given back before."""
+    """Bytes of memory that this process holds, after what glibc keeps of freed memory was given back."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
