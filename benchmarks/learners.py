@@ -142,7 +142,9 @@ def main() -> None:
         )
         if asked.json:
             machine = f"{processor()}, {os.cpu_count()} cores"
-            asked.json.write_text(json.dumps({"machine": machine, "costs": costs}, indent=1) + "\n", encoding="utf-8")
+            page = json.loads(asked.json.read_text(encoding="utf-8")) if asked.json.exists() else {}
+            page |= {"machine": machine, "costs": page.get("costs", {}) | costs}  # what was not measured now stays
+            asked.json.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
