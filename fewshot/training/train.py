@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -42,7 +43,7 @@ def train(
         paths: Files or folders of the recipe's data.
         out: The run folder, new or to be resumed.
         minutes: Stop after this time, whatever the recipe says.
-        resume: Go on with the run in `out`.
+        resume: Go on with the run in `out`, also with one whose time was up if it has more now.
         verbose: As in `keras.Model.fit`.
 
     Returns:
@@ -56,8 +57,10 @@ def train(
     kind.require_consistent(recipe.data.split, recipe.learner.head)
     folder = RunFolder(out)
     state = folder.open(recipe, resume=resume)
-    if state.finished:
+    limit = recipe.training.minutes if minutes is None else minutes
+    if state.finished and not _may_go_on(state, recipe, limit):
         return state
+    state = replace(state, finished=False)
     build.seed_everything(recipe.training)
 
     # Data: regions, split; nothing of validation or test reaches the training stream.
@@ -83,7 +86,6 @@ def train(
         learner.load_weights(out / state.checkpoint)
 
     # Fit: Keras's own loop. The epoch that an interruption cut short is finished first.
-    limit = recipe.training.minutes if minutes is None else minutes
     save = SaveRun(folder, state, monitor=kind.monitored, minutes=limit)
     epoch_updates = min(recipe.training.validate_every, recipe.training.updates)
     trim_history(folder, state.validated // epoch_updates)
@@ -114,6 +116,11 @@ def train(
             verbose=verbose,
         )
     return save.finish()
+
+
+def _may_go_on(state: TrainingState, recipe: Recipe, minutes: float) -> bool:
+    """Whether a run ended because its time was up, and has more of it (0 for no limit) now."""
+    return state.updates < recipe.training.updates and (not minutes or state.seconds < 60 * minutes)
 
 
 def require_consistent(recipe: Recipe) -> None:

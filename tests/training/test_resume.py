@@ -144,6 +144,10 @@ def test_a_time_limit_ends_the_run_with_usable_weights(tmp_path: Path) -> None:
     state = train(recipe, [], tmp_path / "run", minutes=0.02, verbose=0)
     assert 0 < state.updates < 100000
     assert RunFolder(tmp_path / "run").best_weights.exists()
+    assert train(recipe, [], tmp_path / "run", minutes=0.02, resume=True, verbose=0) == state
+    later = train(recipe, [], tmp_path / "run", minutes=0.04, resume=True, verbose=0)
+    assert later.finished
+    assert later.updates > state.updates
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
