@@ -21,6 +21,8 @@ import orjson
 import urllib3
 
 from fewshot.errors import RecipeError
+from fewshot.exported import tensors
+from fewshot.exported.messages import PREDICT, PredictRequest, PredictResponse
 from fewshot.exported.predictor import Array
 from fewshot.exported.status import BY_HTTP, PUSHBACK, StatusError
 
@@ -134,12 +136,8 @@ class GrpcTransport(Transport):
             message_bytes: Largest message either way; -1 for no limit.
         """
         import grpc
-        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-        from fewshot.exported import tensors
-
-        self._grpc, self._tensors = grpc, tensors
-        self._requests, self._address = predict_pb2.PredictRequest, address
+        self._grpc, self._address = grpc, address
         limits = [("grpc.max_send_message_length", message_bytes), ("grpc.max_receive_message_length", message_bytes)]
         self._metadata = tuple(allowed.headers.items())
         if address.server.startswith(ENCRYPTED):
@@ -148,24 +146,28 @@ class GrpcTransport(Transport):
             self._channel = grpc.secure_channel(address.server.removeprefix(ENCRYPTED), credentials, options=limits)
         else:
             self._channel = grpc.insecure_channel(address.server, options=limits)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._predict = self._channel.unary_unary(
+            PREDICT,
+            request_serializer=PredictRequest.SerializeToString,
+            response_deserializer=PredictResponse.FromString,
+        )
 
     def call(self, signature: str, inputs: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Call Predict."""
-        request = self._requests()
+        request = PredictRequest()
         request.model_spec.name, request.model_spec.signature_name = self._address.model, signature
         if self._address.version is not None:
             request.model_spec.version.value = self._address.version
         for key, value in inputs.items():
-            self._tensors.write_content(request.inputs[key], np.asarray(value))
+            tensors.write_content(request.inputs[key], np.asarray(value))
         try:
-            response = self._stub.Predict(request, timeout=timeout, metadata=self._metadata)
+            response = self._predict(request, timeout=timeout, metadata=self._metadata)
         except self._grpc.RpcError as error:
             later = dict(error.trailing_metadata() or ()).get(PUSHBACK)
             again = float(later) / 1000 if later else None
             raise StatusError(error.code().name, error.details() or "", retry_after=again) from None
         try:
-            return {key: self._tensors.decode(proto, key) for key, proto in response.outputs.items()}
+            return {key: tensors.decode(proto, key) for key, proto in response.outputs.items()}
         except StatusError as error:
             raise StatusError("UNKNOWN", f"the answer cannot be read: {error}") from None
 

@@ -1,19 +1,23 @@
-"""`fewshot map --server http://...` maps a whole scene without loading TensorFlow or Keras."""
+"""`fewshot map --server` maps a whole scene without loading TensorFlow or Keras, over REST and over gRPC."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import geopandas
+import grpc
 import numpy as np
 import pytest
 import shapely
+import tensorflow as tf
 from rasterio import Affine
+from tensorflow_serving.apis import predict_pb2
 
 from fewshot.geo.grid import Grid
 from fewshot.geo.writing import write_raster
@@ -83,8 +87,32 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def predict(request: predict_pb2.PredictRequest, _: grpc.ServicerContext) -> predict_pb2.PredictResponse:
+    """TF Serving's `Predict`, as far as a map asks for it."""
+    signature, response = request.model_spec.signature_name, predict_pb2.PredictResponse()
+    found = answer(signature, {key: tf.make_ndarray(proto) for key, proto in request.inputs.items()})
+    for key, value in (found if isinstance(found, dict) else {signature: found}).items():
+        whole = key.startswith("class")
+        array = np.asarray(value, object if signature == "card" else np.int32 if whole else np.float32)
+        response.outputs[key].CopyFrom(tf.make_tensor_proto(array))
+    return response
+
+
 @pytest.fixture
-def server() -> Iterator[str]:
+def grpc_server() -> Iterator[str]:
+    made = grpc.server(ThreadPoolExecutor(2))
+    requests, responses = predict_pb2.PredictRequest, predict_pb2.PredictResponse
+    method = grpc.unary_unary_rpc_method_handler(predict, requests.FromString, responses.SerializeToString)
+    service = "tensorflow.serving.PredictionService"
+    made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Predict": method}),))
+    port = made.add_insecure_port("127.0.0.1:0")
+    made.start()
+    yield f"127.0.0.1:{port}/land"
+    made.stop(None)
+
+
+@pytest.fixture
+def rest_server() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
         threading.Thread(target=made.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{made.server_address[1]}/land"
@@ -102,9 +130,10 @@ def write_inputs(folder: Path) -> None:
     points.to_file(folder / "points.gpkg")
 
 
-@pytest.mark.slow
-def test_a_map_over_rest(server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", [pytest.param("rest", marks=pytest.mark.slow), "grpc"])
+def test_a_map_of_a_served_model(protocol: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     write_inputs(tmp_path)
+    server = request.getfixturevalue(f"{protocol}_server")
     shown = run_light(
         ["map", "--server", server, "--scene", "scene.tif", "--labels", "points.gpkg", "--to", "map.tif"],
         folder=tmp_path,

@@ -8,9 +8,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import predict_pb2
 
+from fewshot.exported import messages
 from fewshot.exported.status import StatusError
-from fewshot.exported.tensors import FEW, FIELDS, MOST_AXES, MOST_FILLED, decode, encode, shortened, write_content
+from fewshot.exported.tensors import (
+    BY_NUMBER,
+    FEW,
+    MOST_AXES,
+    MOST_FILLED,
+    TYPES,
+    TensorType,
+    decode,
+    encode,
+    shortened,
+    write_content,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, np.bool_, np.float16, np.complex64])
@@ -41,10 +54,62 @@ def test_the_last_value_given_stands_for_all_that_follow(values: Any, given: int
         np.testing.assert_array_equal(tf.io.parse_tensor(proto.SerializeToString(), proto.dtype), values)
 
 
-@pytest.mark.parametrize("size", [1, FEW, FEW + 1])
-def test_long_and_short_typed_fields_read_the_same(size: int) -> None:
-    values = np.linspace(-1, 1, size, dtype=np.float32)
-    np.testing.assert_array_equal(decode(encode(values), "x"), values)
+@pytest.mark.parametrize("each", TYPES, ids=lambda each: each.name)
+@pytest.mark.parametrize("most", [120, 2000])
+@pytest.mark.parametrize("given", [0, 1, 7, FEW, FEW + 1])
+def test_typed_fields_are_read_as_tensorflow_reads_them(each: TensorType, given: int, most: int) -> None:
+    """Long and short ones; where values are missing, the last one is repeated."""
+    dtype, size = tf.as_dtype(each.number), FEW + 5
+    proto = tensor_pb2.TensorProto(dtype=each.number)
+    proto.tensor_shape.dim.add(size=size)
+    draw = np.random.default_rng(given).integers(0, 2 if dtype == tf.bool else most, given * each.parts)
+    getattr(proto, each.field).extend([str(n).encode() for n in draw] if dtype == tf.string else draw.tolist())
+    found = decode(proto, "x")
+    assert found.dtype == dtype.as_numpy_dtype
+    np.testing.assert_array_equal(found, tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy())
+
+
+def test_fields_of_other_versions_do_not_hide_the_values() -> None:
+    values = np.linspace(-1, 1, FEW + 1, dtype=np.float32)
+    unknown = b"\xf8\x07\x96\x01" + b"\xf9\x07" + bytes(8) + b"\xfa\x07\x02ab" + b"\xfd\x07" + bytes(4)
+    proto = tensor_pb2.TensorProto.FromString(unknown + encode(values).SerializeToString() + unknown)
+    np.testing.assert_array_equal(decode(proto, "x"), values)
+
+
+@pytest.mark.parametrize(
+    "theirs", [predict_pb2.PredictRequest, predict_pb2.PredictResponse], ids=lambda theirs: theirs.DESCRIPTOR.name
+)
+def test_messages_are_declared_as_tf_serving_declares_them(theirs: Any) -> None:
+    require_same(getattr(messages, theirs.DESCRIPTOR.name).DESCRIPTOR, theirs.DESCRIPTOR)
+
+
+def require_same(ours: Any, theirs: Any) -> None:
+    for field in ours.fields:
+        other = theirs.fields_by_name[field.name]
+        assert (field.number, field.is_repeated) == (other.number, other.is_repeated), field.full_name
+        enum = other.type == other.TYPE_ENUM  # a number, on the way
+        assert field.type == (field.TYPE_INT32 if enum else other.type), field.full_name
+        if field.message_type:
+            require_same(field.message_type, other.message_type)
+
+
+def test_a_client_sends_and_reads_what_tf_serving_declares() -> None:
+    request = messages.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "land", "adapt"
+    request.model_spec.version.value = 3
+    write_content(request.inputs["steps"], np.asarray(7, np.int32))
+    theirs = predict_pb2.PredictRequest.FromString(request.SerializeToString())
+    assert (theirs.model_spec.name, theirs.model_spec.signature_name) == ("land", "adapt")
+    assert theirs.model_spec.version.value == 3
+    assert tf.make_ndarray(theirs.inputs["steps"]) == 7
+    answer = predict_pb2.PredictResponse()
+    for each in TYPES:
+        values = np.array([b"a", b""], object) if each.name == "string" else np.arange(2).astype(each.memory)
+        answer.outputs[each.name].CopyFrom(encode(values))
+    ours = messages.PredictResponse.FromString(answer.SerializeToString())
+    assert len(ours.outputs) == len(TYPES)
+    for name, proto in ours.outputs.items():
+        np.testing.assert_array_equal(decode(proto, name), decode(answer.outputs[name], name))
 
 
 @pytest.mark.parametrize(
@@ -91,11 +156,11 @@ def claiming(dtype: Any, shape: list[int], *values: Any) -> tensor_pb2.TensorPro
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     for size in shape:
         proto.tensor_shape.dim.add(size=size)
-    getattr(proto, FIELDS[dtype]).extend(values)
+    getattr(proto, BY_NUMBER[dtype.as_datatype_enum].field).extend(values)
     return proto
 
 
-@pytest.mark.parametrize("dtype", list(FIELDS), ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("dtype", [tf.as_dtype(each.number) for each in TYPES], ids=lambda dtype: dtype.name)
 def test_a_shape_that_is_only_claimed_is_not_filled(dtype: Any) -> None:
     """One value for thirty-two million: gigabytes that a message of some bytes took."""
     one = [b"a"] if dtype == tf.string else [1, 1] if dtype.is_complex else [1]

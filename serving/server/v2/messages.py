@@ -1,19 +1,17 @@
 """The protocol's messages, as its `.proto` file declares them, but for parameters, which nothing here has a use for.
 
-They are made from the table below, in a pool of their own: a package that brings the same messages does no harm.
+`declare` says how the table is read.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from fewshot.exported.messages import declare, message_of, pool_of
 
 PACKAGE = "inference"
 SERVICE = f"{PACKAGE}.GRPCInferenceService"
 
-# Message: its fields in the order of their numbers, each a name and a type; * before a type that repeats, and a number
-# before a name where numbers are passed over.
 MESSAGES = {
     "ServerLiveRequest": "",
     "ServerLiveResponse": "live:bool",
@@ -50,42 +48,13 @@ CONTENTS = {
 }
 """The field of `InferTensorContents` that holds values of a type; those that are left out come as raw bytes alone."""
 
-FIELD = descriptor_pb2.FieldDescriptorProto
-
-
-def _file() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(name="open_inference.proto", package=PACKAGE, syntax="proto3")
-    made: dict[str, Any] = {}
-    for path, fields in MESSAGES.items():
-        outer, _, name = path.rpartition(".")
-        made[path] = (made[outer].nested_type if outer else file.message_type).add(name=name)
-        number = 0
-        for field in fields.split():
-            given, _, rest = field.rpartition("=")
-            name, _, kind = rest.partition(":")
-            number = int(given) if given else number + 1
-            _add_field(made[path], name, number, kind, inside=f".{PACKAGE}.{path}")
-    service = file.service.add(name=SERVICE.rpartition(".")[2])
-    for name in METHODS:
-        service.method.add(name=name, input_type=f".{PACKAGE}.{name}Request", output_type=f".{PACKAGE}.{name}Response")
-    return file
-
-
-def _add_field(message: Any, name: str, number: int, kind: str, *, inside: str) -> None:
-    bare = kind.removeprefix("*")
-    field = message.field.add(name=name, number=number)
-    field.label = FIELD.LABEL_REPEATED if kind.startswith("*") else FIELD.LABEL_OPTIONAL
-    if bare.islower():
-        field.type = FIELD.Type.Value(f"TYPE_{bare.upper()}")
-    else:
-        field.type = FIELD.TYPE_MESSAGE
-        field.type_name = inside + bare if bare.startswith(".") else f".{PACKAGE}.{bare}"
-
-
-POOL = descriptor_pool.DescriptorPool()
-POOL.Add(_file())
+_FILE = declare(PACKAGE, MESSAGES)
+_SERVICE = _FILE.service.add(name=SERVICE.rpartition(".")[2])
+for _name in METHODS:
+    _SERVICE.method.add(name=_name, input_type=f".{PACKAGE}.{_name}Request", output_type=f".{PACKAGE}.{_name}Response")
+POOL = pool_of(_FILE)
 
 
 def message(name: str) -> Any:
     """Return the class of one of the messages."""
-    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+    return message_of(POOL, f"{PACKAGE}.{name}")
