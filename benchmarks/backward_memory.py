@@ -29,7 +29,7 @@ def peak_of(backward: str, steps: int, side: int) -> float:
 
     from fewshot.meta import InnerLoop, InnerRates, MetaLearner
     from fewshot.models import make_head, unet
-    from fewshot.training.graphs import as_traced
+    from fewshot.training.graphs import only_pruned
 
     pull = 2.0 if backward == "implicit" else 0.0
     inner = InnerLoop(steps=steps, backward=backward, proximity=pull)
@@ -48,7 +48,7 @@ def peak_of(backward: str, steps: int, side: int) -> float:
 
     update.get_concrete_function()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with as_traced():  # as `fewshot train` does
+    with only_pruned():  # as `fewshot train` does
         update()
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 

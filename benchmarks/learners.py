@@ -74,11 +74,11 @@ def ratios(name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
     Returns:
         Seconds of an update of MAML, and the multiple of it that one of the learner took, round by round.
     """
-    from fewshot.training.graphs import as_traced
+    from fewshot.training.graphs import only_pruned
 
     members = {member.learner: member for member in FAMILY}
     found: dict[str, list[float]] = {"maml_seconds": [], "ratios": []}
-    with as_traced():  # as `fewshot train` does
+    with only_pruned():  # as `fewshot train` does
         plain, other = updates_of(members[YARDSTICK]), updates_of(members[name])
         for number in range(rounds + 1):
             spent = plain(seconds), other(seconds)

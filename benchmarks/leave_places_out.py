@@ -29,7 +29,7 @@ from fewshot.data.region import RegionSet  # noqa: E402
 from fewshot.tasks.augment import Augmentation  # noqa: E402
 from fewshot.training import features  # noqa: E402
 from fewshot.training.evaluation.measure import measure_curve  # noqa: E402
-from fewshot.training.graphs import as_traced  # noqa: E402
+from fewshot.training.graphs import only_pruned  # noqa: E402
 from fewshot.training.kinds import kind_of  # noqa: E402
 from fewshot.training.kinds.figures import mean_and_interval  # noqa: E402
 from fewshot.training.kinds.kind import Kind  # noqa: E402
@@ -86,7 +86,7 @@ def share_features(whole: RegionSet, kept: Path) -> None:
     features._seen = seen
 
 
-@as_traced()
+@only_pruned()
 def one_fold(asked: argparse.Namespace, learner: str, folds: Sequence[Sequence[str]], tested: int) -> dict[str, Any]:
     """Train without one fold and return the scores of its tasks after each number of steps; from a file if there."""
     out = asked.out / f"{learner}-{'-'.join(folds[tested])}"

@@ -36,12 +36,14 @@ TRACE_LIMIT = 30.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the comparison: the module and variant that compute it, and whose environment runs it."""
+    """One line of the comparison: the module and variant that compute it, and whose packages and variables run it."""
 
     name: str
     module: str
     variant: str
     ours: bool = False
+    variables: tuple[tuple[str, str], ...] = ()
+    exact: bool = True
 
 
 OURS = Entry("fewshot", "fewshot_step", "maml", ours=True)
@@ -55,6 +57,18 @@ CONTENDERS = (
     Entry("JAX, loop", "jax_step", "loop"),
     Entry("JAX, vmap", "jax_step", "vmap"),
 )
+SIDE_BY_SIDE = tuple(protocol.threads(intra=1, inter=2).items())
+IN_TURN = tuple(protocol.threads(intra=2, inter=1).items())
+WAYS = (
+    OURS,
+    Entry("a thread a task", "fewshot_step", "maml", ours=True, variables=SIDE_BY_SIDE),
+    Entry("task after task", "fewshot_step", "maml", ours=True, variables=IN_TURN),
+    Entry("graph rewritten", "fewshot_step", "rewritten", ours=True),
+    Entry("without oneDNN", "fewshot_step", "maml", ours=True, variables=(("TF_ENABLE_ONEDNN_OPTS", "0"),)),
+    Entry("XLA", "fewshot_step", "xla", ours=True),
+    Entry("bfloat16", "fewshot_step", "bfloat16", ours=True, exact=False),
+)
+"""Other ways to run our own update (`--ways`)."""
 
 
 @dataclass
@@ -95,7 +109,7 @@ class Running:
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **dict(entry.variables)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if entry.ours else None,
@@ -157,7 +171,7 @@ def run_rounds(entries: Sequence[Entry], rounds: int, seconds: float) -> tuple[l
             for entry in (*entries, MATMUL):
                 running.append(Running(entry, Path(sys.executable) if entry.ours else peers, problem))
             *contenders, yardstick = running
-            check_agreement([contender.result for contender in contenders])
+            check_agreement([contender.result for contender in contenders if contender.entry.exact])
             for number in range(rounds):
                 print(f"round {number + 1} of {rounds}", file=sys.stderr)
                 for process in running:
@@ -253,6 +267,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="seconds a contender trains in a round (5)")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="contenders whose name has one of these words")
+    parser.add_argument("--ways", action="store_true", help="our own update in several ways, in place of the peers")
     parser.add_argument("--check", action="store_true", help="only check that all compute the same; time nothing")
     parser.add_argument("--trace", action="store_true", help="time tracing 32 tasks with 5 steps as well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number here")
@@ -263,9 +278,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the benchmark; returns the exit code."""
     options = parse_arguments()
-    entries = [e for e in CONTENDERS if not options.only or any(word in e.name for word in options.only)]
+    known = WAYS if options.ways else CONTENDERS
+    entries = [e for e in known if not options.only or any(word in e.name for word in options.only)]
     if not entries:
-        names = "; ".join(entry.name for entry in CONTENDERS)
+        names = "; ".join(entry.name for entry in known)
         print(f"No contender's name has {' or '.join(options.only)}. There are: {names}.", file=sys.stderr)
         return 2
     try:

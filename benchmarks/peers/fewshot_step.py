@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -14,10 +15,10 @@ from benchmarks.peers import protocol
 from benchmarks.peers.protocol import Arrays
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head
-from fewshot.training.graphs import as_traced
+from fewshot.training.graphs import only_pruned
 
 
-def make_learner(inner_steps: int = 1) -> MetaLearner:
+def make_learner(inner_steps: int = 1, *, jit_compile: bool = False) -> MetaLearner:
     """Second-order MAML on Conv-4 with a fixed head, compiled with Adam."""
     body = conv4((protocol.SIZE, protocol.SIZE, protocol.BANDS), filters=protocol.FILTERS, blocks=protocol.BLOCKS)
     learner = MetaLearner(
@@ -27,7 +28,7 @@ def make_learner(inner_steps: int = 1) -> MetaLearner:
         InnerLoop(steps=inner_steps),
     )
     adam = keras.optimizers.Adam(protocol.META_RATE, epsilon=protocol.ADAM_EPSILON)
-    learner.compile(adam, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    learner.compile(adam, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=jit_compile)
     return learner
 
 
@@ -36,9 +37,9 @@ class FewshotContender:
 
     version = f"fewshot, TensorFlow {tf.__version__}, Keras {keras.__version__}"
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Arrays, *, jit_compile: bool) -> None:
         """Take over weights and data."""
-        self.learner = make_learner()
+        self.learner = make_learner(jit_compile=jit_compile)
         self.variables = self.learner.trainable_variables  # the body's, then the head's
         for variable, name in zip(self.variables, protocol.parameter_names(), strict=True):
             variable.assign(arrays[name])
@@ -67,9 +68,10 @@ class FewshotContender:
 
 
 def make(variant: str, arrays: Arrays) -> FewshotContender:
-    """Make the contender; there is one variant."""
-    del variant
-    return FewshotContender(arrays)
+    """Make the contender: as users run it, compiled by XLA, or with convolutions and maps in bfloat16."""
+    if variant == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    return FewshotContender(arrays, jit_compile=variant == "xla")
 
 
 def trace(tasks: int, inner_steps: int) -> None:
@@ -94,7 +96,7 @@ def trace(tasks: int, inner_steps: int) -> None:
 
 
 if __name__ == "__main__":
-    with as_traced():  # as `fewshot train` does
+    with contextlib.nullcontext() if sys.argv[1] == "rewritten" else only_pruned():  # as `fewshot train` does
         if sys.argv[1] == "trace":
             trace(int(sys.argv[2]), int(sys.argv[3]))
         else:

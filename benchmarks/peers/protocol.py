@@ -41,6 +41,11 @@ class Contender(Protocol):
         ...
 
 
+def threads(*, intra: int, inter: int) -> dict[str, str]:
+    """Return the variables that say how many threads TensorFlow has within an operation, and for operations."""
+    return {"TF_NUM_INTRAOP_THREADS": str(intra), "TF_NUM_INTEROP_THREADS": str(inter), "OMP_NUM_THREADS": str(intra)}
+
+
 def parameter_names() -> list[str]:
     """Names of the parameters, in the order that every contender keeps them."""
     blocks = [f"{kind}{i}" for i in range(1, BLOCKS + 1) for kind in ("kernel", "gamma", "beta")]

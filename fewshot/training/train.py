@@ -20,13 +20,13 @@ from fewshot.training import build, datasets
 from fewshot.training.features import seen_part, seen_training
 from fewshot.training.folder import RunFolder, TrainingState
 from fewshot.training.frozen import keep_network, kept_network
-from fewshot.training.graphs import as_traced
+from fewshot.training.graphs import only_pruned
 from fewshot.training.kinds import kind_of
 from fewshot.training.progress import SaveRun, TaskSpeed, trim_history
 from fewshot.training.recipe import Recipe
 
 
-@as_traced()
+@only_pruned()
 def train(
     recipe: Recipe,
     paths: Sequence[Path],

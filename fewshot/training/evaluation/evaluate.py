@@ -12,7 +12,7 @@ from fewshot.files import write_whole
 from fewshot.meta import MetaLearner
 from fewshot.training.evaluation.baselines import baseline_methods
 from fewshot.training.evaluation.measure import Method, measure_curve, of_learner
-from fewshot.training.graphs import as_traced
+from fewshot.training.graphs import only_pruned
 from fewshot.training.kinds.figures import Outcome, Report, ShotsRow, mean_and_interval
 from fewshot.training.kinds.kind import Kind
 from fewshot.training.kinds.under_test import Request, TestTasks
@@ -20,7 +20,7 @@ from fewshot.training.recipe import Recipe
 from fewshot.training.run import Run
 
 
-@as_traced()
+@only_pruned()
 def evaluate(
     run: Path, paths: Sequence[Path], request: Request, *, baselines: bool = False, baseline_minutes: float = 5.0
 ) -> Report:
