@@ -7,7 +7,7 @@ the shape. Responses fill the typed fields, which is where TF Serving's clients 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -70,9 +70,16 @@ TYPES = tuple(
 )
 BY_NUMBER = {each.number: each for each in TYPES}
 _BY_MEMORY = {each.memory: each for each in TYPES}
-# Fields by their numbers: those whose memory equals the packed wire format, and those of whole numbers, which take a
-# byte each as long as they are below 128.
-_PACKED = {"float_val": 5, "double_val": 6, "scomplex_val": 9, "bool_val": 11, "dcomplex_val": 12}
+# Fields by their numbers, and how values lie in memory: those where that equals the packed wire format, and those of
+# whole numbers, which take a byte each as long as they are below 128.
+_PACKED: dict[str, tuple[int, np.dtype[Any]]] = {
+    "float_val": (5, np.dtype(np.float32)),
+    "double_val": (6, np.dtype(np.float64)),
+    "scomplex_val": (9, np.dtype(np.float32)),
+    "bool_val": (11, np.dtype(np.bool_)),
+    "dcomplex_val": (12, np.dtype(np.float64)),
+}
+_FIXED = {1: 8, 5: 4}  # bytes of what has no length, by its kind
 _WHOLE = {"int_val": 7, "int64_val": 10, "uint32_val": 16, "uint64_val": 17}
 FEW = 1000  # values that are read one by one faster than out of the packed field
 
@@ -123,47 +130,43 @@ def _field_values(proto: TensorProto, dtype: TensorType) -> np.ndarray:
         return np.fromiter(values, np.int64, len(values)).astype(np.uint16).view(dtype.memory)
     if dtype.field in _WHOLE:
         return _whole_numbers(proto, dtype.field, values).astype(dtype.memory)
-    flat: memoryview | bytes
-    if dtype.field in _PACKED and len(values) > FEW:
-        flat = _packed(proto.SerializeToString(), _PACKED[dtype.field])
-    elif dtype.parts > 1:
-        flat = np.fromiter(values, np.empty(0, dtype.memory).real.dtype, len(values)).tobytes()
+    number, each = _PACKED[dtype.field]
+    flat = _packed(proto, number) if len(values) > FEW else b""
+    if len(flat) == len(values) * each.itemsize:
+        found = np.frombuffer(flat, each).copy()  # to be written to
     else:
-        return np.fromiter(values, dtype.memory, len(values))
-    whole = len(flat) // dtype.memory.itemsize
-    return np.frombuffer(flat, dtype.memory, whole).copy()  # to be written to
+        found = np.fromiter(values, each, len(values))
+    return found[: len(values) // dtype.parts * dtype.parts].view(dtype.memory)
 
 
 def _whole_numbers(proto: TensorProto, field: str, values: Sequence[int]) -> np.ndarray:
-    if len(values) > FEW:
-        flat = _packed(proto.SerializeToString(), _WHOLE[field])
-        if len(flat) == len(values):
-            return np.frombuffer(flat, np.uint8)
+    flat = _packed(proto, _WHOLE[field]) if len(values) > FEW else b""
+    if flat and len(flat) == len(values):
+        return np.frombuffer(flat, np.uint8)
     return np.fromiter(values, np.uint64 if field == "uint64_val" else np.int64, len(values))
 
 
-def _packed(message: bytes, number: int) -> memoryview:
-    """Return what a written message holds in a packed field: a hundred times faster than value by value."""
-    for found, content in _written_fields(message):
-        if found == number and content is not None:
-            return content
-    return memoryview(b"")
+def _packed(proto: TensorProto, number: int) -> memoryview | bytes:
+    """Return a packed field as it is written: a hundred times faster to read than value by value.
 
-
-def _written_fields(message: bytes) -> Iterator[tuple[int, memoryview | None]]:
-    """Go through a message's fields: each one's number, and its content where that has a length."""
-    view, at = memoryview(message), 0
+    It is b"" where the field is not found.
+    """
+    view, at = memoryview(proto.SerializeToString()), 0
     while at < len(view):
         tag, at = _read_varint(view, at)
-        size = {1: 8, 5: 4}.get(tag & 7)  # of fixed length
-        if tag & 7 == 0:
-            _, at = _read_varint(view, at)
-        elif size:
-            at += size
-        else:
+        kind = tag & 7
+        if kind == 2:  # noqa: PLR2004 (of a length that is written before)
             length, at = _read_varint(view, at)
-            yield tag >> 3, view[at : at + length]
+            if tag >> 3 == number:
+                return view[at : at + length]
             at += length
+        elif kind in _FIXED:
+            at += _FIXED[kind]
+        elif kind == 0:
+            _, at = _read_varint(view, at)
+        else:  # a group, which only a field has that nobody knows
+            break
+    return b""
 
 
 def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
@@ -232,7 +235,7 @@ def encode(array: np.ndarray) -> TensorProto:
     if dtype.field in _PACKED and array.size:
         raw = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         # A hundred times faster than extending the field value by value.
-        proto.MergeFromString(_varint(_PACKED[dtype.field] << 3 | 2) + _varint(len(raw)) + raw)
+        proto.MergeFromString(_varint(_PACKED[dtype.field][0] << 3 | 2) + _varint(len(raw)) + raw)
     elif dtype.field == "half_val":
         proto.half_val.extend(array.view(np.uint16).ravel().tolist())
     else:

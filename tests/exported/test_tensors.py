@@ -72,6 +72,7 @@ def test_typed_fields_are_read_as_tensorflow_reads_them(each: TensorType, given:
 def test_fields_of_other_versions_do_not_hide_the_values() -> None:
     values = np.linspace(-1, 1, FEW + 1, dtype=np.float32)
     unknown = b"\xf8\x07\x96\x01" + b"\xf9\x07" + bytes(8) + b"\xfa\x07\x02ab" + b"\xfd\x07" + bytes(4)
+    unknown += b"\xfb\x07\xf8\x07\x7f\xfc\x07"  # a group
     proto = tensor_pb2.TensorProto.FromString(unknown + encode(values).SerializeToString() + unknown)
     np.testing.assert_array_equal(decode(proto, "x"), values)
 
