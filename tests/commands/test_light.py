@@ -68,7 +68,7 @@ def test_the_check_itself_notices() -> None:
     assert "fewshot --help loads click" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["fewshot", "cli", "fewshot.commands"])
+@pytest.mark.parametrize("name", ["fewshot", "cli", "fewshot.commands", "fewshot.exported.client"])
 def test_imports(name: str) -> None:
     code = f"import sys, {name}; sys.exit(any(heavy in sys.modules for heavy in {HEAVY!r}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
