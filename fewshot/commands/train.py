@@ -29,8 +29,10 @@ class TrainOptions:
 def command(*, recipe: str, options: TrainOptions) -> None:
     """Meta-train RECIPE (a name from `fewshot recipes`, or a TOML file)."""
     from fewshot import read_recipe, train
+    from fewshot.training.threads import a_thread_a_task
 
     chosen = read_recipe(recipe, learner=options.learner, settings=options.settings)
+    a_thread_a_task(chosen.training.meta_batch_size)
     out = options.out or Path("runs") / f"{chosen.name}-{chosen.learner_name}"
     verbose = 1 if sys.stdout.isatty() else 2
     state = train(chosen, options.paths, out, minutes=options.minutes, resume=options.resume, verbose=verbose)

@@ -51,9 +51,11 @@ class TuneOptions:
 def command(*, recipe: str, options: TuneOptions) -> None:
     """Search the best values of RECIPE's settings, by short trainings that are validated on the same tasks."""
     from fewshot import read_recipe
+    from fewshot.training.threads import a_thread_a_task
     from fewshot.training.tuning import Search, TuneRequest, read_varied, tune
 
     plain = read_recipe(recipe, learner=options.learner, settings=options.settings)
+    a_thread_a_task(plain.training.meta_batch_size)
     request = TuneRequest(
         recipe=lambda more: read_recipe(recipe, learner=options.learner, settings=(*options.settings, *more)),
         varied=[read_varied(text) for text in options.varied],
