@@ -4,8 +4,9 @@
 
 Of each network, four tasks of five classes with a support and five query examples each (the U-Net: five and eight
 windows of 32 pixels): seconds of the first update, tracing included, and the median of those after it. `all` is what
-TensorFlow does by itself, `pruned` what `fewshot train` asks for, `none` the graph as it was traced. Every figure is
-of a process of its own, all of them in turn; the machine should have nothing else to do.
+TensorFlow does by itself, `pruned` the least of it, `none` the graph as it was traced; `threads` is pruned with a
+thread a task, which is what `fewshot train` asks for. Every figure is of a process of its own, all of them in turn; the
+machine should have nothing else to do.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 NETWORKS = ("Conv-4/64, pooling, 1 step", "Conv-4/64, strides, 1 step", "U-Net 16-32-64, 3 steps")
-MODES = ("all", "pruned", "none")
+MODES = ("all", "none", "pruned", "threads")
 WAYS, TASKS = 5, 4
 
 
@@ -67,10 +68,13 @@ def measure(network: str, mode: str, *, later: int) -> dict[str, float]:
     import tensorflow as tf
 
     from fewshot.training.graphs import only_pruned
+    from fewshot.training.threads import a_thread_a_task
 
+    if mode == "threads":
+        a_thread_a_task(TASKS)
     if mode == "none":
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    with only_pruned() if mode == "pruned" else nullcontext():
+    with only_pruned() if mode in {"pruned", "threads"} else nullcontext():
         learner, batch = make(network)
         step, times = tf.function(learner.train_step), []
         for _ in range(later + 1):

@@ -16,6 +16,7 @@ from benchmarks.peers.protocol import Arrays
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head
 from fewshot.training.graphs import only_pruned
+from fewshot.training.threads import a_thread_a_task
 
 
 def make_learner(inner_steps: int = 1, *, jit_compile: bool = False) -> MetaLearner:
@@ -96,6 +97,7 @@ def trace(tasks: int, inner_steps: int) -> None:
 
 
 if __name__ == "__main__":
+    a_thread_a_task(protocol.TASKS)
     with contextlib.nullcontext() if sys.argv[1] == "rewritten" else only_pruned():  # as `fewshot train` does
         if sys.argv[1] == "trace":
             trace(int(sys.argv[2]), int(sys.argv[3]))

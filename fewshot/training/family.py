@@ -88,6 +88,8 @@ As far as [results](results.md) show it, and no further:
   2.7 ± 2.3 points more than a prototypical network.
 - **Classes of the labels' own, any number of them**: prototypes. Inner steps on them (Proto-MAML) added nothing on the
   SEN12MS tasks, and 3.4 ± 1.7 points to a prototypical network on simulated regions.
+- **Ten examples a class and more**: heads that remember or fit every one; a matching network has 76.9 and 77.6 % of
+  the SEN12MS tasks of ten and twenty shots, prototypes 74.2 and 74.8 %, a fixed head trained for two 72.5 and 71.6 %.
 - **More steps than were trained**: a fixed head, which gained by 30 steps; prototypes with learned rates lost 13 points
   by them.
 - **Few updates**: heads that read the support. After 1,500 updates of Omniglot's minimal challenge at 28 pixels,
