@@ -51,19 +51,18 @@ def declare(package: str, table: Mapping[str, str]) -> descriptor_pb2.FileDescri
             given, _, rest = field.rpartition("=")
             name, _, kind = rest.partition(":")
             number = int(given) if given else number + 1
-            _add_field(made[path], name, number, kind, package=package, inside=path)
+            label = _FIELD.LABEL_REPEATED if kind.startswith("*") else _FIELD.LABEL_OPTIONAL
+            bare = _type_of(kind.removeprefix("*"), package, path)
+            made[path].field.add(name=name, number=number, label=label, **bare)
     return file
 
 
-def _add_field(message: Any, name: str, number: int, kind: str, *, package: str, inside: str) -> None:  # noqa: PLR0913
-    bare = kind.removeprefix("*")
-    field = message.field.add(name=name, number=number)
-    field.label = _FIELD.LABEL_REPEATED if kind.startswith("*") else _FIELD.LABEL_OPTIONAL
-    if bare.islower() or bare[-1].isdigit():
-        field.type = _FIELD.Type.Value(f"TYPE_{bare.upper()}")
-    else:
-        field.type = _FIELD.TYPE_MESSAGE
-        field.type_name = f".{package}.{inside}{bare}" if bare.startswith(".") else f".{package}.{bare}"
+def _type_of(kind: str, package: str, inside: str) -> dict[str, Any]:
+    """Return a field's type, which is a plain one or a message of the package, or of the message it is inside."""
+    if kind.islower():
+        return {"type": _FIELD.Type.Value(f"TYPE_{kind.upper()}")}
+    name = f".{package}.{inside}{kind}" if kind.startswith(".") else f".{package}.{kind}"
+    return {"type": _FIELD.TYPE_MESSAGE, "type_name": name}
 
 
 def pool_of(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pool.DescriptorPool:
