@@ -13,7 +13,7 @@ def a_thread_a_task(tasks: int) -> bool:
     """Give each task of a meta-batch a thread of its own, in place of dividing every operation among all of them.
 
     An update of as many tasks as there are cores, or more, then takes half to six sevenths of the time
-    (docs/results.md, "Speed of a meta-update"). It holds for the whole process, from TensorFlow's first operation on, so
+    (docs/results.md, "Speed of a meta-update"). It holds for the whole process, from the first operation on, so
     a command asks for it, not `train`. Nothing changes with a GPU, with fewer tasks than cores, after the first
     operation, or where TF_NUM_INTRAOP_THREADS or TF_NUM_INTEROP_THREADS says otherwise.
 
