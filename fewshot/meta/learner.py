@@ -125,9 +125,14 @@ class MetaLearner(keras.Model):
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
-        """Return query logits `[tasks, m, ..., classes]` after the inner steps of training, or of evaluation."""
+        """Return query logits `[tasks, m, ..., classes]` after the inner steps of training, or of evaluation.
+
+        Reptile trains without them: its queries are adapted to, and another adaptation takes as long again.
+        """
         if not training:
             return self.predict_after(inputs, [self.evaluation_steps])[0]
+        if self.outer.objective == "reptile":
+            return []
         if self.vary_steps:
             # By the count of updates, which a resumed run goes on with; not by chance, which it would not.
             answers = self._answers(inputs, range(self.inner.steps + 1))
@@ -173,7 +178,12 @@ class MetaLearner(keras.Model):
         return tf.reduce_sum(weights * tf.stack(losses))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Measure the answer after the last step; Args and result are those of `keras.Model.compute_metrics`."""
+        """Measure the answer after the last step; Args and result are those of `keras.Model.compute_metrics`.
+
+        Without answers (Reptile in training) the loss alone is known.
+        """
+        if isinstance(y_pred, list) and not y_pred:
+            return {one.name: one.result() for one in self.metrics if one.name == "loss"}
         return super().compute_metrics(x, y, y_pred[-1] if isinstance(y_pred, list) else y_pred, sample_weight)
 
     def _distance(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tf.Tensor:
