@@ -246,12 +246,14 @@ class Descent:
             first: The number of the first.
             step: How to take one; `self.step` if None.
         """
-        step = step or self.step
+        take: Step = step or self.step
         if not isinstance(steps, int):
-            return _while_steps(lambda index, current: step(index + first, current), list(parameters), steps)
+            return _while_steps(lambda index, current: take(index + first, current), list(parameters), steps)
+        if steps > 1 and not tf.executing_eagerly():
+            take, first = tf.function(take, autograph=False), tf.convert_to_tensor(first)  # traced once for all
         current, losses = list(parameters), []
         for index in range(steps):
-            current, loss = step(index + first, current)
+            current, loss = take(index + first, current)
             losses.append(loss)
         dtype = tf.float64 if current[0].dtype == tf.float64 else tf.float32
         return Adapted(current, tf.stack(losses) if losses else tf.zeros([0], dtype))
