@@ -208,14 +208,17 @@ class Desk:
     def commands(self, options: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """Return the command lines that do what the page's jobs do, with the labels as they are, in a folder aside.
 
+        They go to the folder first that this program runs in, since paths are as they were given to it.
+
         Args:
             options: Of the page, by the kind of job.
         """
-        lines, folder = {}, self.plan.folder / "command"
+        lines, folder, here = {}, self.plan.folder / "command", shlex.quote(str(Path.cwd()))
         self.write_files(self.log.state, folder)
         for kind in RESULTS:
             try:
-                lines[kind] = shlex.join(("fewshot", *self.command(kind, options.get(kind, {}), folder)))
+                line = shlex.join(("fewshot", *self.command(kind, options.get(kind, {}), folder)))
+                lines[kind] = f"cd {here} && {line}"
             except RecipeError as error:
                 lines[kind] = f"# {error}"
         return lines

@@ -105,7 +105,9 @@ def test_a_number_that_is_another_process_by_now_does_not_count(jobs: Callable[[
 @pytest.mark.slow
 def test_the_page_maps_as_the_command_that_it_shows(desk: Desk, truth: np.ndarray) -> None:
     desk.edit(labelled(truth))
-    shown = shlex.split(desk.commands({})["map"])
+    where, line = desk.commands({})["map"].split(" && ")
+    assert shlex.split(where) == ["cd", str(Path.cwd())]
+    shown = shlex.split(line)
     assert shown[:2] == ["fewshot", "map"]
     job = desk.start_job("map", {})
     aside = str(desk.plan.folder / "command")
@@ -136,7 +138,7 @@ def test_places_are_assessed_with_the_map_that_they_were_drawn_of(
     assert Path(desk.command("sample", {"n": 9}, tmp_path)[1]).parent.name == "map-2"
     lines = desk.commands({"sample": {"n": 9}, "assess": {"places": places.name}})
     assert lines["sample"].endswith("--n 9")
-    assert shlex.split(lines["assess"])[1:4] == [*arguments[:2], str(places)]
+    assert shlex.split(lines["assess"])[3:7] == ["fewshot", *arguments[:2], str(places)]
 
 
 def test_what_the_page_adds_to_a_map_is_in_its_command(desk: Desk, tmp_path: Path) -> None:
