@@ -186,6 +186,12 @@ class MetaLearner(keras.Model):
             return {one.name: one.result() for one in self.metrics if one.name == "loss"}
         return super().compute_metrics(x, y, y_pred[-1] if isinstance(y_pred, list) else y_pred, sample_weight)
 
+    def get_metrics_result(self) -> dict[str, Any]:
+        """As `keras.Model.get_metrics_result`, which stops where no answer was measured yet."""
+        if all(getattr(one, "built", True) for one in self.metrics):
+            return dict(super().get_metrics_result())
+        return {one.name: one.result() for one in self.metrics if one.name == "loss"}
+
     def _distance(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tf.Tensor:
         """Return the tasks' mean distance from the start to parameters adapted to support and queries."""
         support_x, support_y, query_x, *_ = inputs

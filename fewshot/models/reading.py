@@ -28,6 +28,8 @@ KEPT = 16
 SEED = (5, 7)
 NEIGHBOURS, ALPHA = 20, 0.99
 """Of label propagation: edges of each node, and how far labels spread, as in TPN."""
+START = 0.3
+"""Scale of a number of the features that propagation begins with, where they have a variance of some tenths."""
 
 
 class ReadingHead(Head):
@@ -186,9 +188,9 @@ class PropagationHead(MemoryHead):
             name="scale_kernel", shape=(features, self.hidden), initializer="glorot_uniform"
         )
         self.scale_out = self.add_weight(name="out_kernel", shape=(self.hidden, 1), initializer="glorot_uniform")
-        self.scale_bias = self.add_weight(
-            name="scale_bias", shape=(), initializer=keras.initializers.Constant(math.sqrt(features))
-        )
+        # Edges that are all near 1 tell no neighbours apart, and the way out of there is long: begin well below.
+        begin = keras.initializers.Constant(math.log(math.expm1(START * math.sqrt(features))))
+        self.scale_bias = self.add_weight(name="scale_bias", shape=(), initializer=begin)
         self.built = True
 
     def read(self, features: tf.Tensor, layer: Any) -> tf.Tensor:
@@ -201,7 +203,7 @@ class PropagationHead(MemoryHead):
         known = tf.size(shares)
         there = (given > 0) | (tf.range(tf.shape(nodes)[0]) >= known)
         edges = self._edges(nodes, there)
-        degree = tf.math.rsqrt(tf.reduce_sum(edges, axis=1) + 1e-12)
+        degree = tf.math.rsqrt(tf.reduce_sum(edges, axis=1) + 1e-30)
         spread = ALPHA * degree[:, None] * edges * degree[None]
         label = given[:, None] * tf.one_hot(tf.range(tf.shape(nodes)[0]) % classes, classes, dtype=nodes.dtype)
         reached = tf.linalg.solve(tf.eye(tf.shape(nodes)[0], dtype=nodes.dtype) - spread, label)
@@ -215,7 +217,9 @@ class PropagationHead(MemoryHead):
         size = tf.reduce_sum(scaled**2, axis=1)
         distance = size[:, None] + size[None] - 2 * tf.matmul(scaled, scaled, transpose_b=True)
         both = there[:, None] & there[None] & ~tf.eye(tf.shape(nodes)[0], dtype=tf.bool)
-        edges = tf.where(both, tf.exp(-tf.maximum(distance, 0) / 2), 0)
+        # Relative to the shortest edge, which changes no answer, or where all are long none would be left in float32.
+        shortest = tf.stop_gradient(tf.reduce_min(tf.where(both, distance, distance.dtype.max)))
+        edges = tf.where(both, tf.exp(-tf.maximum(distance - shortest, 0) / 2), 0)
         least = tf.math.top_k(edges, tf.minimum(NEIGHBOURS, tf.shape(nodes)[0])).values[:, -1:]
         near = edges >= tf.stop_gradient(least)
         return tf.where(near | tf.transpose(near), edges, 0)

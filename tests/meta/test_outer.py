@@ -51,15 +51,13 @@ def test_reptiles_gradient_is_the_way_back_from_the_adapted_parameters_to_the_bi
         np.testing.assert_array_equal(ours, first - last)
 
 
-@pytest.mark.slow
 def test_reptile_trains_through_fit() -> None:
     made = learner(Outer("reptile"))
     inputs = tuple(tf.constant(part) for part in (X, Y, QUERIES))
-    before = made.evaluate(tf.data.Dataset.from_tensors((inputs, Y)), verbose=0)[0]
     tasks = tf.data.Dataset.from_tensors((inputs, Y))
-    history = made.fit(tasks.repeat(10), epochs=2, steps_per_epoch=5, validation_data=tasks, verbose=0).history
+    history = made.fit(tasks.repeat(10), epochs=5, steps_per_epoch=2, validation_data=tasks, verbose=0).history
     assert set(history) == {"loss", "val_loss", "val_accuracy"}  # of training tasks the distance alone is known
-    assert made.evaluate(tf.data.Dataset.from_tensors((inputs, Y)), verbose=0)[0] < before
+    assert history["val_loss"][-1] < history["val_loss"][0]
 
 
 def test_weights_of_the_steps_fade_to_the_last() -> None:
