@@ -1,23 +1,28 @@
 """Peak memory of one meta-update of a U-Net, by the way the meta-gradient passes through 1, 5, 20 and 50 inner steps.
 
-    python benchmarks/backward_memory.py
+    python benchmarks/backward_memory.py [--only WAY ...]
 
-Each figure is of a process of its own: the peak of resident memory over what was resident before the update.
+Each figure is of a process of its own: the peak of resident memory over what was resident before the update. The first
+update prepares its graph too, which takes memory of its own; `later` is the peak of the next one. Linux alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import ctypes
+import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 STEPS = (1, 5, 20, 50)
+FEWEST_STEPS = 10  # of the implicit way, below which it is refused
 WAYS_BACK = ("exact", "checkpointed", "first_order", "truncated", "implicit")
 
 
-def peak_of(backward: str, steps: int, side: int) -> float:
-    """Return the peak of one update, in MB, measured in this process.
+def peak_of(backward: str, steps: int, side: int) -> dict[str, float]:
+    """Return the peaks of the first update and of a later one, in MB, measured in this process.
 
     Args:
         backward: How the meta-gradient passes.
@@ -47,10 +52,22 @@ def peak_of(backward: str, steps: int, side: int) -> float:
         return tape.gradient(loss, learner.body.trainable_variables)
 
     update.get_concrete_function()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with only_pruned():  # as `fewshot train` does
-        update()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        return {"first": _peak(update), "later": _peak(update)}
+
+
+def _peak(work: Callable[[], object]) -> float:
+    """Return how far resident memory rises over what it was, in MB, while `work` is done."""
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before counts for nothing
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _status("VmRSS")
+    work()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def main() -> None:
@@ -58,21 +75,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", nargs=2, metavar=("BACKWARD", "STEPS"), help="measure this one, in this process")
     parser.add_argument("--side", type=int, default=64, help="pixels of a picture's side")
+    parser.add_argument("--only", nargs="+", default=WAYS_BACK, choices=WAYS_BACK, help="ways back (all)")
     asked = parser.parse_args()
     if asked.one:
-        print(peak_of(asked.one[0], int(asked.one[1]), asked.side))
+        print(json.dumps(peak_of(asked.one[0], int(asked.one[1]), asked.side)))
         return
-    print(f"{'MB':14}" + "".join(f"{steps:>8}" for steps in STEPS))
-    for backward in WAYS_BACK:
-        row = f"{backward:14}"
+    print("| MB, first update / later | " + " | ".join(f"{steps} steps" for steps in STEPS) + " |")
+    print("|---" * (1 + len(STEPS)) + "|")
+    for backward in asked.only:
+        cells = []
         for steps in STEPS:
-            if backward == "implicit" and steps < 10:
-                row += f"{'-':>8}"
+            if backward == "implicit" and steps < FEWEST_STEPS:
+                cells.append("")
                 continue
             command = [sys.executable, __file__, "--one", backward, str(steps), "--side", str(asked.side)]
-            found = subprocess.run(command, check=True, capture_output=True, text=True)
-            row += f"{float(found.stdout.split()[-1]):8.0f}"
-        print(row, flush=True)
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            cells.append(f"{found['first']:.0f} / {found['later']:.0f}")
+        print(f"| {backward} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
