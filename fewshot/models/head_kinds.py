@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fewshot.errors import RecipeError
 from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead
-from fewshot.models.reading import MatchingHead, PropagationHead, RelationHead, SiameseHead
+from fewshot.models.reading import KEPT, MatchingHead, MemoryHead, PropagationHead, RelationHead, SiameseHead
 from fewshot.models.sequences import LstmHead, MannHead, SequenceHead, SnailHead
 from fewshot.models.solvers import LogisticHead, MachineHead, RidgeHead, SolvingHead
 
@@ -25,7 +25,7 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-def make_head(
+def make_head(  # noqa: PLR0913  what heads of several kinds can be told
     kind: str,
     *,
     outputs: int | None = None,
@@ -33,6 +33,7 @@ def make_head(
     restrict: bool = False,
     strength: float = 0.0,
     scale: float = 1.0,
+    kept: int = KEPT,
 ) -> Head:
     """Make a head by name.
 
@@ -43,6 +44,7 @@ def make_head(
         restrict: For a fixed head: rule out classes that the support set does not show.
         strength: For a solving head: where its regularisation starts; 0 for a tenth of the number of features.
         scale: For a solving head: of its logits, where it starts.
+        kept: For a head that reads single examples: how many of a class, at most.
 
     Raises:
         RecipeError: if the kind is unknown, or lacks the number of outputs that it needs.
@@ -58,4 +60,4 @@ def make_head(
         return made(outputs, shots=shots, name="head")
     if issubclass(made, SolvingHead):
         return made(strength=strength, scale=scale, name="head")
-    return made(name="head")
+    return made(kept=kept, name="head") if issubclass(made, MemoryHead) else made(name="head")

@@ -8,8 +8,8 @@
 | `propagation` | all examples, and the other queries | labels spread over a graph | TPN; transductive |
 
 What they read is all that a task leaves, so that they take no inner steps; those that read it as a sequence are in
-`fewshot.models.sequences`. A memory holds up to `KEPT` examples of each class, drawn by a fixed seed where there are
-more: classes then count the same, and an adapted model has a known size.
+`fewshot.models.sequences`. A memory holds some examples of each class, drawn by a fixed seed where there are more:
+classes then count the same, and an adapted model has a known size.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fewshot.errors import ShapeError
+from fewshot.errors import RecipeError, ShapeError
 from fewshot.models.heads import ABSENT, Count, Given, Head, class_means, counted, of_support, ruled_out
 
 KEPT = 16
-"""Examples of a class in a memory."""
+"""Examples of a class in a memory, at most, where nobody says how many."""
 SEED = (5, 7)
 NEIGHBOURS, ALPHA = 20, 0.99
 """Of label propagation: edges of each node, and how far labels spread, as in TPN."""
@@ -49,13 +49,22 @@ class ReadingHead(Head):
 
 
 class MemoryHead(ReadingHead):
-    """Keeps examples of each class, and their weights as shares of their class.
+    """Keeps examples of each class, and their weights as shares of their class."""
 
-    Attributes:
-        kept: Examples of a class, at most.
-    """
+    def __init__(self, *, kept: int = KEPT, **kwargs: Any) -> None:
+        """Make the head.
 
-    kept = KEPT
+        Args:
+            kept: Examples of a class, at most.
+            **kwargs: Passed to `keras.layers.Layer`.
+
+        Raises:
+            RecipeError: if it would keep none.
+        """
+        super().__init__(**kwargs)
+        if kept < 1:
+            raise RecipeError(f"A head that reads keeps 1 example of a class or more; received learner.kept = {kept}.")
+        self.kept = kept
 
     def column_shapes(self, features: int) -> list[tuple[int, ...]]:
         """Return the shapes of a class's examples and of their shares."""

@@ -36,9 +36,8 @@ class SequenceHead(MemoryHead):
             shots: Examples of a class in a sequence.
             **kwargs: Passed to `keras.layers.Layer`.
         """
-        super().__init__(**kwargs)
+        super().__init__(kept=shots, **kwargs)
         self.outputs: int = outputs
-        self.kept = shots
 
     @property
     def length(self) -> int:

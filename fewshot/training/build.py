@@ -147,6 +147,7 @@ def build_learner(
             restrict=learner.restrict,
             strength=learner.strength,
             scale=learner.scale,
+            kept=learner.kept,
         ),
         InnerRates(learner.rates, initial=learner.rate, least=learner.least_rate, steps=learner.steps),
         InnerLoop(

@@ -115,6 +115,8 @@ class LearnerTable:
             sequence, whose ways are those of training: `lstm`, `mann`, `snail`.
         strength: Of a solving head's regularisation, where it starts; 0 for a tenth of the number of features.
         scale: Of a solving head's logits, where it starts.
+        kept: Examples of a class that a head which reads compares with, at most; where pixels are labelled, many more
+            than pictures have.
         restrict: A fixed head rules out classes that the support set does not show; the others always do.
         balanced: Each class of the support counts equally in the inner loss.
         rule: How a gradient moves parameters: `gradient` descent, `momentum`, `adam`, or learned: `meta_lstm`, `lstm`.
@@ -154,6 +156,7 @@ class LearnerTable:
     ] = "fixed"
     strength: float = 0.0
     scale: float = 1.0
+    kept: int = 16
     restrict: bool = False
     balanced: bool = False
     rule: Literal["gradient", "momentum", "adam", "meta_lstm", "lstm"] = "gradient"

@@ -65,6 +65,7 @@ def test_relation_compares_with_class_means() -> None:
 
 def test_propagation_solves_for_the_labels_that_reach_each_query() -> None:
     head = made("propagation")
+    head.scale_bias.assign(2.0)  # no example is alone in float64
     nodes = np.concatenate([X, Q])
     scale = np.maximum(nodes @ head.scale_kernel.numpy(), 0) @ head.scale_out.numpy() + head.scale_bias.numpy()
     scaled = nodes / (np.log1p(np.exp(scale)) + 1e-6)
@@ -101,6 +102,33 @@ def test_a_memory_keeps_some_of_each_class_the_same_ones_every_time(kind: str) -
     assert (shares.numpy() > 0).sum(axis=0).tolist() == [KEPT, 3]
     np.testing.assert_allclose(tf.reduce_sum(shares, axis=0), 1, rtol=1e-5)
     np.testing.assert_array_equal(head.start(x, tf.constant(labels), 2)[0], memory)
+
+
+def test_a_memory_keeps_as_many_as_it_is_told_to() -> None:
+    head = make_head("matching", kept=5)
+    head.build_for(4)
+    labels = np.r_[np.zeros(500, "int32"), np.ones(3, "int32")]
+    memory, shares = head.start(tf.constant(RNG.standard_normal((503, 4)), tf.float32), tf.constant(labels), 2)
+    assert memory.shape == (5, 4, 2)
+    assert (shares.numpy() > 0).sum(axis=0).tolist() == [5, 3]
+    with pytest.raises(RecipeError, match=r"learner.kept = 0"):
+        make_head("siamese", kept=0)
+
+
+def test_labels_reach_examples_that_are_all_far_from_each_other() -> None:
+    nodes = np.concatenate([np.concatenate([X, Q]), 15 * np.eye(11)], axis=1).astype("float32")
+    squares = ((nodes[:, None] - nodes[None]).astype("float64") ** 2).sum(axis=-1)
+    assert np.exp(-squares[0, 1] / 2).astype("float32") == 0
+    edges = np.exp(-squares / 2) * (1 - np.eye(11))
+    root = edges.sum(axis=1) ** -0.5
+    given = np.concatenate([SHARES[:, None] * np.eye(3)[LABELS], np.zeros((5, 3))])
+    reached = np.linalg.solve(np.eye(11) - ALPHA * root[:, None] * edges * root, given)
+    head = make_head("propagation")
+    head.build_for(15)
+    head.scale_out.assign(tf.zeros_like(head.scale_out))
+    head.scale_bias.assign(np.log(np.expm1(1)))  # every scale is 1
+    layer = head.start(tf.constant(nodes[:6]), tf.constant(LABELS), 3)
+    np.testing.assert_allclose(head.read(tf.constant(nodes[6:]), layer), reached[6:], rtol=1e-2)
 
 
 def test_pixels_are_examples_and_queries() -> None:
