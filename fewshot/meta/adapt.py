@@ -46,7 +46,7 @@ def adapt(  # noqa: PLR0913  what is fitted, to what, and how
             comes behind `parameters`, as they left it.
 
     Returns:
-        Adapted parameters and the support loss before each step.
+        Adapted parameters and the support loss before each step, which is a constant to the meta-gradient.
 
     Raises:
         RecipeError: if there is no such way back.
@@ -66,7 +66,8 @@ def adapt(  # noqa: PLR0913  what is fitted, to what, and how
     adapted = BACKWARDS[inner.backward](descent, begin)
     if tf.executing_eagerly():
         require_finite(adapted.losses)
-    return adapted
+    # Or a way back would be computed from each loss, and through every step, for a derivative that nobody asks for.
+    return Adapted(adapted.parameters, tf.stop_gradient(adapted.losses))
 
 
 def require_finite(losses: tf.Tensor) -> None:

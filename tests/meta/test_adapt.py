@@ -64,6 +64,14 @@ def test_a_number_of_steps_known_to_the_graph_alone_gives_the_same() -> None:
     np.testing.assert_allclose(looped[1], unrolled[1], rtol=1e-10)
 
 
+def test_a_support_loss_asks_for_no_way_back() -> None:
+    """In a graph whose outputs include the losses, TensorFlow would compute one for each of them."""
+    with tf.GradientTape() as tape:
+        tape.watch(W)
+        adapted = adapt(Linear(), [W, B], rates(0.3), Support(X, Y), InnerLoop(steps=2))
+    assert tape.gradient(adapted.losses, W) is None
+
+
 def test_zero_steps_leave_the_parameters() -> None:
     adapted = adapt(Linear(), [W, B], rates(0.3), Support(X, Y), InnerLoop(steps=0))
     assert adapted.parameters[0] is W

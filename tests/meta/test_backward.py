@@ -48,6 +48,24 @@ def test_at_the_minimum_of_a_quadratic_all_equal_the_closed_form(backward: str) 
     np.testing.assert_allclose(gradient, PULL * tf.linalg.solve(hessian, UPSTREAM), rtol=1e-8)
 
 
+def test_nothing_is_kept_of_steps_that_nothing_passes_back_through() -> None:
+    """What a loop of the graph keeps of its turns for a way back are lists; the losses are one."""
+    inner = InnerLoop(steps=12, backward="implicit", backward_steps=2, proximity=PULL)
+    made = MetaLearner(mlp((4,), units=(5,)), make_head("fixed", outputs=3), InnerRates(initial=0.1), inner)
+    x, y = tf.zeros([1, 6, 4]), tf.zeros([1, 6], tf.int32)
+
+    def update() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            answers = made((x, y, x), training=True)
+        return tape.gradient(answers, made.body.trainable_variables)
+
+    graph = tf.function(update).get_concrete_function().graph.as_graph_def()
+    nodes = [node for part in (graph.node, *(one.node_def for one in graph.library.function)) for node in part]
+    lists = [list(node.attr["T"].list.type).count(tf.variant.as_datatype_enum) for node in nodes if "While" in node.op]
+    assert lists, "the steps are a loop"
+    assert max(lists) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backward", ["checkpointed", "truncated", "implicit", "neumann"])
 def test_the_same_in_a_graph_with_steps_that_it_alone_knows(backward: str) -> None:
