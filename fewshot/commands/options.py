@@ -41,7 +41,7 @@ after_training_option = click.option(
     "settings",
     multiple=True,
     metavar="TABLE.KEY=VALUE",
-    help="Change views.* or learner.evaluation_steps of the run; repeatable.",
+    help="Change views.*, learner.evaluation_steps or learner.kept of the run; repeatable.",
 )
 save_adapted_option = click.option("--save-adapted", type=FILE, help="Keep the adapted model in this file, .npz.")
 server_option = click.option(

@@ -140,8 +140,11 @@ def _make_data(table: Mapping[str, Any], where: str) -> DataTable:
     return make_table(DataTable, {**split, "source": source}, where, error=RecipeError, at="data")
 
 
+_FREE = ("learner.evaluation_steps", "learner.kept")
+
+
 def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Change what a finished run's weights do not depend on: its views, and its inner steps outside training.
+    """Change what a finished run's weights do not depend on: its views, inner steps outside training, examples kept.
 
     Settings are `table.key=value` in TOML's notation.
 
@@ -151,9 +154,9 @@ def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     tables = recipe.as_tables()
     for setting in settings:
         path = setting.partition("=")[0].strip()
-        if not path.startswith("views.") and path != "learner.evaluation_steps":
+        if not path.startswith("views.") and path not in _FREE:
             raise RecipeError(
-                f"--set {setting}: of a finished run only views.* and learner.evaluation_steps can be changed; "
+                f"--set {setting}: of a finished run only views.*, {' and '.join(_FREE)} can be changed; "
                 "everything else needs a training of its own (`fewshot train ... --set`)."
             )
         _apply(tables, setting)
