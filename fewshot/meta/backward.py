@@ -78,7 +78,7 @@ def truncated(descent: Descent, parameters: Parameters) -> Adapted:
     """Differentiate the last steps; how far those before them came is a constant."""
     steps, last = descent.inner.steps, descent.inner.backward_steps
     last = min(last, steps) if isinstance(steps, int) else tf.minimum(last, steps)
-    early = descent.run(parameters, tf.convert_to_tensor(steps - last))  # a loop of the graph, as none passes back
+    early = descent.run(parameters, steps - last)
     begun = [start + held(moved - start) for start, moved in zip(parameters, early.parameters, strict=True)]
     late = descent.run(begun, last, first=steps - last)
     return Adapted(late.parameters, tf.concat([early.losses, late.losses], axis=0))
@@ -89,7 +89,7 @@ def at_the_minimum(solve: Callable[[Product, tf.Tensor, Descent], tf.Tensor]) ->
 
     def backward(descent: Descent, parameters: Parameters) -> Adapted:
         moving, given = descent.moving, descent.tensors()
-        found, losses = descent.run(parameters, tf.convert_to_tensor(descent.inner.steps))  # as none passes back
+        found, losses = descent.run(parameters, descent.inner.steps)
         found = [held(value) for value in found]
 
         @tf.custom_gradient

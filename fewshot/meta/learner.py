@@ -183,13 +183,16 @@ class MetaLearner(keras.Model):
         Without answers (Reptile in training) the loss alone is known.
         """
         if isinstance(y_pred, list) and not y_pred:
-            return {one.name: one.result() for one in self.metrics if one.name == "loss"}
+            return self._loss_alone()
         return super().compute_metrics(x, y, y_pred[-1] if isinstance(y_pred, list) else y_pred, sample_weight)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """As `keras.Model.get_metrics_result`, which stops where no answer was measured yet."""
         if all(getattr(one, "built", True) for one in self.metrics):
             return dict(super().get_metrics_result())
+        return self._loss_alone()
+
+    def _loss_alone(self) -> dict[str, Any]:
         return {one.name: one.result() for one in self.metrics if one.name == "loss"}
 
     def _distance(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tf.Tensor:

@@ -29,7 +29,7 @@ SEED = (5, 7)
 NEIGHBOURS, ALPHA = 20, 0.99
 """Of label propagation: edges of each node, and how far labels spread, as in TPN."""
 START = 0.3
-"""Scale of a number of the features that propagation begins with, where they have a variance of some tenths."""
+"""The scale that propagation begins with, in roots of the number of features: theirs vary by some tenths."""
 
 
 class ReadingHead(Head):
@@ -212,7 +212,7 @@ class PropagationHead(MemoryHead):
         known = tf.size(shares)
         there = (given > 0) | (tf.range(tf.shape(nodes)[0]) >= known)
         edges = self._edges(nodes, there)
-        degree = tf.math.rsqrt(tf.reduce_sum(edges, axis=1) + 1e-30)
+        degree = tf.math.rsqrt(tf.reduce_sum(edges, axis=1) + 1e-20)
         spread = ALPHA * degree[:, None] * edges * degree[None]
         label = given[:, None] * tf.one_hot(tf.range(tf.shape(nodes)[0]) % classes, classes, dtype=nodes.dtype)
         reached = tf.linalg.solve(tf.eye(tf.shape(nodes)[0], dtype=nodes.dtype) - spread, label)

@@ -24,6 +24,7 @@ from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TasksTabl
 from fewshot.training.shipped import recipe_tables
 
 Table = dict[str, Any]
+_FREE = ("learner.evaluation_steps", "learner.kept")  # besides views: what the weights do not depend on
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,6 @@ def _make_data(table: Mapping[str, Any], where: str) -> DataTable:
     source = make_source(table.get("source", "task_archives"), keys, where, besides=ours)
     split = {key: value for key, value in table.items() if key in ours}
     return make_table(DataTable, {**split, "source": source}, where, error=RecipeError, at="data")
-
-
-_FREE = ("learner.evaluation_steps", "learner.kept")
 
 
 def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
