@@ -28,8 +28,9 @@ def labelled(open_page: Open) -> Any:
 
 def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_path: Path) -> None:
     page = labelled(open_page)
-    steps.until(page, "() => document.querySelector('#finish textarea').value.startsWith('fewshot map')")
-    command = shlex.split(page.get_by_label("Command", exact=True).input_value())
+    steps.until(page, "() => document.querySelector('#finish textarea').value.includes(' && fewshot map ')")
+    cd, folder, _, _, *command = shlex.split(page.get_by_label("Command", exact=True).input_value())
+    assert (cd, Path(folder)) == ("cd", Path.cwd())
     page.get_by_role("button", name="Map all").click()
     page.locator("#jobs .done, #jobs .failed").wait_for(timeout=90_000)
     link = page.get_by_role("link", name="map.tif", exact=True)
@@ -41,7 +42,7 @@ def test_map_all_downloads_what_the_copied_command_makes(open_page: Open, tmp_pa
 
     own = tmp_path / "command.tif"
     command[command.index("--to") + 1] = str(own)
-    subprocess.run([sys.executable, ROOT / "cli.py", *command[1:]], check=True, capture_output=True)
+    subprocess.run([sys.executable, ROOT / "cli.py", *command], check=True, capture_output=True, cwd=folder)
     assert mapped.read_bytes() == own.read_bytes()
 
 
