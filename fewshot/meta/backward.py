@@ -11,12 +11,16 @@
 
 The last two take the adapted parameters for the minimum of support loss + proximity / 2 |adapted - start|^2, whose
 derivative needs no step: with H the support loss's Hessian there, (H + proximity I) u = v and proximity u is the
-gradient of the start where v is that of the adapted parameters.
+gradient of the start where v is that of the adapted parameters. Where the network has kinks H is not positive, and with
+a weak pull the sum is nearly singular: conjugate gradients then answer with gradients many times too large. `damping`
+takes the way back, not the steps, for that of a stronger pull; iMAML's own code solves with 2 I + H / (proximity + 10),
+which is the direction of damping = 22 with its proximity of 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -98,14 +102,14 @@ def at_the_minimum(solve: Callable[[Product, tf.Tensor, Descent], tf.Tensor]) ->
             minimum = [found[i] if i in moving else tf.identity(start[i]) for i in range(len(start))]
 
             def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
-                curvature = _curvature(descent.given(values[: len(given)]), minimum)
+                curvature = _curvature(_damped(descent.given(values[: len(given)])), minimum)
                 u = solve(curvature, _joined([upstream[i] for i in moving]), descent)
                 # The slope stays 0 where what it depends on changes: the minimum moves by -u times the slope's change.
                 fresh = [tf.identity(value) for value in values]  # the start is among them twice
                 with tf.GradientTape() as tape:
                     tape.watch(fresh)
                     again = [found[i] if i in moving else fresh[len(given) + i] for i in range(len(start))]
-                    slope, _ = descent.given(fresh[: len(given)]).slope(again)
+                    slope, _ = _damped(descent.given(fresh[: len(given)])).slope(again)
                 back = tape.gradient(slope, fresh, _split(-u, slope), unconnected_gradients="zero")
                 ours = [part if i in moving else part + upstream[i] for i, part in enumerate(back[len(given) :])]
                 return [*back[: len(given)], *ours]
@@ -115,6 +119,12 @@ def at_the_minimum(solve: Callable[[Product, tf.Tensor, Descent], tf.Tensor]) ->
         return Adapted(list(attached(*given, *parameters)), losses)
 
     return backward
+
+
+def _damped(descent: Descent) -> Descent:
+    """Return the same descent, pulled to its anchor as strongly as the way back takes it to be."""
+    inner = descent.inner
+    return replace(descent, inner=replace(inner, proximity=inner.proximity + inner.damping))
 
 
 def _curvature(descent: Descent, minimum: Parameters) -> Product:
@@ -206,6 +216,8 @@ def require_way_back(inner: InnerLoop, *, learned_rates: bool, every_step: bool)
     name = inner.backward
     if every_step and name in ("truncated", *OF_THE_MINIMUM):
         raise RecipeError(f"learner.backward = {name!r} differentiates the answer after the last inner step alone.")
+    if inner.damping and name != "implicit":
+        raise RecipeError(f"learner.damping is of learner.backward = 'implicit' alone; received backward {name!r}.")
     if name not in OF_THE_MINIMUM:
         return
     if not inner.proximity:

@@ -103,6 +103,7 @@ class InnerLoop:
         backward: How the meta-gradient passes through the steps, one of `fewshot.meta.backward`.
         backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
         proximity: Add this half times the squared distance from the start to the objective of the steps.
+        damping: Add this to the proximity on the way back of `implicit` alone.
         batch: Examples of one step, drawn in turn by a fixed order; 0 for all of them.
         clip_value: Clip each element of the inner gradient to +-clip_value.
         clip_norm: Scale the inner gradient down to at most this global norm.
@@ -115,6 +116,7 @@ class InnerLoop:
     backward: str = "exact"
     backward_steps: int = 5
     proximity: float = 0.0
+    damping: float = 0.0
     batch: int = 0
     clip_value: float | None = None
     clip_norm: float | None = None
@@ -126,7 +128,7 @@ class InnerLoop:
             raise RecipeError(f"Unknown inner loss {self.loss!r}; expected 'cross_entropy' or 'squared_error'.")
         if isinstance(self.steps, int) and self.steps < 0:
             raise RecipeError(f"Inner steps must be 0 or more; received {self.steps}.")
-        for name, least in (("backward_steps", 1), ("proximity", 0), ("batch", 0)):
+        for name, least in (("backward_steps", 1), ("proximity", 0), ("damping", 0), ("batch", 0)):
             value = getattr(self, name)
             if isinstance(value, int | float) and value < least:
                 raise RecipeError(f"{name} must be {least} or more; received {value}.")

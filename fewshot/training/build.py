@@ -157,6 +157,7 @@ def build_learner(
             backward=learner.backward,
             backward_steps=learner.backward_steps,
             proximity=learner.proximity,
+            damping=learner.damping,
             batch=learner.batch,
             clip_value=learner.clip_value or None,
             clip_norm=learner.clip_norm or None,

@@ -133,6 +133,7 @@ class LearnerTable:
             `neumann`, the derivative of the minimum.
         backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
         proximity: Pull of the inner steps back to the start; 0 for none.
+        damping: The way back of `implicit` is that of a pull stronger by this; iMAML's code has what 22 is here.
         adapts: `all`, `head` (ANIL), `no_normalization`, or `context` (CAVIA).
         batch: Support examples that each inner step sees, in turn; 0 for all.
         clip_value: Clip inner gradients elementwise; 0 for no clipping.
@@ -170,6 +171,7 @@ class LearnerTable:
     backward: Literal["exact", "checkpointed", "first_order", "truncated", "implicit", "neumann"] = "exact"
     backward_steps: int = 5
     proximity: float = 0.0
+    damping: float = 0.0
     adapts: Literal["all", "head", "no_normalization", "context"] = "all"
     batch: int = 0
     clip_value: float = 0.0

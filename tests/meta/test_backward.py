@@ -48,6 +48,14 @@ def test_at_the_minimum_of_a_quadratic_all_equal_the_closed_form(backward: str) 
     np.testing.assert_allclose(gradient, PULL * tf.linalg.solve(hessian, UPSTREAM), rtol=1e-8)
 
 
+def test_damping_is_a_stronger_pull_on_the_way_back_alone() -> None:
+    found, gradient = meta_gradient(replace(LONG, backward="implicit", damping=4.0))
+    undamped, _ = meta_gradient(replace(LONG, backward="implicit"))
+    np.testing.assert_array_equal(found, undamped)
+    hessian = 2 * tf.transpose(X) @ X / 8 + (PULL + 4) * tf.eye(3, dtype=tf.float64)
+    np.testing.assert_allclose(gradient, (PULL + 4) * tf.linalg.solve(hessian, UPSTREAM), rtol=1e-8)
+
+
 def test_nothing_is_kept_of_steps_that_nothing_passes_back_through() -> None:
     """What a loop of the graph keeps of its turns for a way back are lists; the losses are one."""
     inner = InnerLoop(steps=12, backward="implicit", backward_steps=2, proximity=PULL)
@@ -110,6 +118,7 @@ def learner(rates: str = "constant", *, vary_steps: bool = False, **loop: Any) -
         ({"backward": "implicit", "steps": 16}, "learner.proximity above 0"),
         ({"backward": "neumann", "steps": 16, "proximity": 2.0, "rates": "per_tensor"}, "never learn"),
         ({"backward": "implicit", "steps": 3, "proximity": 2.0}, "which 3 inner steps do not reach"),
+        ({"backward": "exact", "damping": 2.0}, "of learner.backward = 'implicit' alone"),
         ({"backward": "truncated", "steps": 8, "vary_steps": True}, "after the last inner step alone"),
     ],
 )
