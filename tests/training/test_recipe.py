@@ -47,6 +47,7 @@ def test_every_learner_of_every_recipe_is_valid_and_documented(name: str) -> Non
         recipe = read_recipe(name, learner=learner)
         assert recipe.description
         assert make_recipe(recipe.as_tables()) == recipe
+        assert recipe.learner.steps or recipe.learner.rates == "constant", f"{learner}: no step, so no rate is learned"
 
 
 def test_maml_and_meta_sgd_are_what_they_say() -> None:
