@@ -66,7 +66,7 @@ def adapt(  # noqa: PLR0913  what is fitted, to what, and how
     adapted = BACKWARDS[inner.backward](descent, begin)
     if tf.executing_eagerly():
         require_finite(adapted.losses)
-    # Or a way back would be computed from each loss, and through every step, for a derivative that nobody asks for.
+    # Or a way back would be computed through steps that lead to their losses alone.
     return Adapted(adapted.parameters, tf.stop_gradient(adapted.losses))
 
 

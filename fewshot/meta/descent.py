@@ -237,7 +237,8 @@ class Descent:
         moved, memory = self.rule.move([parameters[i] for i in self.moving], gradients, rates, loss, memory)
         for i, value in zip(self.moving, moved, strict=True):
             parameters[i] = value
-        return [*parameters, *memory], loss
+        # A loop of the graph has a way back from all that it returns, and would keep activations for its losses' too.
+        return [*parameters, *memory], tf.stop_gradient(loss)
 
     def run(self, parameters: Parameters, steps: Count, *, first: Count = 0, step: Step | None = None) -> Adapted:
         """Take several steps, unrolled where their number is a Python number.

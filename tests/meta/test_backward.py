@@ -56,9 +56,10 @@ def test_damping_is_a_stronger_pull_on_the_way_back_alone() -> None:
     np.testing.assert_allclose(gradient, (PULL + 4) * tf.linalg.solve(hessian, UPSTREAM), rtol=1e-8)
 
 
-def test_nothing_is_kept_of_steps_that_nothing_passes_back_through() -> None:
-    """What a loop of the graph keeps of its turns for a way back are lists; the losses are one."""
-    inner = InnerLoop(steps=12, backward="implicit", backward_steps=2, proximity=PULL)
+@pytest.mark.parametrize(("backward", "kept"), [("exact", True), ("first_order", False), ("implicit", False)])
+def test_activations_are_kept_of_steps_alone_that_a_way_back_goes_through(backward: str, *, kept: bool) -> None:
+    """What a loop of the graph keeps of its turns for a way back, it pushes to lists."""
+    inner = InnerLoop(steps=12, backward=backward, backward_steps=2, proximity=PULL)
     made = MetaLearner(mlp((4,), units=(5,)), make_head("fixed", outputs=3), InnerRates(initial=0.1), inner)
     x, y = tf.zeros([1, 6, 4]), tf.zeros([1, 6], tf.int32)
 
@@ -68,10 +69,10 @@ def test_nothing_is_kept_of_steps_that_nothing_passes_back_through() -> None:
         return tape.gradient(answers, made.body.trainable_variables)
 
     graph = tf.function(update).get_concrete_function().graph.as_graph_def()
-    nodes = [node for part in (graph.node, *(one.node_def for one in graph.library.function)) for node in part]
-    lists = [list(node.attr["T"].list.type).count(tf.variant.as_datatype_enum) for node in nodes if "While" in node.op]
-    assert lists, "the steps are a loop"
-    assert max(lists) == 1
+    nodes = [node for part in graph.library.function for node in part.node_def]
+    assert any("While" in node.op for node in nodes), "the steps are a loop"
+    pushed = {node.input[1].partition(":")[0].split("/")[-1] for node in nodes if node.op == "TensorListPushBack"}
+    assert ("Relu" in pushed) == kept
 
 
 @pytest.mark.slow
