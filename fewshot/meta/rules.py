@@ -7,6 +7,7 @@
 | `adam` | p - rate m / sqrt(s), of running means m of g and s of g^2 | m, s, steps | Reptile's, with decay 0 |
 | `meta_lstm` | forget p - input g, gates learned | an LSTM's states, both gates | Meta-LSTM |
 | `lstm` | p + 0.01 times what a learned LSTM says | an LSTM's states | learned optimiser |
+| `hierarchical` | p - a rate of its own times a direction, learned | states on three levels | learned optimiser |
 
 The learned ones treat every number of every parameter alike, each with a state of its own, and have no rates.
 """
@@ -186,6 +187,76 @@ class MetaLstmRule(LearnedRule):
         return self.apart(forget * now - enter * slope, parameters), [*states, forget, enter]
 
 
+class HierarchicalRule(LearnedRule):
+    """Learned optimizers that scale and generalize (Wichrowska et al. 2017): recurrent networks on three levels.
+
+    One of 10 for every number sees its gradients' running means, over their size, at several time scales; one of 20
+    for every parameter sees the mean of these; one of 20 sees all parameters. What the upper ones say enters the lower
+    ones at the next step. At first a number goes against the fastest of its means, a hundredth at a time. Of the paper,
+    attention to where gradients are taken and learned scales of time are left out.
+    """
+
+    decays = (0.5, 0.9, 0.99)
+    units, upper_units = 10, 20
+    first_rate = 0.01
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Make the three networks, and the two numbers that come of the lowest."""
+        super().__init__(**kwargs)
+        seen = 2 * len(self.decays)
+        inputs = {
+            "number": seen + self.upper_units,
+            "parameter": self.units + self.upper_units,
+            "all": self.upper_units,
+        }
+        units = {"number": self.units, "parameter": self.upper_units, "all": self.upper_units}
+        self.cells = [keras.layers.GRUCell(units[level], name=level) for level in inputs]
+        for cell, count in zip(self.cells, inputs.values(), strict=True):
+            cell.build((None, count))
+        small = keras.initializers.RandomUniform(-0.01, 0.01, seed=1)
+        self.out = keras.layers.Dense(2, kernel_initializer=small, name="out")
+        self.out.build((None, self.units))
+        self.built = True
+
+    def memory(self, parameters: Parameters) -> list[tf.Tensor]:
+        """Return means and squares of zero, the first rate's logarithm, and states of zero on the three levels."""
+        nothing, like = tf.zeros_like(self.flat(parameters)), parameters[0].dtype
+        means = nothing * tf.ones([len(self.decays)], like)
+        states = [tf.zeros([count, self.upper_units], like) for count in (len(parameters), 1)]
+        return [means, means, nothing + math.log(self.first_rate), *self.zeros(parameters, 1), *states]
+
+    def move(
+        self, parameters: Parameters, gradients: Parameters, rates: Parameters, loss: tf.Tensor, memory: Parameters
+    ) -> Moved:
+        """Return parameter - exp(its rate) * its direction; Args and results are those of `Rule.move`."""
+        del rates, loss
+        means, squares, log_rate, *states = memory
+        slope, decays = self.flat(gradients), tf.constant([self.decays], gradients[0].dtype)
+        means = decays * means + (1 - decays) * slope
+        squares = decays * squares + (1 - decays) * slope**2
+        owner = tf.repeat(tf.range(len(parameters)), [tf.size(part) for part in parameters])
+
+        number, parameter, whole = self.cells
+        scaled, sizes = means * tf.math.rsqrt(squares + 1e-16), tf.math.log(squares + 1e-16)
+        seen = tf.concat([scaled, sizes - tf.reduce_mean(sizes, axis=1, keepdims=True)], axis=1)
+        hidden, _ = number(tf.concat([seen, tf.gather(states[1], owner)], axis=1), [states[0]])
+        above = tf.concat(
+            [self._mean_of_each(hidden, owner, parameters), tf.repeat(states[2], len(parameters), axis=0)], 1
+        )
+        middle, _ = parameter(above, [states[1]])
+        top, _ = whole(tf.reduce_mean(middle, axis=0, keepdims=True), [states[2]])
+
+        direction, faster = tf.split(self.out(hidden), 2, axis=1)
+        log_rate += faster
+        moved = self.flat(parameters) - tf.exp(log_rate) * (scaled[:, :1] + direction)
+        return self.apart(moved, parameters), [means, squares, log_rate, hidden, middle, top]
+
+    def _mean_of_each(self, values: tf.Tensor, owner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+        """Return the mean of each parameter's rows of values [numbers, k], [parameters, k]."""
+        counts = tf.cast([[tf.size(part)] for part in parameters], values.dtype)
+        return tf.math.unsorted_segment_sum(values, owner, len(parameters)) / counts
+
+
 def logarithmic(values: tf.Tensor, *, floor: float = 10.0) -> tf.Tensor:
     """Return size and sign of values [numbers, 1] as two numbers of about 1, [numbers, 2] (Andrychowicz et al. 2016).
 
@@ -207,6 +278,7 @@ RULES: dict[str, Callable[[float], Rule]] = {
     "adam": AdamRule,
     "meta_lstm": lambda _: MetaLstmRule(name="rule"),
     "lstm": lambda _: LstmRule(name="rule"),
+    "hierarchical": lambda _: HierarchicalRule(name="rule"),
 }
 """By name; what they take is how much of a running mean is left after a step."""
 

@@ -13,6 +13,7 @@ from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Outer, Views, make_
 from fewshot.models import Constant, conv4, make_context, make_head, mlp, resnet12, standardised, unet
 from fewshot.tables import nearest
 from fewshot.training.frozen import frozen_part, pretrained_network
+from fewshot.training.hypergradient import HypergradientSGD
 from fewshot.training.kinds.kind import Kind, Problem
 from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TrainingTable
 
@@ -197,8 +198,11 @@ def build_optimizer(training: TrainingTable) -> keras.optimizers.Optimizer:
         rate = keras.optimizers.schedules.PolynomialDecay(training.meta_rate, training.updates, end_learning_rate=0.0)
     common = {"weight_decay": training.weight_decay, "global_clipnorm": training.clip_norm or None}
     if training.optimizer == "sgd":
-        momentum = training.momentum
-        optimizer = keras.optimizers.SGD(rate, momentum=momentum, nesterov=momentum > 0, **common)
+        common |= {"momentum": training.momentum, "nesterov": training.momentum > 0}
+        if training.hyper_rate:
+            optimizer = HypergradientSGD(rate, hyper_rate=training.hyper_rate, **common)
+        else:
+            optimizer = keras.optimizers.SGD(rate, **common)
     else:
         optimizer = keras.optimizers.AdamW(rate, **common)
     optimizer.exclude_from_weight_decay(var_names=UNDECAYED)

@@ -45,6 +45,7 @@ FAMILY = (
     Member("FOMAML", "Finn et al. 2017", "as MAML, grad L a constant", "fomaml"),
     Member("Meta-SGD", "Li et al. 2017", "p - rates * grad L(p), the rates learned", "meta-sgd"),
     Member("MAML++", "Antoniou et al. 2019", "sum of w_k L(queries after step k)", "maml++"),
+    Member("Alpha MAML", "Behl et al. 2019", "b + h <G, last G>; the inner rate learned too", "alpha-maml"),
     Member("ANIL", "Raghu et al. 2020", "as MAML, the output layer alone", "anil"),
     Member("iMAML", "Rajeswaran et al. 2019", "(H + pull) u = pull v", "imaml"),
     Member("Reptile", "Nichol et al. 2018", "start - adapted", "reptile"),
@@ -70,11 +71,15 @@ FAMILY = (
         "Bias transformation", "Finn et al. 2017, one-shot imitation", "W [x; z] + b, z learned", "bias-transformation"
     ),
     Member("Meta-LSTM", "Ravi and Larochelle 2017", "forget p - input grad L(p), gates learned", "meta-lstm"),
+    Member(
+        "Hierarchical optimiser",
+        "Wichrowska et al. 2017",
+        "p - exp(r) d, r and d learned on three levels",
+        "hierarchical-lstm",
+    ),
     Member("LSTM optimiser", "Andrychowicz et al. 2016", "p + m(grad L(p)), m learned", "lstm"),
 )
 LEFT_OUT = {
-    "Hierarchical LSTM optimiser": "published on toy tasks only",
-    "AlphaMAML's rate of the outer loop": 'its inner rate is `rates = "scalar"`; curves alone were published',
     "Steps' own affine terms of MAML++": "its per-step statistics never reach a prediction in the authors' code",
     "Probabilistic MAML": "an adapted model would be several, one a sample, and vectors, servers and maps hold one",
     "LEO, TADAM, Auto-Meta, architecture search, reinforcement learning, distillation": "no use for maps on two cores",

@@ -119,7 +119,8 @@ class LearnerTable:
             than pictures have.
         restrict: A fixed head rules out classes that the support set does not show; the others always do.
         balanced: Each class of the support counts equally in the inner loss.
-        rule: How a gradient moves parameters: `gradient` descent, `momentum`, `adam`, or learned: `meta_lstm`, `lstm`.
+        rule: How a gradient moves parameters: `gradient` descent, `momentum`, `adam`, or learned: `meta_lstm`, `lstm`,
+            `hierarchical`.
         decay: Of momentum, and of Adam's running mean of gradients.
         rates: `constant` (MAML), one learned `scalar`, `per_tensor` (MAML++) or `per_parameter` (Meta-SGD).
         rate: The inner rate, or where learned rates start.
@@ -160,7 +161,7 @@ class LearnerTable:
     kept: int = 16
     restrict: bool = False
     balanced: bool = False
-    rule: Literal["gradient", "momentum", "adam", "meta_lstm", "lstm"] = "gradient"
+    rule: Literal["gradient", "momentum", "adam", "meta_lstm", "lstm", "hierarchical"] = "gradient"
     decay: float = 0.9
     rates: Literal["constant", "scalar", "per_tensor", "per_parameter"] = "constant"
     rate: float = 0.01
@@ -193,6 +194,7 @@ class TrainingTable:
         first_order_updates: Updates before inner gradients are differentiated (MAML++); 0 for none.
         optimizer: `adam`, or `sgd`.
         momentum: Of sgd, Nesterov's.
+        hyper_rate: Of sgd: its rate grows by this times the product of a meta-gradient with the last (Alpha MAML).
         schedule: `constant`, or `cosine` or `linear` down to zero at the last update.
         warmup: Updates over which the rate of a cosine rises from zero.
         weight_decay: On kernels alone, apart from the gradient (AdamW); 0 for plain Adam or SGD.
@@ -215,6 +217,7 @@ class TrainingTable:
     first_order_updates: int = 0
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.0
+    hyper_rate: float = 0.0
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     warmup: int = 0
     weight_decay: float = 0.0

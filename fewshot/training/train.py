@@ -131,6 +131,13 @@ def require_consistent(recipe: Recipe) -> None:
     """
     data = recipe.data
     build.require_network(recipe.network.kind)
+    training = recipe.training
+    if training.hyper_rate and (training.optimizer, training.schedule) != ("sgd", "constant"):
+        raise RecipeError(
+            "training.hyper_rate lets the rate of gradient descent learn, which has no other schedule; received "
+            f"training.optimizer = {training.optimizer!r} and training.schedule = {training.schedule!r}. Use 'sgd' and "
+            "'constant'."
+        )
     if data.split == "published" and data.source.name not in manifest_names():
         raise RecipeError(
             f"data.split = 'published' needs a data set with a published split; {data.source.name} has none. Use "

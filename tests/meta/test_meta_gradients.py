@@ -126,6 +126,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "adam": {"rates": "per_tensor", "head": "fixed", "rule": "adam"},
     "meta-lstm": {"rates": "constant", "head": "fixed", "rule": "meta_lstm", "networks": ("mlp",)},
     "lstm": {"rates": "constant", "head": "fixed", "rule": "lstm", "networks": ("mlp",)},
+    "hierarchical": {"rates": "constant", "head": "fixed", "rule": "hierarchical", "networks": ("mlp",)},
     "mini-batches": {"rates": "constant", "head": "fixed", "batch": 2},
     "imaml-head": {"rates": "constant", "head": "fixed", "adapts": "head", "backward": "implicit", **AT_THE_MINIMUM},
 }

@@ -62,9 +62,10 @@ def test_meta_lstm_with_zero_networks_and_set_biases_is_gradient_descent() -> No
     np.testing.assert_allclose(moved(rule)[0], moved(None)[0], rtol=1e-5)
 
 
-def test_a_learned_optimiser_begins_close_to_the_start() -> None:
+@pytest.mark.parametrize("kind", ["lstm", "hierarchical"])
+def test_a_learned_optimiser_begins_close_to_the_start(kind: str) -> None:
     """Its output counts a hundredth."""
-    rule = make_rule("lstm")
+    rule = make_rule(kind)
     assert 0 < np.abs(moved(rule, steps=1)[0] - W).max() < 0.05
 
 
@@ -99,7 +100,7 @@ def learner(rule: str, *, rates: str = "constant", head: str = "prototype", step
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", RULES)
 def test_a_learner_learns_its_rule_and_a_curve_passes_through_single_answers(kind: str) -> None:
-    made = learner(kind)
+    made = learner(kind, steps=4)  # what the uppermost of three networks remembers takes four to matter
     y = np.array([[0, 1, 2, 0, 1, 2]] * 2, "int32")
     x = RNG.standard_normal((2, 6, 4)).astype("float32")
     curve = made.predict_after((x, y, x), [1, 2]).numpy()
