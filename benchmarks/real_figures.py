@@ -80,15 +80,17 @@ def leads(figures: dict[str, Any], methods: list[str], which: str) -> list[str]:
     judged = [name for name in figures if name in JUDGED]
     what = "Leads" if which == "- best" else "Leads in the worst draw"
     lines = ["", f"### {what} over the best plain classifier of each scene and number of points", ""]
-    lines += [f"| method | points | figure | {' | '.join(figures)} | mean of {', '.join(judged)} |"]
-    lines += ["|---" * (len(figures) + 4) + "|"]
+    over = f" mean of {', '.join(judged)} |" if judged else ""
+    lines += [f"| method | points | figure | {' | '.join(figures)} |{over}"]
+    lines += ["|---" * (len(figures) + 3 + bool(judged)) + "|"]
     for method in methods:
         for each in next(iter(figures.values())):
             for metric in METRICS:
                 rows = {name: found[each][metric]["rows"][f"{method} {which}"] for name, found in figures.items()}
-                mean = np.mean([rows[name]["mean"] for name in judged]) if judged else np.nan
-                cells = " | ".join(shown(row, "+") for row in rows.values())
-                lines.append(f"| {method} | {each} | {metric} | {cells} | {100 * mean:+.1f} |")
+                cells = [shown(row, "+") for row in rows.values()]
+                if judged:
+                    cells.append(f"{100 * np.mean([rows[name]['mean'] for name in judged]):+.1f}")
+                lines.append(f"| {method} | {each} | {metric} | {' | '.join(cells)} |")
     return lines
 
 
