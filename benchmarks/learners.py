@@ -99,7 +99,8 @@ def add_figures(to: Path, named: list[str]) -> None:
     """Put the accuracies by shots of evaluations, each `LEARNER=FILE`, into the page's file of costs."""
     page = json.loads(to.read_text(encoding="utf-8"))
     for learner, _, file in (pair.partition("=") for pair in named):
-        by_shots = json.loads(Path(file).read_text(encoding="utf-8"))["by_shots"]
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        by_shots = found.get("by_shots", {str(found["shots"]): found["accuracy"]})
         figures = {shots: {key: row[key] for key in ("mean", "ci95")} for shots, row in by_shots.items()}
         page.setdefault("figures", {})[learner] = figures
     to.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
