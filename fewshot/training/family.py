@@ -107,7 +107,8 @@ As far as [results](results.md) show it, and no further:
 - **Numbers instead of classes**: learned rates; Meta-SGD is ahead of MAML in every row of the sine waves.
 - **Sequences** (LSTM, MANN, SNAIL) have the classes among their inputs: they answer for as many as in training, keep as
   many examples of each, and are refused for tasks of pixels. Of three short trainings SNAIL has 89.5 % of the
-  background set's 5-way 1-shot tasks, MANN 75.2, and an LSTM learnt nothing; other heads that read or solve have 95 to 98, a relation network 79.9.
+  background set's 5-way 1-shot tasks, MANN 75.2, and an LSTM learnt nothing; other heads that read or solve have
+  95 to 98, a relation network 79.9.
 """
 
 
