@@ -24,9 +24,10 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "bias-transformation": {"context": "join"},
     "adam": {"rule": "adam"},
     "meta-lstm": {"rule": "meta_lstm", "head": "prototype"},
-    "imaml": {"backward": "implicit", "proximity": 2.0, "steps": 10},
+    "hierarchical": {"rule": "hierarchical", "head": "prototype"},
+    "imaml": {"backward": "implicit", "proximity": 2.0, "damping": 22.0, "steps": 10},
 }
-ALIKE = ("logistic", "svm", "siamese", "relation", "lstm", "snail", "imaml", "adam", "prototype")
+ALIKE = ("logistic", "svm", "siamese", "relation", "lstm", "snail", "imaml", "adam", "hierarchical", "prototype")
 """Those whose layer is laid out as that of another one here."""
 READING = ("matching", "siamese", "relation", "propagation", "lstm", "mann", "snail")
 
