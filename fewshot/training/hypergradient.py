@@ -12,7 +12,8 @@ class HypergradientSGD(keras.optimizers.SGD):
     """Gradient descent whose rate grows by `hyper_rate` times the product of this gradient with the last.
 
     The derivative of an update's loss by the rate of the update before is minus that product (Baydin et al. 2018), and
-    the rate follows it downhill; beside a learned inner rate, the outer loop of Alpha MAML (Behl et al. 2019).
+    the rate follows it downhill; beside a learned inner rate, the outer loop of Alpha MAML (Behl et al. 2019). Products
+    are of gradients before any clipping.
     """
 
     def __init__(self, learning_rate: float, *, hyper_rate: float, **kwargs: Any) -> None:
