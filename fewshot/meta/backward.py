@@ -12,9 +12,9 @@
 The last two take the adapted parameters for the minimum of support loss + proximity / 2 |adapted - start|^2, whose
 derivative needs no step: with H the support loss's Hessian there, (H + proximity I) u = v and proximity u is the
 gradient of the start where v is that of the adapted parameters. Where the network has kinks H is not positive, and with
-a weak pull the sum may be nearly singular: conjugate gradients then answer with gradients many times too large. `damping`
-takes the way back, not the steps, for that of a stronger pull; iMAML's own code solves with 2 I + H / (proximity + 10),
-which is the direction of damping = 22 with its proximity of 2.
+a weak pull the sum may be nearly singular: conjugate gradients then answer with gradients many times too large.
+`damping` takes the way back, not the steps, for that of a stronger pull; iMAML's own code solves with
+2 I + H / (proximity + 10), which is the direction of damping = 22 with its proximity of 2.
 """
 
 from __future__ import annotations
