@@ -6,6 +6,7 @@ from fewshot.meta.learner import MetaLearner
 from fewshot.meta.outer import Outer
 from fewshot.meta.rates import InnerRates
 from fewshot.meta.rules import make_rule
+from fewshot.meta.spread import Spread
 from fewshot.meta.views import Views
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "InnerRates",
     "MetaLearner",
     "Outer",
+    "Spread",
     "Support",
     "Views",
     "adapt",

@@ -110,3 +110,28 @@ def require_objective(outer: Outer, head: Head | None, inner: InnerLoop, *, lear
             f"The loss of every inner step cannot fade to that of the last of {inner.steps}: take two steps "
             "or more, or set training.fading = 0."
         )
+
+
+def require_one_start(rule: Rule, outer: Outer, inner: InnerLoop, moving: Sequence[bool], *, vary_steps: bool) -> None:
+    """Refuse a spread of starts beside what has one start alone.
+
+    Args:
+        rule: Of the learner.
+        outer: The objective.
+        inner: The inner loop of training.
+        moving: For each parameter, whether it adapts.
+        vary_steps: Whether training answers after several numbers of steps.
+
+    Raises:
+        RecipeError: if there is such a part.
+    """
+    reasons = {
+        "nothing adapts beside a head that reads": not any(moving),
+        "a learner.rule other than 'gradient' remembers one": not isinstance(rule, GradientRule),
+        "it is for classes, whose likelihood its bound weighs": inner.loss != "cross_entropy",
+        "Reptile moves one start": outer.objective == "reptile",
+        "training looks at the last step alone": bool(outer.fading or outer.first_order_updates or vary_steps),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise RecipeError(f"learner.spread draws starts, but {reason}. Use learner.spread = 0.")

@@ -9,39 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.meta.adapt import adapt, divergence_as_error, require_finite
+from fewshot.meta.adapt import divergence_as_error, require_finite
 from fewshot.meta.backward import require_way_back
 from fewshot.meta.batch import check_tasks, over_tasks
-from fewshot.meta.choices import require_exact, require_objective, require_rule, what_moves
-from fewshot.meta.descent import Adapted, InnerLoop, Parameters, Rule, Support
+from fewshot.meta.choices import require_exact, require_objective, require_one_start, require_rule, what_moves
+from fewshot.meta.descent import InnerLoop, Rule, Support
+from fewshot.meta.one_task import OneTask
 from fewshot.meta.outer import Outer, distance
 from fewshot.meta.rates import InnerRates
 from fewshot.meta.rules import GradientRule, LearnedRule
+from fewshot.meta.spread import Spread
 from fewshot.meta.views import Views
 from fewshot.models.headed import HeadedNetwork
 from fewshot.models.heads import Head
 from fewshot.models.normalization import is_transductive
-from fewshot.models.pretrained import Constant, hidden_variables
-
-LONGEST_UNROLLED = 10
-"""More inner steps than this run in a loop of the graph, so that the graph stays small."""
+from fewshot.models.pretrained import Constant
 
 
-class Start(NamedTuple):
-    """Everything meta-learned, as plain tensors: where each task's adaptation starts."""
-
-    body: list[tf.Tensor]
-    state: list[tf.Tensor]
-    rates: list[tf.Tensor | None]
-
-
-class MetaLearner(keras.Model):
+class MetaLearner(OneTask, keras.Model):
     """Adapts to each task's support set and predicts its queries.
 
     `call((support_x, support_y, query_x))` takes `[tasks, n, ...]`, `[tasks, n]` and `[tasks, m, ...]` and returns
@@ -64,6 +55,7 @@ class MetaLearner(keras.Model):
         vary_steps: bool = False,
         rule: Rule | None = None,
         outer: Outer | None = None,
+        spread: Spread | None = None,
         views: Views | None = None,
         frozen: Constant | None = None,
         **kwargs: Any,
@@ -80,6 +72,7 @@ class MetaLearner(keras.Model):
             vary_steps: In training, answer after 0, 1, 2 ... steps in turn, update by update; always after all if not.
             rule: How a gradient moves parameters; gradient descent if None.
             outer: What the meta-gradient is taken of; the queries' loss after the last step if None.
+            spread: Of the starts that a task adapts from; one start if None.
             views: What outside training is made of each example, to adapt to and to predict; itself alone if None.
             frozen: What examples go through before the body sees them, once for all steps; nothing if None.
             **kwargs: Passed to `keras.Model`.
@@ -91,7 +84,7 @@ class MetaLearner(keras.Model):
         super().__init__(**kwargs)
         self.body, self.head, self.inner_rates = body, head, rates
         self.inner, self.adapts, self.vary_steps, self.outer = inner, adapts, vary_steps, outer or Outer()
-        self.rule = rule or GradientRule()
+        self.rule, self.spread = rule or GradientRule(), spread
         self.evaluation_steps = inner.steps if evaluation_steps is None else evaluation_steps
         self.views = views or Views()
         self.frozen = frozen
@@ -115,9 +108,13 @@ class MetaLearner(keras.Model):
                 "learner.evaluation_steps = 0."
             )
         rates.build_for(shapes, moving)
+        if spread is not None:
+            require_one_start(self.rule, self.outer, inner, moving, vary_steps=vary_steps)
+            spread.build_for(shapes, moving)
         self.moving = tuple(moving)
         self.network = body if head is None else HeadedNetwork(body, head)
-        self._task = tf.function(self._one_task, autograph=False)
+        self._task = tf.function(self.one_task, autograph=False)
+        self._bound_task = tf.function(self.bound_of_task, autograph=False)
         self.built = True
 
     def compile(self, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
@@ -127,11 +124,12 @@ class MetaLearner(keras.Model):
     def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
         """Return query logits `[tasks, m, ..., classes]` after the inner steps of training, or of evaluation.
 
-        Reptile trains without them: its queries are adapted to, and another adaptation takes as long again.
+        In training Reptile has none, for its queries are adapted to, and another adaptation takes as long again; nor
+        has a spread, which draws by the queries' labels: see `compute_loss`.
         """
         if not training:
             return self.predict_after(inputs, [self.evaluation_steps])[0]
-        if self.outer.objective == "reptile":
+        if self.outer.objective == "reptile" or self.spread is not None:
             return []
         if self.vary_steps:
             # By the count of updates, which a resumed run goes on with; not by chance, which it would not.
@@ -171,6 +169,9 @@ class MetaLearner(keras.Model):
         """
         if training and self.outer.objective == "reptile":
             return self._distance(x, y)
+        if training and self.spread is not None:
+            answers, divergence = self._bound(x, y)
+            return super().compute_loss(x, y, answers, sample_weight, training) + divergence
         if not isinstance(y_pred, list):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         losses = [super(MetaLearner, self).compute_loss(x, y, one, sample_weight, training) for one in y_pred]
@@ -180,7 +181,7 @@ class MetaLearner(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Measure the answer after the last step; Args and result are those of `keras.Model.compute_metrics`.
 
-        Without answers (Reptile in training) the loss alone is known.
+        Without answers (Reptile, or a spread, in training) the loss alone is known.
         """
         if isinstance(y_pred, list) and not y_pred:
             return self._loss_alone()
@@ -198,7 +199,7 @@ class MetaLearner(keras.Model):
     def _distance(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tf.Tensor:
         """Return the tasks' mean distance from the start to parameters adapted to support and queries."""
         support_x, support_y, query_x, *_ = inputs
-        start, classes = self.start(), self._classes(support_y)
+        start, classes = self.start(), self.classes_of(support_y)
 
         def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             joined = Support(tf.concat([task[0], task[2]], axis=0), tf.concat([task[1], task[3]], axis=0))
@@ -211,6 +212,24 @@ class MetaLearner(keras.Model):
         distances, losses = over_tasks(one, [support_x, labels[0], query_x, labels[1]])
         require_finite(losses)
         return tf.reduce_mean(distances)
+
+    def _bound(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the queries' logits `[tasks, m, ..., classes]`, each task of one draw, and the divergence a label."""
+        support_x, support_y, query_x, *_ = inputs
+        start, classes = self.start(), self.classes_of(support_y)
+
+        def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            support = self.seen_support(Support(task[0], task[1]), Views())
+            queries = Support(self.seen(task[2], Views()), task[3])
+            return self._bound_task(start, support, queries, classes, task[4])
+
+        labels = [tf.cast(y, tf.int32) for y in (support_y, query_y)]
+        tasks = tf.shape(support_x)[0]
+        draws = tf.cast(self.optimizer.iterations, tf.int32) * tasks + tf.range(tasks)
+        answers, divergences, losses = over_tasks(one, [support_x, labels[0], query_x, labels[1], draws])
+        require_finite(losses)
+        counted = tf.reduce_sum(tf.cast(labels[1] >= 0, divergences.dtype))
+        return answers, tf.math.divide_no_nan(tf.reduce_sum(divergences), counted)
 
     def predict_after(
         self,
@@ -237,7 +256,7 @@ class MetaLearner(keras.Model):
         if self.inner.loss == "cross_entropy":
             support_y = tf.cast(support_y, tf.int32)  # Keras may hand over whole numbers as floats
         start = self.start()
-        classes = self._classes(support_y)
+        classes = self.classes_of(support_y)
         steps, views, way = tuple(steps), views or self.views, backward or self.inner.backward
 
         def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -248,134 +267,6 @@ class MetaLearner(keras.Model):
         outputs, losses = over_tasks(one, [support_x, support_y, query_x, *weight])
         require_finite(losses)
         return tf.transpose(outputs, [1, 0, *range(2, outputs.shape.rank)])
-
-    # Methods, for Keras saves what it finds behind attributes.
-
-    def eyes(self) -> keras.Model:
-        """Return the network that examples come to first: the frozen one if there is one, else the body."""
-        return self.body if self.frozen is None else self.frozen.model
-
-    def constants(self) -> list[keras.Variable]:
-        """Return the weights that never train, which are none of `weights`."""
-        return [*([] if self.frozen is None else self.frozen.variables), *hidden_variables(self.body)]
-
-    def seen(self, examples: tf.Tensor, views: Views) -> tf.Tensor:
-        """Return every view of examples [n, ...], those of one together, as the body takes them."""
-        examples = views.of(examples)
-        return examples if self.frozen is None else self.frozen(examples)
-
-    def seen_support(self, support: Support, views: Views) -> Support:
-        """Return a support set of every view of those examples that count, as the body takes them."""
-        support = views.of_support(support.counted())
-        return support if self.frozen is None else support._replace(x=self.frozen(support.x))
-
-    def start(self) -> Start:
-        """Return the meta-learned values as tensors, the head's apart."""
-        body = [tf.convert_to_tensor(variable) for variable in self.body.trainable_variables]
-        if self.adapts == "context":  # a task's own numbers are 0 before it, and never meta-learned
-            body = [0 * value if moves else value for value, moves in zip(body, self.moving, strict=False)]
-        return Start(
-            body,
-            [tf.convert_to_tensor(variable) for variable in self.body.non_trainable_variables],
-            self.inner_rates.values(),
-        )
-
-    def start_parameters(self, start: Start, support: Support, classes: int | tf.Tensor) -> list[tf.Tensor]:
-        """Return the parameters that one task's adaptation starts from, the head's last, and the rule's memory.
-
-        Args:
-            start: What is meta-learned.
-            support: The task's labelled examples.
-            classes: How many classes the task has.
-        """
-        layer = self._start_layer(start, support, classes)
-        begin = [*start.body, *layer]
-        return [*begin, *self.rule.memory([value for value, moves in zip(begin, self.moving, strict=True) if moves])]
-
-    def _start_layer(self, start: Start, support: Support, classes: int | tf.Tensor) -> list[tf.Tensor]:
-        """Return where the head's layer starts; nothing without a head."""
-        if self.head is None:
-            return []
-        features = None
-        if self.head.uses_support:
-            features, _ = self.body.stateless_call(start.body, start.state, support.x, training=True)
-            features = tf.cast(features, self.head.variable_dtype)
-        return self.head.start(features, support.y, classes, support.weight)
-
-    def _one_task(  # noqa: PLR0913  a task, and what is wanted of it
-        self,
-        start: Start,
-        support: Support,
-        query_x: tf.Tensor,
-        classes: tf.Tensor,
-        steps: tuple[int, ...],
-        backward: str,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Adapt to one task; return logits `[len(steps), m, ..., classes]` and support losses `[steps]`."""
-        parameters = anchor = self.start_parameters(start, support, classes)
-        outputs, losses, taken = [], [], 0
-        for target in steps:
-            more = target - taken
-            count = more if more <= LONGEST_UNROLLED else tf.constant(more)
-            inner = replace(self.inner, steps=count, first_step=taken, backward=backward)
-            adapted = self.adapted(start, parameters, support, inner, anchor=anchor)
-            parameters, taken = adapted.parameters, target
-            losses.append(adapted.losses)
-            outputs.append(self.predict_queries(parameters, start.state, support, query_x))
-        return tf.stack(outputs), tf.concat(losses, axis=0)
-
-    def adapted(
-        self, start: Start, parameters: Parameters, support: Support, inner: InnerLoop, *, anchor: Parameters
-    ) -> Adapted:
-        """Take inner steps; where the head alone moves, over features that are computed once for all of them.
-
-        Args:
-            start: What is meta-learned.
-            parameters: Before the steps.
-            support: The task's labelled examples.
-            inner: How many steps, and how.
-            anchor: What `start_parameters` returned, before the first step of all.
-        """
-        network, still = self.network, 0
-        if self.head is not None and not any(self.moving[: len(start.body)]):
-            features, _ = self.body.stateless_call(start.body, start.state, support.x, training=True)
-            network, still, support = self.network.alone, len(start.body), support._replace(x=features)
-        found = adapt(
-            network,
-            parameters[still:],
-            start.rates[still:],
-            support,
-            inner,
-            state=start.state,
-            anchor=anchor[still:],
-            rule=self.rule,
-        )
-        return Adapted([*parameters[:still], *found.parameters], found.losses)
-
-    def predict_queries(
-        self, parameters: Parameters, state: Parameters, support: Support, query_x: tf.Tensor
-    ) -> tf.Tensor:
-        """Return logits `[m, ..., classes]` of queries under adapted parameters.
-
-        Where the network keeps statistics, they are first taken from the support set under these parameters.
-
-        Args:
-            parameters: Adapted ones, the head's kernel and bias last; what the rule remembers may follow.
-            state: The network's non-trainable values.
-            support: The task's labelled examples.
-            query_x: [m, ...] float.
-        """
-        parameters = parameters[: len(self.moving)]
-        if state:
-            _, state = self.network.stateless_call(parameters, state, support.x, training=True)
-        outputs, _ = self.network.stateless_call(parameters, state, query_x, training=False)
-        return tf.cast(outputs, tf.float32) if outputs.dtype in (tf.float16, tf.bfloat16) else outputs
-
-    def _classes(self, support_y: tf.Tensor) -> int | tf.Tensor:
-        """Return how many classes the tasks have: the head's own number, or the largest label and one."""
-        if self.head is None:
-            return self.body.output_shape[-1]
-        return tf.reduce_max(support_y) + 1 if self.head.outputs is None else self.head.outputs
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """As `keras.Model.fit`; raises DivergedError where a support loss is not finite."""

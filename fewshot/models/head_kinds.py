@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fewshot.errors import RecipeError
-from fewshot.models.heads import FixedHead, Head, PrototypeHead, SharedHead
+from fewshot.models.heads import CosineHead, FixedHead, Head, PrototypeHead, SharedHead
 from fewshot.models.reading import KEPT, MatchingHead, MemoryHead, PropagationHead, RelationHead, SiameseHead
 from fewshot.models.sequences import LstmHead, MannHead, SequenceHead, SnailHead
 from fewshot.models.solvers import LogisticHead, MachineHead, RidgeHead, SolvingHead
@@ -12,6 +12,7 @@ HEADS: dict[str, type[Head]] = {
     "fixed": FixedHead,
     "shared": SharedHead,
     "prototype": PrototypeHead,
+    "cosine": CosineHead,
     "ridge": RidgeHead,
     "logistic": LogisticHead,
     "svm": MachineHead,

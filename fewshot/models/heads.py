@@ -1,12 +1,14 @@
 """Heads: how a task's output layer starts, before adaptation moves it.
 
-These heads end in the same linear layer, `features @ kernel + bias`; they differ in where kernel and bias come from.
+These heads end in the same linear layer, `features @ kernel + bias`, but for `cosine`; they differ in where kernel and
+bias come from.
 
 | head | starts from | classes at request time |
 |---|---|---|
 | `fixed` | one meta-learned vector for each global class | those it was trained with |
 | `shared` | one common vector for each class of the task | any number |
 | `prototype` | the support set's weighted class means: kernel 2c, bias -|c|^2 (Proto-MAML) | any number |
+| `cosine` | the support set's mean directions; a query's logit is a scaled cosine (Dynamic) | any number |
 | `matching`, `siamese`, `relation`, `propagation` | what they read (`fewshot.models.reading`) | any number |
 | `lstm`, `mann`, `snail` | a sequence that they read (`fewshot.models.sequences`) | those it was trained with |
 | `ridge`, `logistic`, `svm` | the solution of a problem of the support set (`fewshot.models.solvers`) | any number |
@@ -214,3 +216,37 @@ class PrototypeHead(Head):
             means**2, axis=1
         )
         return [2 * temperature * tf.transpose(means), bias]
+
+
+class CosineHead(Head):
+    """A query's logit is its scaled cosine with a class's vector, at first the class's mean direction, reweighted.
+
+    The classifier of Gidaris and Komodakis (2018, eq. 3 and 9), whose scale and reweighting of features are learned.
+    Their attention over the classes of training is left out: a region's labels need not be of those.
+    """
+
+    uses_support = True
+
+    def build_for(self, features: int) -> None:
+        """Create the scale, from 10 as in the paper, and the weight of each feature."""
+        start = keras.initializers.Constant(math.log(10.0))
+        self.log_scale = self.add_weight(name="log_scale", shape=(), initializer=start)
+        self.share = self.add_weight(name="feature_scale", shape=(features,), initializer="ones")
+        self.built = True
+
+    def start(self, features: Given, labels: tf.Tensor, classes: Count, weight: Given = None) -> list[tf.Tensor]:
+        """Return the reweighted mean directions, and what rules out classes without examples that count.
+
+        Raises:
+            ShapeError: if there are no features.
+        """
+        directions = tf.math.l2_normalize(of_support(features), -1)
+        means = class_means(directions, labels, classes, weight) * tf.cast(self.share, directions.dtype)
+        return [tf.transpose(means), ruled_out(counted(labels, weight), classes, directions.dtype)]
+
+    def read(self, features: tf.Tensor, layer: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Return the scaled cosines of features with each class's vector."""
+        kernel, bias = layer
+        scale = tf.exp(tf.cast(self.log_scale, features.dtype))
+        near = tf.einsum("...f,fc->...c", tf.math.l2_normalize(features, -1), tf.math.l2_normalize(kernel, 0))
+        return scale * near + bias

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Outer, Views, make_rule
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Outer, Spread, Views, make_rule
 from fewshot.models import Constant, conv4, make_context, make_head, mlp, resnet12, standardised, unet
 from fewshot.tables import nearest
 from fewshot.training.frozen import frozen_part, pretrained_network
@@ -168,6 +168,7 @@ def build_learner(
         vary_steps=learner.vary_steps,
         rule=make_rule(learner.rule, decay=learner.decay),
         outer=build_outer(training) if training else None,
+        spread=Spread(learner.spread, draws=learner.draws) if learner.spread else None,
         views=views,
         frozen=frozen,
     )
@@ -179,7 +180,7 @@ def build_outer(training: TrainingTable) -> Outer:
     return Outer(objective, training.fading, training.first_order_updates)
 
 
-UNDECAYED = ["gamma", "beta", "bias", "rate", "temperature", "share", "strength", "scale", "context"]
+UNDECAYED = ["gamma", "beta", "bias", "rate", "temperature", "share", "strength", "scale", "context", "spread"]
 """Parts of names of variables that are no kernels."""
 
 

@@ -110,9 +110,9 @@ class LearnerTable:
     """How the learner adapts.
 
     Attributes:
-        head: `fixed`, `shared`, `prototype`, or one that solves a problem of the support set: `ridge`, `logistic`,
-            `svm`; or one that reads it: `matching`, `siamese`, `relation`, `propagation` (transductive), and as a
-            sequence, whose ways are those of training: `lstm`, `mann`, `snail`.
+        head: `fixed`, `shared`, `prototype`, `cosine`, or one that solves a problem of the support set: `ridge`,
+            `logistic`, `svm`; or one that reads it: `matching`, `siamese`, `relation`, `propagation` (transductive),
+            and as a sequence, whose ways are those of training: `lstm`, `mann`, `snail`.
         strength: Of a solving head's regularisation, where it starts; 0 for a tenth of the number of features.
         scale: Of a solving head's logits, where it starts.
         kept: Examples of a class that a head which reads compares with, at most; where pixels are labelled, many more
@@ -135,6 +135,9 @@ class LearnerTable:
         backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
         proximity: Pull of the inner steps back to the start; 0 for none.
         damping: The way back of `implicit` is that of a pull stronger by this; iMAML's code has what 22 is here.
+        spread: Standard deviation that the start of each number begins with, where tasks adapt from draws around it
+            (probabilistic MAML); 0 for one start.
+        draws: Of a spread, outside training: as many starts adapt, and their probabilities are averaged.
         adapts: `all`, `head` (ANIL), `no_normalization`, or `context` (CAVIA).
         batch: Support examples that each inner step sees, in turn; 0 for all.
         clip_value: Clip inner gradients elementwise; 0 for no clipping.
@@ -145,6 +148,7 @@ class LearnerTable:
         "fixed",
         "shared",
         "prototype",
+        "cosine",
         "ridge",
         "logistic",
         "svm",
@@ -173,6 +177,8 @@ class LearnerTable:
     backward_steps: int = 5
     proximity: float = 0.0
     damping: float = 0.0
+    spread: float = 0.0
+    draws: int = 5
     adapts: Literal["all", "head", "no_normalization", "context"] = "all"
     batch: int = 0
     clip_value: float = 0.0

@@ -15,7 +15,7 @@ NOT_KEPT = ("Const", "Identity", "Placeholder", "ReadVariableOp", "Reshape", "Sq
 
 
 def pixel_cost(learner: MetaLearner) -> PixelCost:
-    """Return what one pass of a learner's network takes for a pixel of a picture, in all its views."""
+    """Return what one pass of a learner's network takes for a pixel of a picture, in all views and draws."""
     rows, columns, bands = learner.eyes().input_shape[1:]
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([1, rows, columns, bands])])
@@ -24,7 +24,7 @@ def pixel_cost(learner: MetaLearner) -> PixelCost:
         return learner.body.stateless_call(start.body, start.state, seen, training=True)[0]
 
     operations = one_pass.get_concrete_function().graph.get_operations()
-    times = learner.views.count / (rows * columns)
+    times, draws = learner.views.count / (rows * columns), 1 if learner.spread is None else learner.spread.draws
     numbers = sum(
         math.prod(output.shape)
         for operation in operations
@@ -32,7 +32,8 @@ def pixel_cost(learner: MetaLearner) -> PixelCost:
         for output in operation.outputs
         if output.dtype.is_floating and output.shape.is_fully_defined()
     )
-    return PixelCost(flop=sum(map(_flop, operations)) * times, numbers=numbers * times)
+    # Draws follow one another, so that they take time and no memory.
+    return PixelCost(flop=sum(map(_flop, operations)) * times * draws, numbers=numbers * times)
 
 
 def _flop(operation: tf.Operation) -> float:

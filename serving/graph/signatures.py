@@ -4,7 +4,8 @@ They adapt as training does. Everything is named and every answer is a dictionar
 since runtimes disagree on filling defaults in.
 
 The adapted vector, `[fixed + per_class * classes]` float32: a fingerprint of the model, the parameters that adapt, the
-statistics that prediction needs, then the head's layer. Its length tells the number of classes.
+statistics that prediction needs, then the head's layer. Its length tells the number of classes. Where starts are drawn
+it has these of each draw, all layers last.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from fewshot.errors import ArtifactError
 from fewshot.exported.card import CARD_NAME, AdaptedLayout, Card
 from fewshot.meta import MetaLearner, Support
 from fewshot.meta.descent import support_loss
+from fewshot.meta.one_task import Start
 from fewshot.models import Head
 from serving.graph.checks import Checks, RequestChecks, unknown_shape
 from serving.graph.contract import input_specs
 from serving.graph.step_choice import choose_steps
 
 Tensors = dict[str, tf.Tensor]
+Unpacked = tuple[list[tf.Tensor], list[tf.Tensor]]
 
 NONE = (0,)
 """The shape of a kernel that does not travel."""
@@ -36,17 +39,22 @@ FINGERPRINTS = 2**24
 
 def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
     """Return how long a learner's adapted vector is, and the fingerprint it begins with."""
-    start = learner.start()
+    start, draws = learner.start(), _draws(learner)
     moving = _moving(start.body, start.rates)
     digest = hashlib.sha256()
     for variable in [*learner.weights, *learner.constants()]:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return AdaptedLayout(
-        fixed=1 + sum(math.prod(value.shape) for value in [*moving, *start.state]),
-        per_class=sum(math.prod(shape) for shape in _columns(learner, learner.head)) if learner.head else 0,
+        fixed=1 + draws * sum(math.prod(value.shape) for value in [*moving, *start.state]),
+        per_class=draws * sum(math.prod(shape) for shape in _columns(learner, learner.head)) if learner.head else 0,
         fingerprint=int.from_bytes(digest.digest()[:4], "big") % FINGERPRINTS,
         features=learner.body.output_shape[-1],
     )
+
+
+def _draws(learner: MetaLearner) -> int:
+    """Return how many starts adapt side by side."""
+    return 1 if learner.spread is None else learner.spread.draws
 
 
 def _moving(body: Sequence[tf.Tensor], rates: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
@@ -58,6 +66,11 @@ def _columns(learner: MetaLearner, head: Head) -> list[tuple[int, ...]]:
     """Return the shapes of one class's part of the adapted layer; none of a kernel that is the same in every task."""
     shapes = head.column_shapes(learner.body.output_shape[-1])
     return [NONE, *shapes[1:]] if head.same_start and not learner.moving[-1] else shapes
+
+
+def _flat(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return all numbers of tensors in one row."""
+    return tf.concat([tf.zeros([0]), *(tf.cast(tf.reshape(value, [-1]), tf.float32) for value in values)], axis=0)
 
 
 class Adaptation:
@@ -92,14 +105,14 @@ class Adaptation:
         """Return the adapted vector and the support loss `[2]` before and after."""
         learner, start = self.learner, self.learner.start()
         support = learner.seen_support(support, learner.views)
-        parameters = learner.start_parameters(start, support, classes)
-        inner = replace(learner.inner, steps=steps)
-        adapted = learner.adapted(start, parameters, support, inner, anchor=parameters)
-        # One more pass over the support set: its loss, and the statistics that queries are normalised with.
-        found = adapted.parameters[: len(start.rates)]  # without what the rule remembers
-        outputs, state = learner.network.stateless_call(found, start.state, support.x, training=True)
-        after = tf.cast(support_loss(outputs, support, inner.loss, balanced=inner.balanced), tf.float32)
-        losses = tf.concat([adapted.losses, [after]], axis=0)
+        begin = learner.start_parameters(start, support, classes)
+        if learner.spread is None:
+            parts, layer, losses = self._fitted(start, begin, support, steps)
+        else:
+            parts, layer, losses = learner.spread.each(
+                lambda draw: self._fitted(start, learner.drawn_start(begin, start, support, draw), support, steps)
+            )
+            parts, layer, losses = tf.reshape(parts, [-1]), tf.reshape(layer, [-1]), tf.reduce_mean(losses, axis=0)
         finite = Checks()
         finite.require(
             lambda: tf.reduce_all(tf.math.is_finite(losses)),
@@ -107,30 +120,41 @@ class Adaptation:
             lambda: tf.argmax(tf.cast(~tf.math.is_finite(losses), tf.int32)),
             lambda: steps,
         )
+        fingerprint = tf.constant([self.card.adapted.fingerprint], tf.float32)
+        return finite.after(tf.concat([fingerprint, parts, layer], axis=0)), tf.stack([losses[0], losses[-1]])
+
+    def _fitted(
+        self, start: Start, begin: Sequence[tf.Tensor], support: Support, steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Return what moved and the statistics, the head's layer, and the support losses, each `[n]`."""
+        learner, inner = self.learner, replace(self.learner.inner, steps=steps)
+        adapted = learner.adapted(start, begin, support, inner, anchor=begin)
+        # One more pass over the support set: its loss, and the statistics that queries are normalised with.
+        found = adapted.parameters[: len(start.rates)]  # without what the rule remembers
+        outputs, state = learner.network.stateless_call(found, start.state, support.x, training=True)
+        after = tf.cast(support_loss(outputs, support, inner.loss, balanced=inner.balanced), tf.float32)
         own = len(start.body)
-        moved = _moving(found[:own], start.rates)
         columns = zip(found[own:], _columns(learner, self.head), strict=True)
         layer = [part[: shape[0]] if shape else part for part, shape in columns]
-        fingerprint = tf.constant([self.card.adapted.fingerprint], tf.float32)
-        parts = [tf.cast(tf.reshape(value, [-1]), tf.float32) for value in [*moved, *state, *layer]]
-        return finite.after(tf.concat([fingerprint, *parts], axis=0)), tf.stack([losses[0], after])
+        parts = [*_moving(found[:own], start.rates), *state]
+        return _flat(parts), _flat(layer), tf.concat([adapted.losses, [after]], axis=0)
 
     def _choose(self, support: Support, classes: tf.Tensor) -> tf.Tensor:
         """Return the number of inner steps that the support itself asks for."""
         card = self.card
         return choose_steps(self.learner, support, classes, usual=card.steps, most=card.limits.steps)
 
-    def _unpacked(self, adapted: tf.Tensor, classes: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Return the parameters, the head's layer last, and the statistics in an adapted vector."""
-        start, columns = self.learner.start(), _columns(self.learner, self.head)
+    def _unpacked(self, fixed: tf.Tensor, columns: tf.Tensor, classes: tf.Tensor) -> Unpacked:
+        """Return the parameters, the head's layer last, and the statistics in an adapted vector's parts of one draw."""
+        start, shapes_of_class = self.learner.start(), _columns(self.learner, self.head)
         moving = _moving(start.body, start.rates)
         shapes = [value.shape for value in [*moving, *start.state]]
-        sizes = [1, *(math.prod(shape) for shape in shapes)]
-        _, *values = tf.split(adapted, [*sizes, *(math.prod(shape) * classes for shape in columns)])
-        layer = [tf.reshape(v, [*shape, classes]) for v, shape in zip(values[len(shapes) :], columns, strict=True)]
-        if columns[0] == NONE:
+        values = tf.split(fixed, [math.prod(shape) for shape in shapes])
+        layer = tf.split(columns, [math.prod(shape) * classes for shape in shapes_of_class])
+        layer = [tf.reshape(v, [*shape, classes]) for v, shape in zip(layer, shapes_of_class, strict=True)]
+        if shapes_of_class[0] == NONE:
             layer[0] = self._own_layer()[0]
-        values = [tf.reshape(value, shape) for value, shape in zip(values[: len(shapes)], shapes, strict=True)]
+        values = [tf.reshape(value, shape) for value, shape in zip(values, shapes, strict=True)]
         state = [tf.cast(v, old.dtype) for v, old in zip(values[len(moving) :], start.state, strict=True)]
         moved = iter(values[: len(moving)])
         body = [
@@ -139,51 +163,74 @@ class Adaptation:
         ]
         return [*body, *layer], state
 
+    def _of_draws(self, adapted: tf.Tensor, classes: tf.Tensor, one: Callable[..., tf.Tensor]) -> tf.Tensor:
+        """Return the mean of what `one` makes of the parameters and statistics of each draw in an adapted vector."""
+        learner, fixed = self.learner, self.card.adapted.fixed
+        if learner.spread is None:
+            return one(*self._unpacked(adapted[1:fixed], adapted[fixed:], classes))
+        draws = learner.spread.draws
+        parts, layers = (tf.reshape(part, [draws, -1]) for part in (adapted[1:fixed], adapted[fixed:]))
+        found = learner.spread.each(lambda draw: one(*self._unpacked(parts[draw], layers[draw], classes)))
+        return tf.reduce_mean(found, axis=0)
+
     def _predict(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Return the probabilities of queries under an adapted vector."""
-        return self._answer(*self._unpacked(adapted, classes), query_x)
+
+        def probabilities(parameters: list[tf.Tensor], state: list[tf.Tensor]) -> tf.Tensor:
+            return self._probabilities(parameters, state, query_x)
+
+        return _answer(self._of_draws(adapted, classes, probabilities))
 
     def _features(self, adapted: tf.Tensor, classes: tf.Tensor, query_x: tf.Tensor) -> Tensors:
         """Return the features of queries under an adapted vector."""
-        parameters, state = self._unpacked(adapted, classes)
-        body = parameters[: len(self.learner.body.trainable_variables)]
-        return self._described(body, state, query_x, training=False)
+        own = len(self.learner.body.trainable_variables)
+
+        def described(parameters: list[tf.Tensor], state: list[tf.Tensor]) -> tf.Tensor:
+            return self._described(parameters[:own], state, query_x, training=False)
+
+        return {"features": self._of_draws(adapted, classes, described)}
 
     def features_start(self, query_x: tf.Tensor) -> Tensors:
         """Return the features of queries before any adaptation, by statistics of their own."""
         start = self.learner.start()
-        return self._described(start.body, start.state, query_x, training=True)
+        return {"features": self._described(start.body, start.state, query_x, training=True)}
 
     def _described(
         self, body: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor, *, training: bool
-    ) -> Tensors:
+    ) -> tf.Tensor:
         """Return features `[m, ..., F]` of scaled queries, the mean over their views."""
         learner, views = self.learner, self.learner.views
         features, _ = learner.body.stateless_call(body, state, learner.seen(query_x, views), training=training)
         features = tf.cast(features, tf.float32)
         if views.count > 1:
             features = tf.reduce_mean(tf.reshape(features, [-1, views.count, features.shape[-1]]), axis=1)
-        return {"features": features}
+        return features
 
     def predict_base(self, query_x: tf.Tensor, state: Sequence[tf.Tensor]) -> Tensors:
         """Return the probabilities of queries before any adaptation, of a head with outputs of its own."""
-        return self._answer([*self.learner.start().body, *self._own_layer()], state, query_x)
+        return _answer(self._probabilities([*self.learner.start().body, *self._own_layer()], state, query_x))
 
     def _own_layer(self) -> list[tf.Tensor]:
         """Return kernel and bias of a head with outputs of its own."""
         outputs = self.card.outputs or 0
         return self.head.start(None, tf.range(outputs), outputs)  # every class is shown, none ruled out
 
-    def _answer(self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor) -> Tensors:
-        """Return probabilities `[m, ..., classes]` of scaled queries, and the index of the greatest `[m, ...]`."""
+    def _probabilities(
+        self, parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor], query_x: tf.Tensor
+    ) -> tf.Tensor:
+        """Return probabilities `[m, ..., classes]` of scaled queries, the mean over their views."""
         views = self.learner.views
         seen = self.learner.seen(query_x, views)
         outputs, _ = self.learner.network.stateless_call(parameters, state, seen, training=False)
-        probabilities = tf.nn.softmax(views.joined(tf.cast(outputs, tf.float32)))
-        return {
-            "probabilities": probabilities,
-            "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int32),
-        }
+        return tf.nn.softmax(views.joined(tf.cast(outputs, tf.float32)))
+
+
+def _answer(probabilities: tf.Tensor) -> Tensors:
+    """Return probabilities `[m, ..., classes]` and the index of the greatest `[m, ...]`."""
+    return {
+        "probabilities": probabilities,
+        "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int32),
+    }
 
 
 class Requests:

@@ -195,6 +195,22 @@ def test_prototypes_are_weighted_means(pixels: bool) -> None:
     assert bias[2] < ABSENT / 2, "the only example of the class counts nothing, so that it is ruled out"
 
 
+def test_cosines_are_those_of_weighted_mean_directions() -> None:
+    rng = np.random.default_rng(6)
+    head = make_head("cosine")
+    head.build_for(4)
+    head.share.assign(rng.uniform(0.5, 2, 4))
+    features, queries = (rng.standard_normal((n, 4)).astype("float32") for n in (5, 3))
+    labels, weight = np.array([0, 0, 1, 2, -1], "int32"), np.array([1, 3, 2, 0, 1], "float32")
+    layer = head.start(tf.constant(features), tf.constant(labels), 3, tf.constant(weight))
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    vectors = np.stack([(unit[0] + 3 * unit[1]) / 4, unit[2]]) * head.share.numpy()
+    cosines = queries @ vectors.T / np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(vectors, axis=1))
+    found = head.read(tf.constant(queries), layer)
+    np.testing.assert_allclose(found[:, :2], 10 * cosines, rtol=1e-4, atol=1e-5)
+    assert (found[:, 2] < ABSENT / 2).numpy().all(), "the only example of the class counts nothing: it is ruled out"
+
+
 def test_example_weights_count_before_the_first_step() -> None:
     learner = make("prototype", steps=0, normalization="none")
     (sx, sy, qx), _ = episodes()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner, make_rule
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Spread, make_rule
 from fewshot.meta.backward import OF_THE_MINIMUM
 from fewshot.models import (
     NORMALIZATIONS,
@@ -103,6 +103,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "protonet": {"rates": "constant", "head": "prototype", "steps": (0,)},
     "clipped": {"rates": "per_parameter", "head": "fixed", "clip_norm": 0.05},
     "balanced": {"rates": "per_parameter", "head": "prototype", "balanced": True},
+    "cosine": {"rates": "per_parameter", "head": "cosine", "rate": 0.01, "steps": (0, 1, 3)},
     "fomaml": {"rates": "constant", "head": "fixed", "backward": "first_order"},
     "first-order-sgd": {"rates": "per_parameter", "head": "prototype", "backward": "first_order"},
     "checkpointed": {"rates": "per_parameter", "head": "fixed", "backward": "checkpointed", "proximity": 0.5},
@@ -122,6 +123,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "cavia": {"rates": "constant", "head": "fixed", "adapts": "context", "context": "film"},
     "bias-transformation": {"rates": "per_parameter", "head": "fixed", "context": "join"},
     "scalar-rate": {"rates": "scalar", "head": "fixed"},
+    "probabilistic": {"rates": "constant", "head": "fixed", "spread": 0.05, "networks": ("conv4-pool", "mlp")},
     "momentum": {"rates": "per_parameter", "head": "fixed", "rule": "momentum"},
     "adam": {"rates": "per_tensor", "head": "fixed", "rule": "adam"},
     "meta-lstm": {"rates": "constant", "head": "fixed", "rule": "meta_lstm", "networks": ("mlp",)},
@@ -217,7 +219,9 @@ def make_learner(network: str, learner: str, normalization: str, steps: int) -> 
         InnerLoop(steps=steps, **{key: value for key, value in choice.items() if key in LOOP}),
         adapts=choice.get("adapts", "all"),
         rule=make_rule(choice.get("rule", "gradient")),
+        spread=Spread(choice["spread"], draws=2) if "spread" in choice else None,
     )
+    made.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     rng = np.random.default_rng(7)
     for variable in made.trainable_variables:  # away from zeros and ones, where terms cancel
         variable.assign(variable + 0.1 * rng.standard_normal(variable.shape))
@@ -236,8 +240,11 @@ def episode(image: tuple[int, ...], *, pixels: bool) -> tuple[tuple[np.ndarray, 
 
 def meta_loss(learner: MetaLearner) -> tf.Tensor:
     inputs, query_y = episode(learner.body.input_shape[1:], pixels=len(learner.body.output_shape) == 4)
-    logits = learner(tuple(tf.constant(x) for x in inputs))
-    return tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(query_y, logits, from_logits=True))
+    given = tuple(tf.constant(x) for x in inputs)
+    logits = learner(given)
+    loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(query_y, logits, from_logits=True))
+    # Where starts are drawn, training looks at the labels of queries first, and has another loss than evaluation.
+    return loss if learner.spread is None else loss + learner.compute_loss(given, query_y, [], training=True)
 
 
 def check_direction(measure: Callable[[], float], variables: list, gradients: list[np.ndarray], seed: int) -> None:
@@ -284,7 +291,7 @@ def check_learner(learner: MetaLearner, held: Held) -> None:
         g.numpy() if g is not None else np.zeros(v.shape)
         for g, v in zip(tape.gradient(loss, [v.value for v in variables]), variables, strict=True)
     ]
-    parts = (learner.body, learner.head, learner.inner_rates, learner.rule)
+    parts = (learner.body, learner.head, learner.inner_rates, learner.rule, learner.spread)
     for seed, part in enumerate(parts):
         theirs = getattr(part, "trainable_variables", ())  # most rules have none
         chosen = [i for i, v in enumerate(variables) if any(v is own for own in theirs)]

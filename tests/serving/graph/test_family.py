@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Support, make_rule
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Spread, Support, make_rule
 from fewshot.models import HEADS, conv4, make_context, make_head
 from serving.graph.signatures import Adaptation, adapted_layout
 
@@ -22,6 +22,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "anil": {"head": "ridge", "adapts": "head"},
     "cavia": {"adapts": "context", "context": "film"},
     "bias-transformation": {"context": "join"},
+    "probabilistic": {"spread": 0.1},
     "adam": {"rule": "adam"},
     "meta-lstm": {"rule": "meta_lstm", "head": "prototype"},
     "hierarchical": {"rule": "hierarchical", "head": "prototype"},
@@ -33,14 +34,26 @@ READING = ("matching", "siamese", "relation", "propagation", "lstm", "mann", "sn
 
 
 def make(
-    head: str = "fixed", *, adapts: str = "all", context: str = "", rule: str = "gradient", **loop: Any
+    head: str = "fixed",
+    *,
+    adapts: str = "all",
+    context: str = "",
+    rule: str = "gradient",
+    spread: float = 0.0,
+    **loop: Any,
 ) -> MetaLearner:
     keras.utils.set_random_seed(5)
     layer = make_context(context, 3) if context else None
     body = conv4((8, 8, 2), filters=4, blocks=2, normalization="support", context=layer)
     inner = InnerLoop(**{"steps": 0 if head in READING else 2, **loop})
     made = MetaLearner(
-        body, make_head(head, outputs=3, shots=2), InnerRates(initial=0.1), inner, adapts=adapts, rule=make_rule(rule)
+        body,
+        make_head(head, outputs=3, shots=2),
+        InnerRates(initial=0.1),
+        inner,
+        adapts=adapts,
+        rule=make_rule(rule),
+        spread=Spread(spread, draws=3) if spread else None,
     )
     for variable in made.trainable_variables:
         variable.assign(variable + 0.1 * RNG.standard_normal(variable.shape))
