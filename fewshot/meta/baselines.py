@@ -2,13 +2,12 @@
 
 Random initialisation and pre-training differ from a meta-learner only in where the body comes from: both are fitted to
 the support set by the same `adapt`, from a head of zeros. A prototypical network is a `MetaLearner` with a prototype
-head and no inner steps. Only the nearest neighbour needs code of its own.
+head and no inner steps. Only the nearest neighbour needs code of its own (`fewshot.meta.nearest`).
 """
 
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
 from fewshot.meta.descent import InnerLoop
 from fewshot.meta.learner import MetaLearner
@@ -47,23 +46,3 @@ def fine_tuner(  # noqa: PLR0913  the parts of a learner
         head = FixedHead(regression_outputs, name="head") if regression_outputs else SharedHead(name="head")
     inner = InnerLoop(steps=steps, loss="squared_error" if regression_outputs else "cross_entropy")
     return MetaLearner(body, head, InnerRates("constant", initial=rate), inner, views=views, frozen=frozen)
-
-
-def nearest_neighbour(support_x: tf.Tensor, support_y: tf.Tensor, query_x: tf.Tensor, classes: int) -> tf.Tensor:
-    """Give each query the class of the support example whose pixels are nearest.
-
-    Args:
-        support_x: [tasks, n, ...] float.
-        support_y: [tasks, n] int32, 0..classes-1.
-        query_x: [tasks, m, ...] float.
-        classes: Number of classes.
-
-    Returns:
-        [tasks, m, classes] float, minus the squared distance to the nearest example of each class.
-    """
-    support = tf.reshape(support_x, [tf.shape(support_x)[0], tf.shape(support_x)[1], -1])
-    query = tf.reshape(query_x, [tf.shape(query_x)[0], tf.shape(query_x)[1], -1])
-    distance = tf.reduce_sum(query**2, axis=2)[:, :, None] + tf.reduce_sum(support**2, axis=2)[:, None, :]
-    distance -= 2 * tf.matmul(query, support, transpose_b=True)  # [tasks, m, n]
-    other = tf.one_hot(support_y, classes, on_value=0.0, off_value=float("inf"))  # [tasks, n, classes]
-    return -tf.reduce_min(distance[:, :, :, None] + other[:, None, :, :], axis=2)

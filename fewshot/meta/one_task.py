@@ -143,7 +143,16 @@ class OneTask:
         steps: tuple[int, ...],
         backward: str,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `one_task`, given the parameters that adaptation begins with; nothing is drawn."""
+        """As `one_task`, but nothing is drawn.
+
+        Args:
+            begin: The parameters that adaptation begins with.
+            start: What is meta-learned.
+            support: The task's labelled examples.
+            query_x: [m, ...] float.
+            steps: Ascending numbers of steps, after which it answers.
+            backward: How the meta-gradient passes.
+        """
         parameters = begin
         outputs, losses, taken = [], [], 0
         for target in steps:

@@ -46,11 +46,18 @@ FAMILY = (
     Member("Meta-SGD", "Li et al. 2017", "p - rates * grad L(p), the rates learned", "meta-sgd"),
     Member("MAML++", "Antoniou et al. 2019", "sum of w_k L(queries after step k)", "maml++"),
     Member("Alpha MAML", "Behl et al. 2019", "b + h <G, last G>; the inner rate learned too", "alpha-maml"),
+    Member(
+        "Probabilistic MAML",
+        "Finn et al. 2018",
+        "p + s noise, a few times; s learned",
+        "probabilistic-maml",
+    ),
     Member("ANIL", "Raghu et al. 2020", "as MAML, the output layer alone", "anil"),
     Member("iMAML", "Rajeswaran et al. 2019", "(H + pull) u = pull v", "imaml"),
     Member("Reptile", "Nichol et al. 2018", "start - adapted", "reptile"),
     Member("Prototypical network", "Snell et al. 2017", "-|f - c|^2", "protonet"),
     Member("Proto-MAML", "Triantafillou et al. 2020", "kernel 2c, bias -|c|^2, then steps", "proto-maml"),
+    Member("Cosine head", "Gidaris and Komodakis 2018", "s cos(f, w * mean of f/|f|)", "cosine"),
     Member("Matching network", "Vinyals et al. 2016", "softmax of s cos(f, x), summed by class", "matching"),
     Member("Siamese network", "Koch et al. 2015", "sigmoid(w |f - x| + b)", "siamese"),
     Member("Relation network", "Sung et al. 2018", "g(f, c), g learned", "relation"),
@@ -81,7 +88,6 @@ FAMILY = (
 )
 LEFT_OUT = {
     "Steps' own affine terms of MAML++": "its per-step statistics never reach a prediction in the authors' code",
-    "Probabilistic MAML": "an adapted model would be several, one a sample, and vectors, servers and maps hold one",
     "LEO, TADAM, Auto-Meta, architecture search, reinforcement learning, distillation": "no use for maps on two cores",
 }
 CHOICES = """
@@ -120,7 +126,8 @@ def parts(recipe: Recipe) -> tuple[str, ...]:
     rates = "" if learner.rates == "constant" else f", {learner.rates} rates"
     adapts = f"{learner.adapts} ({recipe.network.context_kind})" if recipe.network.context else learner.adapts
     objective = f"{training.objective}, fading" if training.fading else training.objective
-    return learner.head, f"{learner.rule}{rates}", adapts, learner.backward, objective
+    spread = f", {learner.draws} starts" if learner.spread else ""
+    return learner.head, f"{learner.rule}{rates}{spread}", adapts, learner.backward, objective
 
 
 WHOLE = 10

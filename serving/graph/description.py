@@ -21,7 +21,7 @@ from fewshot.models import Normalization
 from fewshot.training import Recipe, Run
 from fewshot.training.build import reads_any_size
 from serving.graph.cost import pixel_cost
-from serving.graph.signatures import adapted_layout
+from serving.graph.layout import adapted_layout
 
 LARGEST_SIDE = 256
 """Rows and columns that a network of any size takes at least."""

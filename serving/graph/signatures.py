@@ -2,15 +2,10 @@
 
 They adapt as training does. Everything is named and every answer is a dictionary; every input must be sent,
 since runtimes disagree on filling defaults in.
-
-The adapted vector, `[fixed + per_class * classes]` float32: a fingerprint of the model, the parameters that adapt, the
-statistics that prediction needs, then the head's layer. Its length tells the number of classes. Where starts are drawn
-it has these of each draw, all layers last.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,58 +14,17 @@ import numpy as np
 import tensorflow as tf
 
 from fewshot.errors import ArtifactError
-from fewshot.exported.card import CARD_NAME, AdaptedLayout, Card
+from fewshot.exported.card import CARD_NAME, Card
 from fewshot.meta import MetaLearner, Support
 from fewshot.meta.descent import support_loss
 from fewshot.meta.one_task import Start
-from fewshot.models import Head
 from serving.graph.checks import Checks, RequestChecks, unknown_shape
 from serving.graph.contract import input_specs
+from serving.graph.layout import NONE, column_shapes, flat, moving_of
 from serving.graph.step_choice import choose_steps
 
 Tensors = dict[str, tf.Tensor]
 Unpacked = tuple[list[tf.Tensor], list[tf.Tensor]]
-
-NONE = (0,)
-"""The shape of a kernel that does not travel."""
-FINGERPRINTS = 2**24
-"""Whole numbers below this are exact in float32."""
-
-
-def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
-    """Return how long a learner's adapted vector is, and the fingerprint it begins with."""
-    start, draws = learner.start(), _draws(learner)
-    moving = _moving(start.body, start.rates)
-    digest = hashlib.sha256()
-    for variable in [*learner.weights, *learner.constants()]:
-        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
-    return AdaptedLayout(
-        fixed=1 + draws * sum(math.prod(value.shape) for value in [*moving, *start.state]),
-        per_class=draws * sum(math.prod(shape) for shape in _columns(learner, learner.head)) if learner.head else 0,
-        fingerprint=int.from_bytes(digest.digest()[:4], "big") % FINGERPRINTS,
-        features=learner.body.output_shape[-1],
-    )
-
-
-def _draws(learner: MetaLearner) -> int:
-    """Return how many starts adapt side by side."""
-    return 1 if learner.spread is None else learner.spread.draws
-
-
-def _moving(body: Sequence[tf.Tensor], rates: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
-    """Return the parameters of a body that adapt: those with a rate. The rates of the head come after them."""
-    return [value for value, rate in zip(body, rates, strict=False) if rate is not None]
-
-
-def _columns(learner: MetaLearner, head: Head) -> list[tuple[int, ...]]:
-    """Return the shapes of one class's part of the adapted layer; none of a kernel that is the same in every task."""
-    shapes = head.column_shapes(learner.body.output_shape[-1])
-    return [NONE, *shapes[1:]] if head.same_start and not learner.moving[-1] else shapes
-
-
-def _flat(values: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Return all numbers of tensors in one row."""
-    return tf.concat([tf.zeros([0]), *(tf.cast(tf.reshape(value, [-1]), tf.float32) for value in values)], axis=0)
 
 
 class Adaptation:
@@ -134,10 +88,10 @@ class Adaptation:
         outputs, state = learner.network.stateless_call(found, start.state, support.x, training=True)
         after = tf.cast(support_loss(outputs, support, inner.loss, balanced=inner.balanced), tf.float32)
         own = len(start.body)
-        columns = zip(found[own:], _columns(learner, self.head), strict=True)
+        columns = zip(found[own:], column_shapes(learner, self.head), strict=True)
         layer = [part[: shape[0]] if shape else part for part, shape in columns]
-        parts = [*_moving(found[:own], start.rates), *state]
-        return _flat(parts), _flat(layer), tf.concat([adapted.losses, [after]], axis=0)
+        parts = [*moving_of(found[:own], start.rates), *state]
+        return flat(parts), flat(layer), tf.concat([adapted.losses, [after]], axis=0)
 
     def _choose(self, support: Support, classes: tf.Tensor) -> tf.Tensor:
         """Return the number of inner steps that the support itself asks for."""
@@ -146,8 +100,8 @@ class Adaptation:
 
     def _unpacked(self, fixed: tf.Tensor, columns: tf.Tensor, classes: tf.Tensor) -> Unpacked:
         """Return the parameters, the head's layer last, and the statistics in an adapted vector's parts of one draw."""
-        start, shapes_of_class = self.learner.start(), _columns(self.learner, self.head)
-        moving = _moving(start.body, start.rates)
+        start, shapes_of_class = self.learner.start(), column_shapes(self.learner, self.head)
+        moving = moving_of(start.body, start.rates)
         shapes = [value.shape for value in [*moving, *start.state]]
         values = tf.split(fixed, [math.prod(shape) for shape in shapes])
         layer = tf.split(columns, [math.prod(shape) * classes for shape in shapes_of_class])

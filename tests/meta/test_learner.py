@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from fewshot.errors import DivergedError, RecipeError, ShapeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
-from fewshot.meta.baselines import fine_tuner, nearest_neighbour
+from fewshot.meta.baselines import fine_tuner
+from fewshot.meta.nearest import nearest_neighbour
 from fewshot.models import conv4, make_head, mlp, unet
 from fewshot.models.heads import ABSENT
 

@@ -11,7 +11,7 @@ from fewshot.errors import RecipeError
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_context, make_head, mlp
 from fewshot.models.context import FilmContext
-from serving.graph.signatures import adapted_layout
+from serving.graph.layout import adapted_layout
 
 RNG = np.random.default_rng(2)
 

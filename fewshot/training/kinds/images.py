@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
-from fewshot.meta.baselines import nearest_neighbour
+from fewshot.meta.nearest import nearest_neighbour
 from fewshot.tasks.sources import FixedTasks, Mixture, RegionTasks
 from fewshot.tasks.task import TaskSource, TaskSpec
 from fewshot.training.kinds.figures import Array, Outcome, Yardstick

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import RecipeError
-from fewshot.meta.baselines import nearest_neighbour
+from fewshot.meta.nearest import nearest_neighbour
 from fewshot.models import HEADS
 from fewshot.tasks.sources import RegionTasks
 from fewshot.tasks.task import PixelTaskSpec, TaskSource

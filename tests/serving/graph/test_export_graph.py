@@ -15,7 +15,8 @@ from fewshot.meta import InnerLoop, InnerRates, MetaLearner
 from fewshot.models import conv4, make_head, unet
 from serving.graph.contract import describe_signatures
 from serving.graph.description import describe_size
-from serving.graph.signatures import adapted_layout, make_module
+from serving.graph.layout import adapted_layout
+from serving.graph.signatures import make_module
 
 Signatures = Any
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Spread, Support, make_rule
 from fewshot.models import HEADS, conv4, make_context, make_head
-from serving.graph.signatures import Adaptation, adapted_layout
+from serving.graph.layout import adapted_layout
+from serving.graph.signatures import Adaptation
 
 RNG = np.random.default_rng(7)
 X = RNG.random((6, 8, 8, 2)).astype("float32")
