@@ -62,6 +62,10 @@ class OneTask:
         """Return the weights that never train, which are none of `weights`."""
         return [*([] if self.frozen is None else self.frozen.variables), *hidden_variables(self.body)]
 
+    def draws(self) -> int:
+        """Return how many starts of a task adapt side by side, outside training."""
+        return 1 if self.spread is None else self.spread.draws
+
     def seen(self, examples: tf.Tensor, views: Views) -> tf.Tensor:
         """Return every view of examples [n, ...], those of one together, as the body takes them."""
         examples = views.of(examples)

@@ -9,7 +9,6 @@ import tensorflow as tf
 from fewshot.exported.card import PixelCost
 from fewshot.meta import MetaLearner
 from fewshot.meta.views import Views
-from serving.graph.layout import draws_of
 
 NOT_KEPT = ("Const", "Identity", "Placeholder", "ReadVariableOp", "Reshape", "Squeeze", "ExpandDims", "StopGradient")
 """Operations whose outputs take no memory of their own."""
@@ -25,7 +24,7 @@ def pixel_cost(learner: MetaLearner) -> PixelCost:
         return learner.body.stateless_call(start.body, start.state, seen, training=True)[0]
 
     operations = one_pass.get_concrete_function().graph.get_operations()
-    times, draws = learner.views.count / (rows * columns), draws_of(learner)
+    times, draws = learner.views.count / (rows * columns), learner.draws()
     numbers = sum(
         math.prod(output.shape)
         for operation in operations

@@ -26,24 +26,18 @@ FINGERPRINTS = 2**24
 
 def adapted_layout(learner: MetaLearner) -> AdaptedLayout:
     """Return how long a learner's adapted vector is, and the fingerprint it begins with."""
-    start, draws = learner.start(), draws_of(learner)
+    start, draws = learner.start(), learner.draws()
+    columns = column_shapes(learner, learner.head) if learner.head else []
     moving = moving_of(start.body, start.rates)
     digest = hashlib.sha256()
     for variable in [*learner.weights, *learner.constants()]:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return AdaptedLayout(
         fixed=1 + draws * sum(math.prod(value.shape) for value in [*moving, *start.state]),
-        per_class=draws * sum(math.prod(shape) for shape in column_shapes(learner, learner.head))
-        if learner.head
-        else 0,
+        per_class=draws * sum(math.prod(shape) for shape in columns),
         fingerprint=int.from_bytes(digest.digest()[:4], "big") % FINGERPRINTS,
         features=learner.body.output_shape[-1],
     )
-
-
-def draws_of(learner: MetaLearner) -> int:
-    """Return how many starts adapt side by side."""
-    return 1 if learner.spread is None else learner.spread.draws
 
 
 def moving_of(body: Sequence[tf.Tensor], rates: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
