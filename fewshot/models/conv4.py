@@ -14,7 +14,7 @@ from fewshot.models.normalization import make_normalization
 def conv4(  # noqa: PLR0913  what the network is made of
     input_shape: Sequence[int],
     *,
-    filters: int = 64,
+    filters: int | Sequence[int] = 64,
     blocks: int = 4,
     normalization: str = "batch",
     downsample: str = "pool",
@@ -27,7 +27,7 @@ def conv4(  # noqa: PLR0913  what the network is made of
 
     Args:
         input_shape: (H, W, bands) in pixels.
-        filters: Filters of each convolution.
+        filters: Filters of every convolution, or of each in turn.
         blocks: Number of blocks; each halves height and width.
         normalization: A kind of `fewshot.models.normalization`.
         downsample: `pool`, 2x2 max-pooling after the ReLU; or `stride`, convolutions of stride 2.
@@ -40,7 +40,7 @@ def conv4(  # noqa: PLR0913  what the network is made of
         A model from [n, H, W, bands] to features [n, F].
 
     Raises:
-        RecipeError: if an option is unknown or the image is too small for the blocks.
+        RecipeError: if an option is unknown, filters and blocks differ in number, or the image is too small.
     """
     if downsample not in ("pool", "stride") or readout not in ("flatten", "average", "depths"):
         raise RecipeError(
@@ -52,12 +52,18 @@ def conv4(  # noqa: PLR0913  what the network is made of
             f"conv4 with {blocks} pooling blocks needs images of at least {2**blocks} pixels; "
             f"received {input_shape[0]}x{input_shape[1]}. Use fewer blocks or larger images."
         )
+    widths = (filters,) * blocks if isinstance(filters, int) else tuple(filters)
+    if len(widths) != blocks or min(widths, default=0) < 1:
+        raise RecipeError(
+            f"conv4 expects filters as one number, or one of 1 or more for each of its {blocks} blocks; received "
+            f"{list(widths)}. Set network.filters or network.blocks."
+        )
     x = inputs = keras.Input(tuple(input_shape), name="images")
     means = [keras.layers.GlobalAveragePooling2D(name="mean0")(x), Deviation(name="deviation")(x)]
-    for block in range(1, blocks + 1):
+    for block, width in enumerate(widths, start=1):
         strides, pool = (2, 1) if downsample == "stride" else (1, 2)
         x = keras.layers.Conv2D(
-            filters, 3, strides, padding="same", use_bias=normalization == "none", name=f"conv{block}"
+            width, 3, strides, padding="same", use_bias=normalization == "none", name=f"conv{block}"
         )(x)
         # Maximum and ReLU commute; pooling with the normalisation leaves a quarter of the pixels to what follows.
         x = make_normalization(normalization, name=f"norm{block}", pool=pool)(x)

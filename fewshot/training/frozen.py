@@ -38,7 +38,7 @@ def pretrained_network(network: NetworkTable, problem: Problem) -> keras.Model:
     """Build what trains: from pictures, or from the features that `frozen_part` makes of them, to features.
 
     Raises:
-        RecipeError: if there are no pictures, or they are to be standardised.
+        RecipeError: if there are no pictures, they are to be standardised, or the decoder has several widths.
     """
     if problem.loss == "squared_error":
         raise RecipeError("network.kind = 'keras' reads pictures, and these tasks have none. Use network.kind = 'mlp'.")
@@ -55,9 +55,10 @@ def pretrained_network(network: NetworkTable, problem: Problem) -> keras.Model:
         return top(problem.input_shape[0], units=network.projection, normalization=network.normalization)
     model, showing = load_depths(network), _showing(network, problem)
     if problem.per_pixel:
-        return pixel_features(
-            problem.input_shape, model, showing, filters=network.filters, normalization=network.normalization
-        )
+        filters = network.filters
+        if not isinstance(filters, int):
+            raise RecipeError(f"The decoder of a pretrained model has one network.filters; received {list(filters)}.")
+        return pixel_features(problem.input_shape, model, showing, filters=filters, normalization=network.normalization)
     body = picture_features(problem.input_shape, model, showing)
     above = top(body.output_shape[-1], units=network.projection, normalization=network.normalization)
     return keras.Model(body.inputs, above(body.output), name="pretrained")

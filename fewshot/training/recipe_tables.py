@@ -50,7 +50,7 @@ class NetworkTable:
         kind: One of `fewshot.training.build.NETWORKS`.
         normalization: A kind of `fewshot.models.normalization`.
         standardise: Take each band's mean and deviation over the support set away first, so that units do not matter.
-        filters: Of conv4; of the decoder that a pretrained model has where pixels are labelled.
+        filters: Of conv4, one number or one a block; of a pretrained model's decoder where pixels are labelled.
         blocks: Of conv4.
         downsample: `pool` or `stride`, of conv4.
         readout: `flatten`, `average` or `depths` (averages of the bands and of every block, normalised), of conv4.
@@ -82,7 +82,7 @@ class NetworkTable:
     kind: str = "conv4"
     normalization: str = "support"
     standardise: bool = False
-    filters: int = 64
+    filters: int | tuple[int, ...] = 64
     blocks: int = 4
     downsample: Literal["pool", "stride"] = "pool"
     readout: Literal["flatten", "average", "depths"] = "flatten"

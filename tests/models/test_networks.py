@@ -19,6 +19,8 @@ from fewshot.training.build import reads_any_size
         ({"readout": "average", "blocks": 2}, 64),
         ({"readout": "depths", "blocks": 3}, 194),
         ({"blocks": 2}, 3136),
+        ({"filters": (2, 3, 4, 5)}, 5),
+        ({"filters": [2, 3], "blocks": 2, "readout": "depths"}, 7),
     ],
 )
 def test_conv4_features(options: dict, features: int) -> None:
@@ -57,7 +59,10 @@ def test_images_too_small_are_refused() -> None:
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(RecipeError, match="downsample 'pool' or 'stride'"):
         conv4((28, 28, 1), downsample="skip")
-    with pytest.raises(RecipeError, match="Unknown head 'cosine'"):
-        make_head("cosine")
+    for filters in ((8, 8, 8), (8, 8, 0, 8), ()):
+        with pytest.raises(RecipeError, match="one of 1 or more for each of its 4 blocks"):
+            conv4((28, 28, 1), filters=filters)
+    with pytest.raises(RecipeError, match="Unknown head 'nearest'"):
+        make_head("nearest")
     with pytest.raises(RecipeError, match="needs the number of classes"):
         make_head("fixed")
