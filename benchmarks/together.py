@@ -18,6 +18,7 @@ from fewshot.mapping.compare.calibration import expected_error, reliability
 from fewshot.training.evaluation.measure import learner_predict
 from fewshot.training.graphs import only_pruned
 from fewshot.training.kinds.figures import mean_and_interval
+from fewshot.training.kinds.images import Images
 from fewshot.training.kinds.under_test import Request, TestTasks
 from fewshot.training.run import Run
 
@@ -63,6 +64,11 @@ def main() -> None:
 
     runs = [Run.open(path) for path in options.runs]
     first = runs[0]
+    for path, run in zip(options.runs, runs, strict=True):
+        if not isinstance(run.kind, Images) or run.recipe.tasks.labels != first.recipe.tasks.labels:
+            raise SystemExit(f"{path}: runs that answer together are of pictures with one class each, numbered alike.")
+        head = run.learner().head
+        run.kind.require_ways(head.outputs if head else None, options.ways)
     asked = Request(split=options.split, tasks=options.tasks, seed=options.seed, ways=options.ways)
     chosen = first.kind.choose(first.regions(options.split), asked, options.shots)
     ordered: dict[int, np.ndarray] = {}

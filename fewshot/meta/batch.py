@@ -24,9 +24,20 @@ def over_tasks(one: Callable[..., Any], inputs: Sequence[tf.Tensor]) -> Any:
     if tasks is not None and tasks <= MOST_SIDE_BY_SIDE:
         results = [one([x[task] for x in inputs]) for task in range(tasks)]
         return tf.nest.map_structure(lambda *parts: tf.stack(parts), *results)
+    return in_a_loop(one, inputs)
+
+
+def in_a_loop(one: Callable[..., Any], inputs: Sequence[tf.Tensor], *, side_by_side: int = 10) -> Any:
+    """Apply `one` to each row of the inputs in a loop of the graph, and stack what it returns.
+
+    Args:
+        one: Given one row of each input.
+        inputs: Of as many rows each.
+        side_by_side: Turns of the loop that may run at a time.
+    """
     probe = tf.function(one).get_concrete_function([tf.TensorSpec(x.shape[1:], x.dtype) for x in inputs])
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs)
-    return tf.map_fn(one, list(inputs), fn_output_signature=specs)
+    return tf.map_fn(one, list(inputs), fn_output_signature=specs, parallel_iterations=side_by_side)
 
 
 def check_tasks(inputs: Sequence[tf.Tensor]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 
 from fewshot.errors import RecipeError
+from fewshot.meta.backward import OF_THE_MINIMUM
 from fewshot.meta.descent import InnerLoop, Rule
 from fewshot.meta.outer import Outer
 from fewshot.meta.rates import InnerRates
@@ -65,6 +66,19 @@ def require_exact(body: keras.Model, inner: InnerLoop) -> None:
         raise RecipeError(
             f"Second derivatives through {inexact[0]!r} of the pretrained model would be wrong (Keras "
             "stops the gradient of its mean). Use learner.adapts = 'head', or learner.backward = 'first_order'."
+        )
+
+
+def require_head(head: Head | None, inner: InnerLoop) -> None:
+    """Refuse the derivative of the minimum, which knows parameters and rates, where a head reads with weights beside.
+
+    Raises:
+        RecipeError: if it is one.
+    """
+    if head is not None and head.reads_weights and inner.backward in OF_THE_MINIMUM:
+        raise RecipeError(
+            f"learner.backward = {inner.backward!r} would pass no gradient to the weights that this head reads "
+            "features with. Use learner.backward = 'exact' or 'first_order', or learner.head = 'prototype'."
         )
 
 
@@ -127,7 +141,8 @@ def require_one_start(rule: Rule, outer: Outer, inner: InnerLoop, moving: Sequen
     """
     reasons = {
         "nothing adapts beside a head that reads": not any(moving),
-        "a learner.rule other than 'gradient' remembers one": not isinstance(rule, GradientRule),
+        "a learner.rule other than 'gradient' begins with a memory of one start": not isinstance(rule, GradientRule),
+        "no inner step follows": inner.steps == 0,
         "it is for classes, whose likelihood its bound weighs": inner.loss != "cross_entropy",
         "Reptile moves one start": outer.objective == "reptile",
         "training looks at the last step alone": bool(outer.fading or outer.first_order_updates or vary_steps),

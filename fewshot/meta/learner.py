@@ -18,7 +18,14 @@ from fewshot.errors import RecipeError
 from fewshot.meta.adapt import divergence_as_error, require_finite
 from fewshot.meta.backward import require_way_back
 from fewshot.meta.batch import check_tasks, over_tasks
-from fewshot.meta.choices import require_exact, require_objective, require_one_start, require_rule, what_moves
+from fewshot.meta.choices import (
+    require_exact,
+    require_head,
+    require_objective,
+    require_one_start,
+    require_rule,
+    what_moves,
+)
 from fewshot.meta.descent import InnerLoop, Rule, Support
 from fewshot.meta.one_task import OneTask
 from fewshot.meta.outer import Outer, distance
@@ -94,6 +101,7 @@ class MetaLearner(OneTask, keras.Model):
         moving = what_moves(body, head, adapts)
         if any(moving[: len(body.trainable_variables)]):
             require_exact(body, inner)
+        require_head(head, inner)
         shapes = [tuple(variable.shape) for variable in body.trainable_variables]
         if head is not None:
             head.build_for(body.output_shape[-1])
@@ -214,22 +222,23 @@ class MetaLearner(OneTask, keras.Model):
         return tf.reduce_mean(distances)
 
     def _bound(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the queries' logits `[tasks, m, ..., classes]`, each task of one draw, and the divergence a label."""
-        support_x, support_y, query_x, *_ = inputs
+        """Return the queries' logits `[tasks, m, ..., classes]`, each task of one draw, and the mean divergence."""
+        support_x, support_y, query_x, *weight = inputs
         start, classes = self.start(), self.classes_of(support_y)
 
         def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            support = self.seen_support(Support(task[0], task[1]), Views())
+            support = self.seen_support(Support(task[0], task[1], *task[5:]), Views())
             queries = Support(self.seen(task[2], Views()), task[3])
             return self._bound_task(start, support, queries, classes, task[4])
 
         labels = [tf.cast(y, tf.int32) for y in (support_y, query_y)]
         tasks = tf.shape(support_x)[0]
         draws = tf.cast(self.optimizer.iterations, tf.int32) * tasks + tf.range(tasks)
-        answers, divergences, losses = over_tasks(one, [support_x, labels[0], query_x, labels[1], draws])
+        answers, divergences, losses = over_tasks(one, [support_x, labels[0], query_x, labels[1], draws, *weight])
         require_finite(losses)
-        counted = tf.reduce_sum(tf.cast(labels[1] >= 0, divergences.dtype))
-        return answers, tf.math.divide_no_nan(tf.reduce_sum(divergences), counted)
+        # The loss is that of a mean label of each task, and the bound of all of them has one divergence.
+        counted = tf.reduce_sum(tf.cast(labels[1] >= 0, divergences.dtype), range(1, labels[1].shape.rank))
+        return answers, tf.reduce_mean(tf.math.divide_no_nan(divergences, counted))
 
     def predict_after(
         self,
@@ -261,8 +270,7 @@ class MetaLearner(OneTask, keras.Model):
 
         def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             support = self.seen_support(Support(task[0], task[1], *task[3:]), views)
-            outputs, losses = self._task(start, support, self.seen(task[2], views), classes, steps, way)
-            return tf.stack([views.joined(logits) for logits in tf.unstack(outputs)]), losses
+            return self._task(start, support, self.seen(task[2], views), classes, steps, way, views.count)
 
         outputs, losses = over_tasks(one, [support_x, support_y, query_x, *weight])
         require_finite(losses)

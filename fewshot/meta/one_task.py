@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,9 +16,9 @@ from fewshot.meta.adapt import adapt
 from fewshot.meta.descent import Adapted, InnerLoop, Parameters, Rule, Support
 from fewshot.meta.rates import InnerRates
 from fewshot.meta.spread import Spread, mixed, require_spread
-from fewshot.meta.views import Views
+from fewshot.meta.views import Views, joined
 from fewshot.models.headed import HeadedNetwork
-from fewshot.models.heads import Head
+from fewshot.models.heads import Head, ruled_out
 from fewshot.models.pretrained import Constant, hidden_variables
 
 LONGEST_UNROLLED = 10
@@ -40,8 +41,6 @@ class OneTask:
         network: The body with its head.
     """
 
-    # Methods, for Keras saves what it finds behind attributes.
-
     body: keras.Model
     head: Head | None
     frozen: Constant | None
@@ -55,7 +54,10 @@ class OneTask:
     network: keras.Model | HeadedNetwork
 
     def eyes(self) -> keras.Model:
-        """Return the network that examples come to first: the frozen one if there is one, else the body."""
+        """Return the network that examples come to first: the frozen one if there is one, else the body.
+
+        This and what follows are methods, for Keras saves what it finds behind attributes.
+        """
         return self.body if self.frozen is None else self.frozen.model
 
     def constants(self) -> list[keras.Variable]:
@@ -117,25 +119,28 @@ class OneTask:
         classes: tf.Tensor,
         steps: tuple[int, ...],
         backward: str,
+        views: int,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Adapt to one task; return logits `[len(steps), m, ..., classes]` and support losses `[steps]`.
 
         Args:
             start: What is meta-learned.
-            support: The task's labelled examples.
-            query_x: [m, ...] float.
+            support: The task's labelled examples, in all of their views.
+            query_x: [m * views, ...] float.
             classes: How many classes the task has.
             steps: Ascending numbers of steps, after which it answers.
             backward: How the meta-gradient passes.
+            views: Of each query.
         """
         begin = self.start_parameters(start, support, classes)
+
+        def answers(begin: Parameters) -> tuple[tf.Tensor, tf.Tensor]:
+            outputs, losses = self.answers_from(begin, start, support, query_x, steps, backward)
+            return tf.stack([joined(logits, views) for logits in tf.unstack(outputs)]), losses
+
         if self.spread is None:
-            return self.answers_from(begin, start, support, query_x, steps, backward)
-        outputs, losses = self.spread.each(
-            lambda draw: self.answers_from(
-                self.drawn_start(begin, start, support, draw), start, support, query_x, steps, backward
-            )
-        )
+            return answers(begin)
+        outputs, losses = self.each_start(begin, start, support, answers)
         return mixed(outputs), tf.reduce_mean(losses, axis=0)
 
     def answers_from(  # noqa: PLR0913  a task, and what is wanted of it
@@ -169,17 +174,20 @@ class OneTask:
             outputs.append(self.predict_queries(parameters, start.state, support, query_x))
         return tf.stack(outputs), tf.concat(losses, axis=0)
 
-    def drawn_start(self, begin: Parameters, start: Start, support: Support, draw: tf.Tensor) -> list[tf.Tensor]:
-        """Return what one draw of the spread adapts from.
+    def each_start(
+        self, begin: Parameters, start: Start, support: Support, one: Callable[[list[tf.Tensor]], Any]
+    ) -> Any:
+        """Stack what `one` makes of each start that is drawn, [draws, ...].
 
         Args:
             begin: What `start_parameters` returned.
             start: What is meta-learned.
             support: The task's labelled examples.
-            draw: Its number, a scalar int32 tensor.
+            one: Given the parameters that a task adapts from.
         """
         spread = require_spread(self.spread)
-        return spread.drawn(self._mean_of(begin, start, support, spread.support_rate), draw)
+        mean = self._mean_of(begin, start, support, spread.support_rate)
+        return spread.each(lambda draw: one(spread.drawn(mean, draw)))
 
     def bound_of_task(  # noqa: PLR0913  a task with the labels of its queries
         self, start: Start, support: Support, queries: Support, classes: tf.Tensor, draw: tf.Tensor
@@ -194,6 +202,9 @@ class OneTask:
             draw: A scalar int32 tensor that is another in every update.
         """
         spread, begin = require_spread(self.spread), self.start_parameters(start, support, classes)
+        # What the support does not show may be ruled out: no step could bring it nearer.
+        absent = tf.gather(ruled_out(support.y, classes, tf.float32), tf.maximum(queries.y, 0)) < 0
+        queries = queries._replace(y=tf.where(absent, -1, queries.y))
         prior = self._mean_of(begin, start, support, spread.support_rate)
         posterior = self._mean_of(begin, start, queries, spread.query_rate)
         steps, way = (int(self.inner.steps),), self.inner.backward

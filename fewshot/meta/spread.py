@@ -23,6 +23,7 @@ import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
+from fewshot.meta.batch import in_a_loop
 from fewshot.meta.descent import Parameters
 
 RATE = 0.01
@@ -31,7 +32,7 @@ MOST_DRAWS = 64
 
 
 class Spread(keras.layers.Layer):
-    """How far starts lie from the meta-learned one: a standard deviation for each number that adapts."""
+    """How far starts lie from their mean: a standard deviation for each number that adapts."""
 
     def __init__(self, initial: float, *, draws: int = 5, **kwargs: Any) -> None:
         """Make the layer.
@@ -100,9 +101,7 @@ class Spread(keras.layers.Layer):
         if tf.executing_eagerly():
             found = [one(tf.constant(draw)) for draw in range(self.draws)]
             return tf.nest.map_structure(lambda *parts: tf.stack(parts), *found)
-        probe = tf.function(one, autograph=False).get_concrete_function(tf.TensorSpec([], tf.int32))
-        specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs)
-        return tf.map_fn(probe, tf.range(self.draws), fn_output_signature=specs, parallel_iterations=1)
+        return in_a_loop(lambda row: one(row[0]), [tf.range(self.draws)], side_by_side=1)
 
 
 def mixed(logits: tf.Tensor) -> tf.Tensor:

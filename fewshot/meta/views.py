@@ -114,8 +114,13 @@ class Views:
 
     def joined(self, logits: tf.Tensor) -> tf.Tensor:
         """Return the mean log-probabilities [n, classes] of the views' logits [n * count, classes]."""
-        if self.count == 1:
-            return logits
-        views = tf.reshape(tf.nn.log_softmax(logits), [-1, self.count, tf.shape(logits)[-1]])
-        queries = None if logits.shape[0] is None else logits.shape[0] // self.count
-        return tf.ensure_shape(tf.reduce_mean(views, axis=1), [queries, logits.shape[-1]])
+        return joined(logits, self.count)
+
+
+def joined(logits: tf.Tensor, count: int) -> tf.Tensor:
+    """Return the mean log-probabilities [n, classes] of logits [n * count, classes] of `count` views each."""
+    if count == 1:
+        return logits
+    views = tf.reshape(tf.nn.log_softmax(logits), [-1, count, tf.shape(logits)[-1]])
+    queries = None if logits.shape[0] is None else logits.shape[0] // count
+    return tf.ensure_shape(tf.reduce_mean(views, axis=1), [queries, logits.shape[-1]])

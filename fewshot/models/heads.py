@@ -1,7 +1,7 @@
 """Heads: how a task's output layer starts, before adaptation moves it.
 
-These heads end in the same linear layer, `features @ kernel + bias`, but for `cosine`; they differ in where kernel and
-bias come from.
+All but `cosine` and what reads (`matching` to `snail`) end in the same linear layer, `features @ kernel + bias`; they
+differ in where kernel and bias come from.
 
 | head | starts from | classes at request time |
 |---|---|---|
@@ -92,6 +92,7 @@ class Head(keras.layers.Layer):
         adapts: Whether inner steps may follow.
         transductive: Whether one query's answer depends on the other queries.
         pictures_only: Why it cannot answer for pixels; empty if it can.
+        reads_weights: Whether `read` has meta-learned weights of its own, beside a layer that may adapt.
     """
 
     outputs: int | None = None
@@ -99,6 +100,7 @@ class Head(keras.layers.Layer):
     adapts = True
     transductive = False
     pictures_only = ""
+    reads_weights = False
 
     @property
     def same_start(self) -> bool:
@@ -222,10 +224,12 @@ class CosineHead(Head):
     """A query's logit is its scaled cosine with a class's vector, at first the class's mean direction, reweighted.
 
     The classifier of Gidaris and Komodakis (2018, eq. 3 and 9), whose scale and reweighting of features are learned.
-    Their attention over the classes of training is left out: a region's labels need not be of those.
+    Their attention over the classes of training is left out: a region's labels need not be of those. Features keep the
+    last ReLU of the network, which the paper takes away.
     """
 
     uses_support = True
+    reads_weights = True
 
     def build_for(self, features: int) -> None:
         """Create the scale, from 10 as in the paper, and the weight of each feature."""

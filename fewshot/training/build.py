@@ -136,7 +136,7 @@ def build_learner(
         training: Its outer loop, where it is to be trained.
 
     Raises:
-        RecipeError: if the network does not fit the problem.
+        RecipeError: if the network does not fit the problem, or parts of the learner do not fit each other.
     """
     frozen, body = build_parts(network, problem)
     return MetaLearner(

@@ -24,7 +24,8 @@ from fewshot.training.recipe_tables import LearnerTable, NetworkTable, TasksTabl
 from fewshot.training.shipped import recipe_tables
 
 Table = dict[str, Any]
-_FREE = ("learner.evaluation_steps", "learner.kept")  # besides views: what the weights do not depend on
+_FREE = ("learner.evaluation_steps", "learner.kept", "learner.draws")
+"""What the weights of a run do not depend on, besides views."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _make_data(table: Mapping[str, Any], where: str) -> DataTable:
 
 
 def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Change what a finished run's weights do not depend on: its views, inner steps outside training, examples kept.
+    """Change what a finished run's weights do not depend on: views, examples kept, steps and draws outside training.
 
     Settings are `table.key=value` in TOML's notation.
 
@@ -154,7 +155,7 @@ def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         path = setting.partition("=")[0].strip()
         if not path.startswith("views.") and path not in _FREE:
             raise RecipeError(
-                f"--set {setting}: of a finished run only views.*, {' and '.join(_FREE)} can be changed; "
+                f"--set {setting}: of a finished run only views.*, {', '.join(_FREE)} can be changed; "
                 "everything else needs a training of its own (`fewshot train ... --set`)."
             )
         _apply(tables, setting)

@@ -135,8 +135,8 @@ class LearnerTable:
         backward_steps: Steps that `truncated` differentiates, iterations of `implicit`, terms of `neumann`.
         proximity: Pull of the inner steps back to the start; 0 for none.
         damping: The way back of `implicit` is that of a pull stronger by this; iMAML's code has what 22 is here.
-        spread: Standard deviation that the start of each number begins with, where tasks adapt from draws around it
-            (probabilistic MAML); 0 for one start.
+        spread: Standard deviation that the start of each number begins with, where tasks adapt from draws around
+            it, moved by one learned step (probabilistic MAML); 0 for one start.
         draws: Of a spread, outside training: as many starts adapt, and their probabilities are averaged.
         adapts: `all`, `head` (ANIL), `no_normalization`, or `context` (CAVIA).
         batch: Support examples that each inner step sees, in turn; 0 for all.

@@ -138,6 +138,11 @@ def require_consistent(recipe: Recipe) -> None:
             f"training.optimizer = {training.optimizer!r} and training.schedule = {training.schedule!r}. Use 'sgd' and "
             "'constant'."
         )
+    if recipe.learner.spread and training.objective in ("pairs", "squared"):
+        raise RecipeError(
+            "learner.spread weighs the likelihood of classes, which training.objective = "
+            f"{training.objective!r} has none of. Use 'cross_entropy', or learner.spread = 0."
+        )
     if data.split == "published" and data.source.name not in manifest_names():
         raise RecipeError(
             f"data.split = 'published' needs a data set with a published split; {data.source.name} has none. Use "

@@ -32,7 +32,7 @@ def pixel_cost(learner: MetaLearner) -> PixelCost:
         for output in operation.outputs
         if output.dtype.is_floating and output.shape.is_fully_defined()
     )
-    # Draws follow one another, so that they take time and no memory.
+    # Draws follow one another, so that they take time, and memory for their answers alone.
     return PixelCost(flop=sum(map(_flop, operations)) * times * draws, numbers=numbers * times)
 
 

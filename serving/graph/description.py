@@ -138,7 +138,7 @@ def find_accuracy(run: Run, path: Path | None) -> MeasuredAccuracy | None:
     """Read what an evaluation of the run measured.
 
     Args:
-        run: The run; an evaluation with other views or steps than it has now says nothing of it.
+        run: The run; an evaluation with other views, steps or draws than it has now says nothing of it.
         path: What `fewshot evaluate --json` wrote; if None the `evaluation.json` that `evaluate` left in the run.
 
     Raises:
@@ -148,9 +148,11 @@ def find_accuracy(run: Run, path: Path | None) -> MeasuredAccuracy | None:
     wanted = (
         *(recipe.name, recipe.learner_name),
         *(recipe.views.count, recipe.learner.evaluation_steps or recipe.learner.steps),
+        recipe.learner.draws if recipe.learner.spread else 1,
     )
     report = run.evaluation(path)
-    if wanted == (report.get("recipe"), report.get("learner"), report.get("views", 1), report.get("steps")):
+    found = (report.get("recipe"), report.get("learner"), report.get("views", 1), report.get("steps"))
+    if wanted == (*found, report.get("draws", 1)):
         return _accuracy(report)
     if path:
         raise ArtifactError(

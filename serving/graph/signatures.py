@@ -63,8 +63,8 @@ class Adaptation:
         if learner.spread is None:
             parts, layer, losses = self._fitted(start, begin, support, steps)
         else:
-            parts, layer, losses = learner.spread.each(
-                lambda draw: self._fitted(start, learner.drawn_start(begin, start, support, draw), support, steps)
+            parts, layer, losses = learner.each_start(
+                begin, start, support, lambda drawn: self._fitted(start, drawn, support, steps)
             )
             parts, layer, losses = tf.reshape(parts, [-1]), tf.reshape(layer, [-1]), tf.reduce_mean(losses, axis=0)
         finite = Checks()
@@ -103,7 +103,7 @@ class Adaptation:
         start, shapes_of_class = self.learner.start(), column_shapes(self.learner, self.head)
         moving = moving_of(start.body, start.rates)
         shapes = [value.shape for value in [*moving, *start.state]]
-        values = tf.split(fixed, [math.prod(shape) for shape in shapes])
+        values = tf.split(fixed, [math.prod(shape) for shape in shapes]) if shapes else []
         layer = tf.split(columns, [math.prod(shape) * classes for shape in shapes_of_class])
         layer = [tf.reshape(v, [*shape, classes]) for v, shape in zip(layer, shapes_of_class, strict=True)]
         if shapes_of_class[0] == NONE:

@@ -212,6 +212,13 @@ def test_cosines_are_those_of_weighted_mean_directions() -> None:
     assert (found[:, 2] < ABSENT / 2).numpy().all(), "the only example of the class counts nothing: it is ruled out"
 
 
+@pytest.mark.parametrize("backward", ["implicit", "neumann"])
+def test_the_derivative_of_the_minimum_is_refused_where_a_head_reads_with_weights(backward: str) -> None:
+    inner = InnerLoop(steps=16, backward=backward, proximity=2.0)
+    with pytest.raises(RecipeError, match="would pass no gradient to the weights that this head reads"):
+        MetaLearner(mlp(IMAGE, units=(4,)), make_head("cosine"), InnerRates(initial=0.1), inner)
+
+
 def test_example_weights_count_before_the_first_step() -> None:
     learner = make("prototype", steps=0, normalization="none")
     (sx, sy, qx), _ = episodes()

@@ -106,6 +106,30 @@ def test_the_bound_is_the_loss_of_one_draw_and_the_divergence_a_label() -> None:
     assert float(learner.compute_loss(TASKS, Y, [])) == pytest.approx(float(np.mean(losses)), rel=1e-4)
 
 
+def test_weights_and_tasks_of_unequal_labels_count_in_the_bound() -> None:
+    learner = made(Spread(0.1), "prototype")
+    assert learner.spread is not None
+    learner.spread.query_rate.assign([0.5])
+    whole = float(learner.compute_loss(TASKS, Y, []))
+    weighted = float(learner.compute_loss((*TASKS, tf.constant([[1.0, 1, 1, 0, 1, 2]] * 2)), Y, []))
+    assert abs(weighted - whole) > 1e-4
+    few = np.where(np.arange(6) < 2, Y, -1)  # of the second task, two labels count
+    _, divergence = learner._bound(TASKS, np.stack([Y[0], few[1]]))
+    alone = [learner._bound(tuple(part[i : i + 1] for part in TASKS), y[i : i + 1])[1] for i, y in ((0, Y), (1, few))]
+    assert float(divergence) == pytest.approx(float(np.mean(alone)), rel=0.05)  # other draws, the same means
+
+
+def test_labels_that_the_support_rules_out_do_not_pull_the_posterior() -> None:
+    learner = made(Spread(0.1), "prototype")
+    start = learner.start()
+    support = Support(TASKS[0][0], tf.minimum(TASKS[1][0], 1))  # shows classes 0 and 1 of three
+    one, other = (
+        learner.bound_of_task(start, support, Support(TASKS[2][0], tf.constant(y)), 3, tf.constant(0))[1]
+        for y in ([0, 1, 2, 0, 1, 2], [0, 1, -1, 0, 1, -1])
+    )
+    np.testing.assert_allclose(one, other)
+
+
 def supports(task: int) -> tuple[Support, Support]:
     return Support(TASKS[0][task], TASKS[1][task]), Support(TASKS[2][task], TASKS[1][task])
 
@@ -114,9 +138,10 @@ def supports(task: int) -> tuple[Support, Support]:
     ("parts", "message"),
     [
         ({"head": "matching", "inner": InnerLoop(steps=0)}, "nothing adapts beside a head that reads"),
-        ({"rule": make_rule("adam")}, "other than 'gradient' remembers one"),
+        ({"rule": make_rule("adam")}, "other than 'gradient' begins with a memory"),
         ({"inner": InnerLoop(steps=2, loss="squared_error")}, "it is for classes"),
         ({"outer": Outer("reptile")}, "Reptile moves one start"),
+        ({"inner": InnerLoop(steps=0)}, "no inner step follows"),
         ({"vary_steps": True}, "training looks at the last step alone"),
         ({"outer": Outer(fading=10)}, "training looks at the last step alone"),
     ],

@@ -40,12 +40,14 @@ def test_every_learner_of_every_recipe_is_consistent(name: str) -> None:
         ("scenes-points", "learner.head=fixed", "regions have as many"),
         ("scenes-points", "learner.head=snail", "learner.head = 'snail' reads a sequence of a few examples"),
         ("scenes-points", "learner.head=propagation", "'propagation' joins each example with every other"),
+        ("omniglot-background-5w1s --learner siamese", "learner.spread=0.1", "weighs the likelihood of classes"),
         ("demo", "network.kind=conv5", "expected one of conv4, keras, mlp, resnet12, unet. Did you mean 'conv4'?"),
     ],
 )
 def test_what_cannot_hold_together_is_refused(recipe: str, setting: str, message: str, tmp_path: Path) -> None:
+    recipe, _, learner = recipe.partition(" --learner ")
     with pytest.raises(RecipeError, match=message):
-        train(read_recipe(recipe, settings=[setting]), [tmp_path], tmp_path / "run")
+        train(read_recipe(recipe, learner=learner or None, settings=[setting]), [tmp_path], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

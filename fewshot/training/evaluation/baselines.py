@@ -185,7 +185,7 @@ def prototypical_network(recipe: Recipe, kind: Kind, train: RegionSet, cache: Pa
         cache: File of the trained weights.
         minutes: Most time to train.
     """
-    table = replace(recipe.learner, head="prototype", steps=0, evaluation_steps=0, rates="constant")
+    table = replace(recipe.learner, head="prototype", steps=0, evaluation_steps=0, rates="constant", spread=0.0)
     kind = replace(kind, tasks=replace(kind.tasks, labels="task"))
     learner = build.build_learner(recipe.network, table, kind.problem(train), recipe.views)
     if cache.exists():

@@ -88,6 +88,7 @@ def make_report(recipe: Recipe, learner: MetaLearner, kind: Kind, chosen: TestTa
         learner=recipe.learner_name,
         transductive=learner.transductive,
         views=learner.views.count,
+        draws=learner.draws(),
         yardstick=kind.yardstick,
         data=chosen.region_set.name,
         asked=words,

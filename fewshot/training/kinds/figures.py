@@ -194,7 +194,7 @@ class Report:
     Every figure is `{"mean", "ci95"}`: the mean over tasks and half the width of its 95 % interval.
 
     - `recipe`, `learner`, `data`: names. `transductive`: whether a prediction used the task's other queries.
-      `views`: in how many each example was seen. `skipped`: remarks on the data.
+      `views`: in how many each example was seen; `draws`: from how many starts. `skipped`: remarks on the data.
     - `tasks`: how many; `ways`, `shots` (a list where classes differ): of the first. `fixed_tasks`: whether they are
       the data's own, or a frozen list. `target` ("pixels") and `points`: only where pixels are labelled; `shots` are
       then support windows, `points` labelled pixels of each class in each, 0 for all.
@@ -211,8 +211,9 @@ class Report:
     - `by_shots`: for each number of shots `mean` and `ci95` of the accuracy or loss, `mean_iou` and `kappa`, and the
       `baselines` again, without `per_task`. Written where several were asked for, and always for waves.
 
-    Of waves there is nothing that tells regions, classes or views apart, and `ways` is null. `RUN/evaluation.json`
-    holds the same, and under `evaluated` what was asked for: `split`, `data`, `seed` and `settings`.
+    Of waves there is nothing that tells regions, classes, views or draws apart, and `ways` is null.
+    `RUN/evaluation.json` holds the same, and under `evaluated` what was asked for: `split`, `data`, `seed` and
+    `settings`.
 
     Attributes:
         asked: The tasks in words.
@@ -224,6 +225,7 @@ class Report:
     learner: str
     transductive: bool
     views: int
+    draws: int
     yardstick: Yardstick
     data: str
     asked: str
@@ -255,7 +257,7 @@ class Report:
             found["error"] = asdict(Interval(1 - accuracy.mean, accuracy.ci95))
         found |= {"per_task": self.per_task, "curve": self._plain_curve(), "transductive": self.transductive}
         if self.regions is not None:
-            found |= {"views": self.views, **self.regions.plain()}
+            found |= {"views": self.views, "draws": self.draws, **self.regions.plain()}
         found["baselines"] = {
             name: other.plain(score) | {"per_task": other.per_task} for name, other in self.baselines.items()
         }

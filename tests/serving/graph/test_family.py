@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Spread, Support, make_rule
+from fewshot.meta import InnerLoop, InnerRates, MetaLearner, Spread, Support, Views, make_rule
 from fewshot.models import HEADS, conv4, make_context, make_head
 from serving.graph.layout import adapted_layout
 from serving.graph.signatures import Adaptation
@@ -21,9 +21,12 @@ Y = np.array([0, 0, 1, 1, 2, 2], "int32")
 LEARNERS: dict[str, dict[str, Any]] = {
     **{head: {"head": head} for head in HEADS},
     "anil": {"head": "ridge", "adapts": "head"},
+    "anil-group": {"head": "fixed", "adapts": "head", "normalization": "group"},  # nothing but a layer travels
+    "matching-none": {"head": "matching", "normalization": "none"},
     "cavia": {"adapts": "context", "context": "film"},
     "bias-transformation": {"context": "join"},
     "probabilistic": {"spread": 0.1},
+    "probabilistic-views": {"spread": 0.1, "views": 3},
     "adam": {"rule": "adam"},
     "meta-lstm": {"rule": "meta_lstm", "head": "prototype"},
     "hierarchical": {"rule": "hierarchical", "head": "prototype"},
@@ -41,11 +44,13 @@ def make(
     context: str = "",
     rule: str = "gradient",
     spread: float = 0.0,
+    views: int = 1,
+    normalization: str = "support",
     **loop: Any,
 ) -> MetaLearner:
     keras.utils.set_random_seed(5)
     layer = make_context(context, 3) if context else None
-    body = conv4((8, 8, 2), filters=4, blocks=2, normalization="support", context=layer)
+    body = conv4((8, 8, 2), filters=4, blocks=2, normalization=normalization, context=layer)
     inner = InnerLoop(**{"steps": 0 if head in READING else 2, **loop})
     made = MetaLearner(
         body,
@@ -55,6 +60,7 @@ def make(
         adapts=adapts,
         rule=make_rule(rule),
         spread=Spread(spread, draws=3) if spread else None,
+        views=Views(views, rotation=20.0) if views > 1 else None,
     )
     for variable in made.trainable_variables:
         variable.assign(variable + 0.1 * RNG.standard_normal(variable.shape))

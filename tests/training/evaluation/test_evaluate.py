@@ -61,6 +61,7 @@ def test_report_holds_what_it_promises(demo_run: Path, tmp_path: Path) -> None:
     report = found.plain()
     assert report["tasks"] == 21 == len(report["per_task"])
     assert (report["ways"], report["shots"], report["transductive"], report["views"]) == (4, 2, False, 1)
+    assert report["draws"] == 1
     assert report["curve"]["steps"] == [0, 1, 2, 3]
     assert report["accuracy"]["mean"] == pytest.approx(np.mean(report["per_task"]))
     assert report["accuracy"]["mean"] == report["curve"]["accuracy"][2]
