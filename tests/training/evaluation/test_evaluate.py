@@ -84,7 +84,9 @@ def test_a_finished_run_takes_views_and_steps_but_nothing_else(demo_run: Path) -
     assert (report["views"], report["steps"]) == (8, 2)
     plain = evaluate(demo_run, [], Request(tasks=4, settings=("learner.evaluation_steps=1",))).plain()
     assert (plain["views"], plain["steps"]) == (1, 1)
-    with pytest.raises(RecipeError, match=r"only views\.\*, learner\.evaluation_steps and learner\.kept can"):
+    with pytest.raises(
+        RecipeError, match=r"only views\.\*, learner\.evaluation_steps, learner\.kept and learner\.draws can"
+    ):
         evaluate(demo_run, [], Request(steps=RUNS_OWN, tasks=4, settings=("network.filters=9",)))
     with pytest.raises(RecipeError, match="counts"):
         evaluate(demo_run, [], Request(steps=RUNS_OWN, tasks=4, settings=("views.counts=8",)))
