@@ -155,8 +155,8 @@ def change_after_training(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         path = setting.partition("=")[0].strip()
         if not path.startswith("views.") and path not in _FREE:
             raise RecipeError(
-                f"--set {setting}: of a finished run only views.*, {', '.join(_FREE[:-1])} and {_FREE[-1]} can be changed; "
-                "everything else needs a training of its own (`fewshot train ... --set`)."
+                f"--set {setting}: of a finished run only views.*, {', '.join(_FREE[:-1])} and {_FREE[-1]} can be "
+                "changed; everything else needs a training of its own (`fewshot train ... --set`)."
             )
         _apply(tables, setting)
     return make_recipe(tables)
