@@ -144,7 +144,10 @@ def main() -> None:
         if asked.json:
             machine = f"{processor()}, {os.cpu_count()} cores"
             page = json.loads(asked.json.read_text(encoding="utf-8")) if asked.json.exists() else {}
-            page |= {"machine": machine, "costs": page.get("costs", {}) | costs}  # what was not measured now stays
+            if asked.only and page.get("machine"):  # what was not measured now stays, with where that was
+                before = page["machine"].partition("; on ")[0]
+                machine = f"{before}; on {machine}: {', '.join(asked.only)}"
+            page |= {"machine": machine, "costs": page.get("costs", {}) | costs}
             asked.json.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
 
 

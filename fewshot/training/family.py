@@ -111,7 +111,7 @@ As far as [results](results.md) show it, and no further:
   nearest labelled pixel has 21.3 %; from five windows the nearest pixel is ahead of every network, 42.1 %
   against 39.2 % of logistic regression on learned features and 36.6 % of learned rates.
 - **Draws of the start** (probabilistic MAML) cost as many adaptations, and made confidence no more honest than MAML's
-  where it was measured.
+  where it was measured, after one short training.
 - **Numbers instead of classes**: learned rates; Meta-SGD is ahead of MAML in every row of the sine waves.
 - **Sequences** (LSTM, MANN, SNAIL) have the classes among their inputs: they answer for as many as in training, keep as
   many examples of each, and are refused for tasks of pixels. Of three short trainings SNAIL has 89.5 % of the
