@@ -17,7 +17,7 @@ import tensorflow as tf
 from fewshot.errors import RecipeError
 from fewshot.meta.adapt import divergence_as_error, require_finite
 from fewshot.meta.backward import require_way_back
-from fewshot.meta.batch import check_tasks, over_tasks
+from fewshot.meta.batch import check_tasks, mean_over_tasks, over_tasks
 from fewshot.meta.choices import (
     require_exact,
     require_head,
@@ -122,41 +122,19 @@ class MetaLearner(OneTask, keras.Model):
         self.moving = tuple(moving)
         self.network = body if head is None else HeadedNetwork(body, head)
         self._task = tf.function(self.one_task, autograph=False)
-        self._bound_task = tf.function(self.bound_of_task, autograph=False)
         self.built = True
 
     def compile(self, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
         """As `keras.Model.compile`, but without XLA unless asked: on CPU it is slower (docs/results.md)."""
         super().compile(*args, jit_compile=jit_compile, **kwargs)
 
-    def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:  # noqa: FBT001, FBT002 (Keras's signature)
-        """Return query logits `[tasks, m, ..., classes]` after the inner steps of training, or of evaluation.
+    def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> Any:  # noqa: FBT001, FBT002 (Keras's signature)
+        """Return query logits `[tasks, m, ..., classes]` after the inner steps of evaluation.
 
-        In training Reptile has none, for its queries are adapted to, and another adaptation takes as long again; nor
-        has a spread, which draws by the queries' labels: see `compute_loss`.
+        In training return an empty list: the meta-gradient is taken of each task where its loss is, which asks for the
+        queries' labels, so that `compute_loss` answers, and leaves what metrics are to see in that list.
         """
-        if not training:
-            return self.predict_after(inputs, [self.evaluation_steps])[0]
-        if self.outer.objective == "reptile" or self.spread is not None:
-            return []
-        if self.vary_steps:
-            # By the count of updates, which a resumed run goes on with; not by chance, which it would not.
-            answers = self._answers(inputs, range(self.inner.steps + 1))
-            return answers[self.optimizer.iterations % (self.inner.steps + 1)]
-        if self.outer.fading:
-            return tf.unstack(self._answers(inputs, range(1, self.inner.steps + 1)))
-        return self._answers(inputs, [self.inner.steps])[0]
-
-    def _answers(self, inputs: Sequence[tf.Tensor], steps: Sequence[int]) -> tf.Tensor:
-        """Return the answers of training, in its first updates without second derivatives where that is asked for."""
-
-        def after(backward: str) -> tf.Tensor:
-            return self.predict_after(inputs, steps, views=Views(), backward=backward)
-
-        if not self.outer.first_order_updates:
-            return after(self.inner.backward)
-        early = tf.convert_to_tensor(self.optimizer.iterations) < self.outer.first_order_updates
-        return tf.cond(early, lambda: after("first_order"), lambda: after(self.inner.backward))
+        return [] if training else self.predict_after(inputs, [self.evaluation_steps])[0]
 
     def compute_loss(
         self,
@@ -166,7 +144,7 @@ class MetaLearner(OneTask, keras.Model):
         sample_weight: Any = None,
         training: bool = True,  # noqa: FBT001, FBT002 (Keras's signature)
     ) -> tf.Tensor:
-        """Return the outer objective: of one answer, of one a step, or of the adapted parameters.
+        """Return the loss of answers; in training the outer objective, the mean of its tasks'.
 
         Args:
             x: What `call` took.
@@ -174,17 +152,91 @@ class MetaLearner(OneTask, keras.Model):
             y_pred: What `call` returned.
             sample_weight: As Keras has it.
             training: Whether this is an update.
+
+        Raises:
+            ShapeError: if the inputs differ in their number of tasks.
         """
-        if training and self.outer.objective == "reptile":
-            return self._distance(x, y)
-        if training and self.spread is not None:
-            answers, divergence = self._bound(x, y)
-            return super().compute_loss(x, y, answers, sample_weight, training) + divergence
-        if not isinstance(y_pred, list):
+        if not training:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        losses = [super(MetaLearner, self).compute_loss(x, y, one, sample_weight, training) for one in y_pred]
-        weights = self.outer.step_weights(len(losses), tf.convert_to_tensor(self.optimizer.iterations))
-        return tf.reduce_sum(weights * tf.stack(losses))
+        if not self.outer.first_order_updates:
+            loss, answers = self._objective(x, y, sample_weight, self.inner.backward)
+        else:
+            early = tf.convert_to_tensor(self.optimizer.iterations) < self.outer.first_order_updates
+            loss, answers = tf.cond(
+                early,
+                lambda: self._objective(x, y, sample_weight, "first_order"),
+                lambda: self._objective(x, y, sample_weight, self.inner.backward),
+            )
+        if isinstance(y_pred, list):
+            y_pred.extend(answers)
+        return loss
+
+    def _objective(
+        self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor, sample_weight: Any, backward: str
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Return the mean objective of the tasks, and a list of the queries' logits `[tasks, m, ..., classes]`.
+
+        The list is empty where the answers know the labels (Reptile, or a spread).
+        """
+        support_x, support_y, query_x, *weight = inputs
+        if self.inner.loss == "cross_entropy":  # Keras may hand over whole numbers as floats
+            support_y = tf.cast(support_y, tf.int32)
+        query_y = tf.cast(query_y, support_y.dtype)
+        check_tasks([support_x, support_y, query_x, query_y])
+        classes, tasks = self.classes_of(support_y), tf.shape(support_x)[0]
+        draws = tf.cast(self.optimizer.iterations, tf.int32) * tasks + tf.range(tasks)
+        given = Support(support_x, support_y, *weight), Support(query_x, query_y, sample_weight), draws
+
+        def one(task: tuple[Support, Support, tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            term, losses, answers = self._objective_of_task(*task, classes, backward)
+            return term, [losses, *answers]
+
+        unseen = self.outer.objective == "reptile" or self.spread is not None
+        scale = self.optimizer.scale_loss(tf.ones([], self.variable_dtype))
+        loss, (losses, *answers) = mean_over_tasks(
+            one, given, self.trainable_variables, kept=1 if unseen else 2, scale=scale
+        )
+        require_finite(losses)
+        return loss, answers
+
+    def _objective_of_task(
+        self, support: Support, queries: Support, draw: tf.Tensor, classes: int | tf.Tensor, backward: str
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """Return a task's objective, its support losses `[steps]`, and a list of the queries' logits, or of nothing."""
+        start = self.start()
+        if self.outer.objective == "reptile":
+            joined = Support(*(tf.concat(parts, axis=0) for parts in zip(support[:2], queries[:2], strict=True)))
+            seen = self.seen_support(joined, Views())
+            begin = self.start_parameters(start, seen, classes)
+            adapted = self.adapted(start, begin, seen, replace(self.inner, backward="first_order"), anchor=begin)
+            return distance(begin[: len(self.moving)], adapted.parameters[: len(self.moving)]), adapted.losses, []
+        support, shown = self.seen_support(support, Views()), self.seen(queries.x, Views())
+        if self.spread is not None:
+            seen = Support(shown, queries.y)
+            answers, divergence, losses = self.bound_of_task(start, support, seen, classes, draw)
+            # The loss is that of a mean label, and the bound of all of them has one divergence.
+            counted = tf.reduce_sum(tf.cast(queries.y >= 0, divergence.dtype))
+            return self._loss_of(queries, answers) + tf.math.divide_no_nan(divergence, counted), losses, []
+        steps = self._answered()
+        outputs, losses = self.one_task(start, support, shown, classes, steps, backward, views=1)
+        if self.vary_steps:
+            # By the count of updates, which a resumed run goes on with; not by chance, which it would not.
+            outputs = outputs[self.optimizer.iterations % len(steps)][None]
+        terms = [self._loss_of(queries, answers) for answers in tf.unstack(outputs)]
+        weights = self.outer.step_weights(len(terms), tf.convert_to_tensor(self.optimizer.iterations))
+        return tf.reduce_sum(tf.cast(weights, terms[0].dtype) * tf.stack(terms)), losses, [outputs[-1]]
+
+    def _answered(self) -> tuple[int, ...]:
+        """Return the numbers of steps that a task answers after in training."""
+        last = int(self.inner.steps)
+        if self.vary_steps:
+            return tuple(range(last + 1))
+        return tuple(range(1, last + 1)) if self.outer.fading else (last,)
+
+    def _loss_of(self, queries: Support, answers: tf.Tensor) -> tf.Tensor:
+        """Return the loss that the learner is compiled with, of a task's answers `[m, ..., classes]`."""
+        weight = None if queries.weight is None else queries.weight[None]
+        return super().compute_loss(None, queries.y[None], answers[None], weight, training=True)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Measure the answer after the last step; Args and result are those of `keras.Model.compute_metrics`.
@@ -204,42 +256,6 @@ class MetaLearner(OneTask, keras.Model):
     def _loss_alone(self) -> dict[str, Any]:
         return {one.name: one.result() for one in self.metrics if one.name == "loss"}
 
-    def _distance(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tf.Tensor:
-        """Return the tasks' mean distance from the start to parameters adapted to support and queries."""
-        support_x, support_y, query_x, *_ = inputs
-        start, classes = self.start(), self.classes_of(support_y)
-
-        def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            joined = Support(tf.concat([task[0], task[2]], axis=0), tf.concat([task[1], task[3]], axis=0))
-            support = self.seen_support(joined, Views())
-            begin = self.start_parameters(start, support, classes)
-            adapted = self.adapted(start, begin, support, replace(self.inner, backward="first_order"), anchor=begin)
-            return distance(begin[: len(self.moving)], adapted.parameters[: len(self.moving)]), adapted.losses
-
-        labels = [tf.cast(y, support_y.dtype) for y in (support_y, query_y)]
-        distances, losses = over_tasks(one, [support_x, labels[0], query_x, labels[1]])
-        require_finite(losses)
-        return tf.reduce_mean(distances)
-
-    def _bound(self, inputs: Sequence[tf.Tensor], query_y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the queries' logits `[tasks, m, ..., classes]`, each task of one draw, and the mean divergence."""
-        support_x, support_y, query_x, *weight = inputs
-        start, classes = self.start(), self.classes_of(support_y)
-
-        def one(task: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            support = self.seen_support(Support(task[0], task[1], *task[5:]), Views())
-            queries = Support(self.seen(task[2], Views()), task[3])
-            return self._bound_task(start, support, queries, classes, task[4])
-
-        labels = [tf.cast(y, tf.int32) for y in (support_y, query_y)]
-        tasks = tf.shape(support_x)[0]
-        draws = tf.cast(self.optimizer.iterations, tf.int32) * tasks + tf.range(tasks)
-        answers, divergences, losses = over_tasks(one, [support_x, labels[0], query_x, labels[1], draws, *weight])
-        require_finite(losses)
-        # The loss is that of a mean label of each task, and the bound of all of them has one divergence.
-        counted = tf.reduce_sum(tf.cast(labels[1] >= 0, divergences.dtype), range(1, labels[1].shape.rank))
-        return answers, tf.reduce_mean(tf.math.divide_no_nan(divergences, counted))
-
     def predict_after(
         self,
         inputs: Sequence[tf.Tensor],
@@ -254,7 +270,7 @@ class MetaLearner(OneTask, keras.Model):
             inputs: (support_x, support_y, query_x) or with support_weight as the fourth.
             steps: Ascending numbers of steps; one adaptation passes through them all.
             views: Of each example; the learner's own if None.
-            backward: How the meta-gradient passes; the learner's own way if None.
+            backward: How a derivative of the answers passes; as in training if None.
 
         Raises:
             ShapeError: if the inputs differ in their number of tasks.

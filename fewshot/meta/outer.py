@@ -46,12 +46,14 @@ class Outer:
             raise RecipeError("Reptile looks at the last step alone and has no second derivatives: nothing can fade.")
 
     def step_weights(self, steps: int, updates: tf.Tensor) -> tf.Tensor:
-        """Return the weights [steps] of the loss after each step (MAML++, Antoniou et al. 2019).
+        """Return the weights [steps] of the losses that are asked for (MAML++, Antoniou et al. 2019).
 
         Args:
-            steps: How many there are.
+            steps: How many there are; one, where nothing fades.
             updates: Of the outer loop so far.
         """
+        if not self.fading:
+            return tf.ones([steps])
         left = tf.maximum(1 - tf.cast(updates, tf.float32) / self.fading, LEAST_SHARE)
         early = tf.fill([steps - 1], left / steps)
         return tf.concat([early, [1 - tf.reduce_sum(early)]], axis=0)

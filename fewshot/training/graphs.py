@@ -10,7 +10,6 @@ import tensorflow as tf
 _REWRITES = (
     "arithmetic_optimization",
     "constant_folding",
-    "dependency_optimization",
     "function_optimization",
     "implementation_selector",
     "layout_optimizer",
@@ -22,7 +21,10 @@ _REWRITES = (
 
 @contextmanager
 def only_pruned() -> Iterator[None]:
-    """Let TensorFlow prune graphs of the CPU, and rewrite them no further; with a GPU it goes on doing so.
+    """Let TensorFlow prune graphs of the CPU, and rewrite them little further; with a GPU it goes on doing so.
+
+    What only hands a tensor on is pruned too ("dependency optimization"): the gradient of pooling is oneDNN's own only
+    where it follows the pooling itself.
 
     An unpruned meta-update of Conv-4 with pooling is a fifth to a quarter slower; all other rewriting makes the first
     one longer by up to a quarter and none after it faster (docs/results.md, "Speed of a meta-update").

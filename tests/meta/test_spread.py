@@ -113,10 +113,16 @@ def test_weights_and_tasks_of_unequal_labels_count_in_the_bound() -> None:
     whole = float(learner.compute_loss(TASKS, Y, []))
     weighted = float(learner.compute_loss((*TASKS, tf.constant([[1.0, 1, 1, 0, 1, 2]] * 2)), Y, []))
     assert abs(weighted - whole) > 1e-4
-    few = np.where(np.arange(6) < 2, Y, -1)  # of the second task, two labels count
-    _, divergence = learner._bound(TASKS, np.stack([Y[0], few[1]]))
-    alone = [learner._bound(tuple(part[i : i + 1] for part in TASKS), y[i : i + 1])[1] for i, y in ((0, Y), (1, few))]
-    assert float(divergence) == pytest.approx(float(np.mean(alone)), rel=0.05)  # other draws, the same means
+    few = np.stack([Y[0], np.where(np.arange(6) < 2, Y[1], -1)])  # of the second task, two labels count
+    learner.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1))
+    bounds = []
+    for task, counted in enumerate((6, 2)):
+        support, queries = (learner.seen_support(s, learner.views) for s in supports(task))
+        queries = Support(queries.x, tf.constant(few[task]))
+        logits, divergence, _ = learner.bound_of_task(learner.start(), support, queries, 3, tf.constant(task))
+        loss = keras.losses.sparse_categorical_crossentropy(Y[task, :counted], logits[:counted], from_logits=True)
+        bounds.append(tf.reduce_mean(loss) + divergence / counted)
+    assert float(learner.compute_loss(TASKS, few, [])) == pytest.approx(float(np.mean(bounds)), rel=1e-4)
 
 
 def test_labels_that_the_support_rules_out_do_not_pull_the_posterior() -> None:
