@@ -68,6 +68,8 @@ def draw(path: Path, curves: dict[str, npt.NDArray[Any]]) -> None:
         axes.fill_between(trainings, low, high, step="post", color=COLOURS[method], alpha=0.15, linewidth=0)
         axes.step(trainings, middle, where="post", color=COLOURS[method], label=method)
     axes.set(xlabel="trainings", ylabel="best validation loss so far", yscale="log")
+    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        ticks("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     figure.savefig(path)

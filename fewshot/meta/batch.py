@@ -15,34 +15,23 @@ import tensorflow as tf
 
 from fewshot.errors import ShapeError
 
-MOST_SIDE_BY_SIDE = 8
-"""More tasks than this run in a loop of the graph, where answers alone are wanted."""
 SIDE_BY_SIDE = 10
 """Turns of a loop over tasks that may overlap."""
 
 
-def over_tasks(one: Callable[..., Any], inputs: Sequence[tf.Tensor]) -> Any:
-    """Apply `one` to each task of a meta-batch and stack what it returns.
-
-    Up to `MOST_SIDE_BY_SIDE` tasks are independent calls of one traced function: the graph runs several at a time,
-    each with ordinary convolutions, which is the fastest way on CPU (docs/results.md). TensorFlow prepares every
-    call anew, so a larger or unknown number of tasks is one call in a loop, to keep the start short.
-    """
-    tasks = inputs[0].shape[0]
-    if tasks is not None and tasks <= MOST_SIDE_BY_SIDE:
-        results = [one([x[task] for x in inputs]) for task in range(tasks)]
-        return tf.nest.map_structure(lambda *parts: tf.stack(parts), *results)
-    return in_a_loop(one, inputs)
-
-
-def in_a_loop(one: Callable[..., Any], inputs: Sequence[tf.Tensor], *, side_by_side: int = SIDE_BY_SIDE) -> Any:
-    """Apply `one` to each row of the inputs in a loop of the graph, and stack what it returns.
+def over_tasks(
+    one: Callable[[list[tf.Tensor]], Any], inputs: Sequence[tf.Tensor], *, side_by_side: int = SIDE_BY_SIDE
+) -> Any:
+    """Apply `one` to each task of a meta-batch, or to each row of whatever else, and stack what it returns.
 
     Args:
         one: Given one row of each input.
         inputs: Of as many rows each.
         side_by_side: Turns of the loop that may run at a time.
     """
+    if tf.executing_eagerly():
+        results = [one([x[row] for x in inputs]) for row in range(inputs[0].shape[0])]
+        return tf.nest.map_structure(lambda *parts: tf.stack(parts), *results)
     probe = tf.function(one).get_concrete_function([tf.TensorSpec(x.shape[1:], x.dtype) for x in inputs])
     specs = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), probe.structured_outputs)
     return tf.map_fn(one, list(inputs), fn_output_signature=specs, parallel_iterations=side_by_side)
@@ -97,7 +86,13 @@ def mean_over_tasks(
 
 
 def with_derivative(value: tf.Tensor, variables: Sequence[Any], gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Return a scalar as it is, whose gradient in `variables` is `gradients`, and nothing else's."""
+    """Return a scalar as it is, with a derivative in `variables` and in nothing else.
+
+    Args:
+        value: The scalar.
+        variables: Of any shapes.
+        gradients: Of the same shapes.
+    """
     moves = [now - tf.stop_gradient(now) for now in map(tf.convert_to_tensor, variables)]  # 0, with a derivative of 1
     parts = [tf.reduce_sum(tf.stop_gradient(g) * move) for g, move in zip(gradients, moves, strict=True)]
     return tf.add_n([tf.stop_gradient(value), *parts])

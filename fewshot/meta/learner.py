@@ -1,8 +1,8 @@
 """`MetaLearner`: a Keras model whose `call` adapts.
 
-Because the call itself fits a copy of the parameters to each task, Keras's own `train_step` differentiates through
-the inner loop, and `fit`, `evaluate`, `predict`, callbacks, mixed precision and distribution strategies need nothing
-of ours.
+The call itself fits a copy of the parameters to each task, and the loss of training differentiates through that, so
+that Keras's own `train_step`, `fit`, `evaluate`, `predict`, callbacks, mixed precision and distribution strategies need
+nothing of ours.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
-from fewshot.meta.batch import in_a_loop
+from fewshot.meta.batch import over_tasks
 from fewshot.meta.descent import Parameters
 
 RATE = 0.01
@@ -98,10 +98,7 @@ class Spread(keras.layers.Layer):
         Args:
             one: Given the number of the draw, a scalar int32 tensor.
         """
-        if tf.executing_eagerly():
-            found = [one(tf.constant(draw)) for draw in range(self.draws)]
-            return tf.nest.map_structure(lambda *parts: tf.stack(parts), *found)
-        return in_a_loop(lambda row: one(row[0]), [tf.range(self.draws)], side_by_side=1)
+        return over_tasks(lambda row: one(row[0]), [tf.range(self.draws)], side_by_side=1)
 
 
 def mixed(logits: tf.Tensor) -> tf.Tensor:

@@ -145,7 +145,7 @@ def test_a_time_limit_ends_the_run_with_usable_weights(tmp_path: Path) -> None:
     assert 0 < state.updates < 100000
     assert RunFolder(tmp_path / "run").best_weights.exists()
     assert train(recipe, [], tmp_path / "run", minutes=0.02, resume=True, verbose=0) == state
-    later = train(recipe, [], tmp_path / "run", minutes=0.04, resume=True, verbose=0)
+    later = train(recipe, [], tmp_path / "run", minutes=state.seconds / 60 + 0.02, resume=True, verbose=0)
     assert later.finished
     assert later.updates > state.updates
 
