@@ -25,6 +25,7 @@ def peak_of(backward: str, steps: int, side: int) -> float:
         steps: Inner steps.
         side: Of a picture, pixels.
     """
+    import keras
     import numpy as np
     import tensorflow as tf
 
@@ -36,6 +37,7 @@ def peak_of(backward: str, steps: int, side: int) -> float:
     inner = InnerLoop(steps=steps, backward=backward, proximity=pull)
     body = unet((side, side, 4), filters=(16, 32, 64), normalization="group")
     learner = MetaLearner(body, make_head("fixed", outputs=5), InnerRates(initial=0.01), inner)
+    learner.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     rng = np.random.default_rng(0)
     pictures = tf.constant(rng.random((1, 5, side, side, 4)), tf.float32)
     labels = tf.constant(rng.integers(0, 5, (1, 5, side, side)), tf.int32)
@@ -43,8 +45,7 @@ def peak_of(backward: str, steps: int, side: int) -> float:
     @tf.function
     def update() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            logits = learner.predict_after((pictures, labels, pictures), [steps])[0]
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            loss = learner.compute_loss((pictures, labels, pictures), labels, [])
         return tape.gradient(loss, learner.body.trainable_variables)
 
     update.get_concrete_function()

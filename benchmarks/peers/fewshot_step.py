@@ -54,7 +54,7 @@ class FewshotContender:
     def gradients(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the loss and its gradient's norm."""
         with tf.GradientTape() as tape:
-            loss = self.learner.compute_loss(y=self.query_y, y_pred=self.learner(self.inputs, training=True))
+            loss = self.learner.compute_loss(self.inputs, self.query_y, [])
         gradients = tape.gradient(loss, [variable.value for variable in self.variables])
         return loss, tf.linalg.global_norm(gradients)
 

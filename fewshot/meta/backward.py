@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from fewshot.errors import RecipeError
@@ -46,11 +47,13 @@ def checkpointed(descent: Descent, parameters: Parameters) -> Adapted:
 
     Not by `tf.recompute_grad`, whose forward pass records nothing, not even for the tape inside a step.
     """
-    given = descent.tensors()
+    own, weights = descent.tensors(), descent.weights()  # a custom gradient has one of its arguments alone
+    given = [*own, *map(tf.convert_to_tensor, weights)]
 
     def step(index: Count, current: Parameters) -> tuple[list[tf.Tensor], tf.Tensor]:
         def outputs(values: Parameters) -> list[tf.Tensor]:
-            moved, loss = descent.given(values[: len(given)]).step(index, values[len(given) :])
+            with keras.StatelessScope(state_mapping=zip(weights, values[len(own) : len(given)], strict=True)):
+                moved, loss = descent.given(values[: len(own)]).step(index, values[len(given) :])
             return [*moved, loss]
 
         @tf.custom_gradient

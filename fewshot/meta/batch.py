@@ -43,6 +43,7 @@ def mean_over_tasks(
     variables: Sequence[Any],
     *,
     kept: int,
+    dtype: str,
     scale: tf.Tensor,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Return the mean over tasks of what `one` returns first, and what else it returns, stacked.
@@ -52,11 +53,12 @@ def mean_over_tasks(
     Args:
         one: Given one task of `inputs`, returns a scalar and `kept` tensors that need no derivative.
         inputs: A nest of tensors [tasks, ...], or None.
-        variables: What is meta-learned, of one dtype, which the scalar and the tensors have too.
+        variables: What is meta-learned.
         kept: How many tensors `one` returns behind its scalar.
+        dtype: Of the variables and of all that `one` returns.
         scale: Each derivative is computed of so many times the scalar: where half precision would lose small ones.
     """
-    dtype, tasks = variables[0].dtype, tf.shape(tf.nest.flatten(inputs)[0])[0]
+    tasks = tf.shape(tf.nest.flatten(inputs)[0])[0]
     share, reached, shapes = 1 / tf.cast(tasks, dtype), [True] * len(variables), [tf.TensorShape(None)] * kept
     # No tape but the loop's own may see what they become, or TensorFlow would keep all that a second derivative needs.
     values = [tf.stop_gradient(tf.convert_to_tensor(variable)) for variable in variables]
@@ -78,24 +80,28 @@ def mean_over_tasks(
     zeros = [tf.zeros(variable.shape, dtype) for variable in variables]
     begin = (tf.constant(0), tf.zeros([], dtype), zeros, [tf.TensorArray(dtype, size=tasks) for _ in range(kept)])
     _, mean, sums, stacks = tf.while_loop(lambda task, *_: task < tasks, turn, begin, parallel_iterations=SIDE_BY_SIDE)
-    chosen = [
-        (variable, total / scale) for variable, total, is_of in zip(variables, sums, reached, strict=True) if is_of
-    ]
     stacked = [tf.ensure_shape(stack.stack(), [None, *shape]) for stack, shape in zip(stacks, shapes, strict=True)]
-    return with_derivative(mean, *zip(*chosen, strict=True)), stacked
+    gradients = [total / scale if is_of else None for total, is_of in zip(sums, reached, strict=True)]
+    return with_derivative(mean, variables, gradients), [tf.stop_gradient(value) for value in stacked]
 
 
-def with_derivative(value: tf.Tensor, variables: Sequence[Any], gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+def with_derivative(value: tf.Tensor, variables: Sequence[Any], gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
     """Return a scalar as it is, with a derivative in `variables` and in nothing else.
 
     Args:
         value: The scalar.
         variables: Of any shapes.
-        gradients: Of the same shapes.
+        gradients: Of the same shapes; None where there is none.
     """
-    moves = [now - tf.stop_gradient(now) for now in map(tf.convert_to_tensor, variables)]  # 0, with a derivative of 1
-    parts = [tf.reduce_sum(tf.stop_gradient(g) * move) for g, move in zip(gradients, moves, strict=True)]
-    return tf.add_n([tf.stop_gradient(value), *parts])
+    parts = [tf.stop_gradient(value)]
+    for variable, gradient in zip(variables, gradients, strict=True):
+        if gradient is not None:
+            now = tf.convert_to_tensor(variable)
+            move = now - tf.stop_gradient(now)  # 0, with a derivative of 1
+            parts.append(
+                tf.reduce_sum(tf.math.multiply_no_nan(tf.stop_gradient(gradient), move))
+            )  # infinite times 0: 0
+    return tf.add_n(parts)
 
 
 def check_tasks(inputs: Sequence[tf.Tensor]) -> None:

@@ -181,6 +181,11 @@ class Descent:
         """Return all that the steps depend on, and the meta-gradient may pass to, besides the parameters."""
         return [self.support.x, *self.anchor, *(rate for rate in self.rates if rate is not None)]
 
+    def weights(self) -> list[Any]:
+        """Return the variables that a step reads besides: a learned rule's, and those of a head that reads."""
+        parts = (self.rule, getattr(self.network, "head", None))
+        return [variable for part in parts for variable in getattr(part, "trainable_variables", ())]
+
     def given(self, tensors: Sequence[tf.Tensor]) -> Self:
         """Return the same descent with other values of `tensors()`."""
         x, *rest = tensors

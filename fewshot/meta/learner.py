@@ -88,7 +88,7 @@ class MetaLearner(OneTask, keras.Model):
             RecipeError: if `adapts` is unknown, or asks for the head of a network without one, or examples have no
                 views, or the meta-gradient would be wrong.
         """
-        super().__init__(**kwargs)
+        super().__init__(dtype=body.variable_dtype, **kwargs)  # parameters adapt as precisely as they are kept
         self.body, self.head, self.inner_rates = body, head, rates
         self.inner, self.adapts, self.vary_steps, self.outer = inner, adapts, vary_steps, outer or Outer()
         self.rule, self.spread = rule or GradientRule(), spread
@@ -124,9 +124,27 @@ class MetaLearner(OneTask, keras.Model):
         self._task = tf.function(self.one_task, autograph=False)
         self.built = True
 
-    def compile(self, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, but without XLA unless asked: on CPU it is slower (docs/results.md)."""
-        super().compile(*args, jit_compile=jit_compile, **kwargs)
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        *args: Any,
+        jit_compile: bool = False,
+        auto_scale_loss: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`, but without XLA unless asked: it refuses the assertion that no loss diverged.
+
+        Args:
+            optimizer: As Keras has it.
+            *args: As Keras has them.
+            jit_compile: Whether XLA compiles training.
+            auto_scale_loss: Whether losses are scaled where the body computes in float16.
+            **kwargs: As Keras has them.
+        """
+        optimizer, scaled = keras.optimizers.get(optimizer), keras.optimizers.LossScaleOptimizer
+        if auto_scale_loss and self.body.dtype_policy.name == "mixed_float16" and not isinstance(optimizer, scaled):
+            optimizer = scaled(optimizer)
+        super().compile(optimizer, *args, jit_compile=jit_compile, auto_scale_loss=False, **kwargs)
 
     def call(self, inputs: Sequence[tf.Tensor], training: bool = False) -> Any:  # noqa: FBT001, FBT002 (Keras's signature)
         """Return query logits `[tasks, m, ..., classes]` after the inner steps of evaluation.
@@ -144,7 +162,9 @@ class MetaLearner(OneTask, keras.Model):
         sample_weight: Any = None,
         training: bool = True,  # noqa: FBT001, FBT002 (Keras's signature)
     ) -> tf.Tensor:
-        """Return the loss of answers; in training the outer objective, the mean of its tasks'.
+        """Return the loss of answers; in training the outer objective, the mean over tasks of what each has alone.
+
+        So a loss of Keras's own that sums, or counts labels where tasks have unequal numbers, is another in evaluation.
 
         Args:
             x: What `call` took.
@@ -181,8 +201,7 @@ class MetaLearner(OneTask, keras.Model):
         support_x, support_y, query_x, *weight = inputs
         if self.inner.loss == "cross_entropy":  # Keras may hand over whole numbers as floats
             support_y = tf.cast(support_y, tf.int32)
-        query_y = tf.cast(query_y, support_y.dtype)
-        check_tasks([support_x, support_y, query_x, query_y])
+        check_tasks([*inputs, query_y, *([] if sample_weight is None else [sample_weight])])
         classes, tasks = self.classes_of(support_y), tf.shape(support_x)[0]
         draws = tf.cast(self.optimizer.iterations, tf.int32) * tasks + tf.range(tasks)
         given = Support(support_x, support_y, *weight), Support(query_x, query_y, sample_weight), draws
@@ -194,7 +213,7 @@ class MetaLearner(OneTask, keras.Model):
         unseen = self.outer.objective == "reptile" or self.spread is not None
         scale = self.optimizer.scale_loss(tf.ones([], self.variable_dtype))
         loss, (losses, *answers) = mean_over_tasks(
-            one, given, self.trainable_variables, kept=1 if unseen else 2, scale=scale
+            one, given, self.trainable_variables, kept=1 if unseen else 2, dtype=self.variable_dtype, scale=scale
         )
         require_finite(losses)
         return loss, answers
@@ -203,19 +222,21 @@ class MetaLearner(OneTask, keras.Model):
         self, support: Support, queries: Support, draw: tf.Tensor, classes: int | tf.Tensor, backward: str
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Return a task's objective, its support losses `[steps]`, and a list of the queries' logits, or of nothing."""
-        start = self.start()
+        start, replicas = self.start(), tf.distribute.get_strategy().num_replicas_in_sync  # whose gradients are summed
         if self.outer.objective == "reptile":
-            joined = Support(*(tf.concat(parts, axis=0) for parts in zip(support[:2], queries[:2], strict=True)))
+            labels = tf.concat([support.y, tf.cast(queries.y, support.y.dtype)], axis=0)
+            joined = Support(tf.concat([support.x, queries.x], axis=0), labels)
             seen = self.seen_support(joined, Views())
             begin = self.start_parameters(start, seen, classes)
             adapted = self.adapted(start, begin, seen, replace(self.inner, backward="first_order"), anchor=begin)
-            return distance(begin[: len(self.moving)], adapted.parameters[: len(self.moving)]), adapted.losses, []
+            moved = distance(begin[: len(self.moving)], adapted.parameters[: len(self.moving)])
+            return moved / replicas, adapted.losses, []
         support, shown = self.seen_support(support, Views()), self.seen(queries.x, Views())
         if self.spread is not None:
-            seen = Support(shown, queries.y)
+            seen = Support(shown, tf.cast(queries.y, tf.int32))
             answers, divergence, losses = self.bound_of_task(start, support, seen, classes, draw)
             # The loss is that of a mean label, and the bound of all of them has one divergence.
-            counted = tf.reduce_sum(tf.cast(queries.y >= 0, divergence.dtype))
+            counted = replicas * tf.reduce_sum(tf.cast(seen.y >= 0, divergence.dtype))
             return self._loss_of(queries, answers) + tf.math.divide_no_nan(divergence, counted), losses, []
         steps = self._answered()
         outputs, losses = self.one_task(start, support, shown, classes, steps, backward, views=1)

@@ -46,7 +46,7 @@ class HeadedNetwork:
 
     def __init__(self, body: keras.Model, head: Head) -> None:
         """Join `head` to `body`, a model from images to features `[n, ..., F]`."""
-        self.body, self.alone = body, HeadAlone(head)
+        self.body, self.head, self.alone = body, head, HeadAlone(head)
 
     def stateless_call(
         self,

@@ -9,6 +9,7 @@ import keras
 from fewshot.errors import RecipeError
 from fewshot.models.enlarge import BilinearEnlargement
 from fewshot.models.normalization import make_normalization
+from fewshot.models.pooling import MaxPooling
 
 CONVOLUTIONS_A_BLOCK = 3
 
@@ -63,7 +64,7 @@ def resnet12(
             keras.layers.Add(name=f"block{block}_add")([x, shortcut])
         )
         if block < len(filters):
-            x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+            x = MaxPooling(2, name=f"block{block}_pool")(x)
         if context is not None and block == max(len(filters) - 1, 1):
             x = context(x)
     if readout == "pixels":

@@ -8,6 +8,7 @@ import keras
 
 from fewshot.errors import RecipeError
 from fewshot.models.normalization import make_normalization
+from fewshot.models.pooling import MaxPooling
 
 
 def unet(
@@ -50,7 +51,7 @@ def unet(
     across = []
     for level, width in enumerate(filters, start=1):
         if level > 1:
-            x = keras.layers.MaxPooling2D(2, name=f"down{level}_pool")(x)
+            x = MaxPooling(2, name=f"down{level}_pool")(x)
         x = convolve(x, width, f"down{level}")
         across.append(x)
     x = x if context is None else context(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import tensorflow as tf
 
 from fewshot.errors import RecipeError
 from fewshot.models import NORMALIZATIONS, Standardization, make_normalization
-from fewshot.models.normalization import is_transductive
+from fewshot.models.normalization import BatchNormalization, is_transductive
+from fewshot.models.pooling import max_pooled
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(3.0, 2.0, (5, 4, 4, 6)).astype("float32")
@@ -113,3 +116,49 @@ def test_a_missing_band_is_nothing() -> None:
     x[..., 1], x[..., 2] = 0, 255
     found = Standardization()(x, training=True).numpy()
     assert np.abs(found[..., 1:]).max() == 0
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("graph", [False, True])
+def test_queries_take_the_quick_way_to_the_same_values_and_derivatives(pool: int, *, graph: bool) -> None:
+    rng = np.random.default_rng(4)
+    layer = BatchNormalization(pool=pool)
+    x = tf.constant(rng.normal(3, 2, (5, 8, 8, 6)), tf.float32)
+    layer.build(x.shape)
+    layer.gamma.assign(rng.normal(size=6))  # of either sign
+    layer.beta.assign(rng.normal(size=6))
+    weight = tf.constant(rng.normal(size=layer(x).shape), tf.float32)
+    given = [x, layer.gamma.value, layer.beta.value]
+
+    def values(*, training: bool) -> list[tf.Tensor]:
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = layer(x, training=training)
+                loss = tf.reduce_sum(weight * tf.tanh(y))
+            first = inner.gradient(loss, given)
+            size = tf.add_n([tf.reduce_sum(gradient**3) for gradient in first])
+        return [y, *first, *outer.gradient(size, given)]
+
+    found = (tf.function(values) if graph else values)(training=False)
+    for ours, written_out in zip(found, values(training=True), strict=True):
+        largest = np.abs(written_out).max()
+        np.testing.assert_allclose(ours / largest, written_out / largest, atol=1e-5)
+
+
+def test_pooling_has_tensorflow_s_second_derivative_also_of_ties() -> None:
+    x = tf.constant(np.random.default_rng(5).integers(0, 3, (2, 7, 6, 3)), tf.float64)
+
+    def second(pooled: Any) -> tf.Tensor:
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                loss = tf.reduce_sum(pooled(x) ** 3)
+            size = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+        return outer.gradient(size, x)
+
+    expected = second(lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID"))
+    np.testing.assert_allclose(second(lambda x: max_pooled(x, 2)), expected)
+    assert np.abs(expected).max() > 1
