@@ -257,7 +257,7 @@ def tracing_as_text(times: dict[str, float]) -> str:
     return (
         f"Tracing 32 tasks with 5 inner steps: {times['trace_s']:.1f} s, {verdict} the limit of {TRACE_LIMIT:.0f} s. "
         f"The first update then takes {times['first_update_s']:.1f} s, in which TensorFlow optimises the graph, and "
-        f"each one after it {times['next_update_s']:.1f} s."
+        f"each one after it {times['next_update_s']:.1f} s; at its peak the process holds {times['peak_mb']:.0f} MB."
     )
 
 

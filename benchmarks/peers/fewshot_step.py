@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import sys
 import time
 
@@ -93,7 +94,9 @@ def trace(tasks: int, inner_steps: int) -> None:
     first = time.perf_counter()
     step(batch)
     last = time.perf_counter()
-    print(json.dumps({"trace_s": traced - begin, "first_update_s": first - traced, "next_update_s": last - first}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    times = {"trace_s": traced - begin, "first_update_s": first - traced, "next_update_s": last - first}
+    print(json.dumps({**times, "peak_mb": peak}))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from fewshot.models.pretrained import Showing, picture_features, pixel_features,
 from fewshot.models.sequences import LstmHead, MemoryCell, SnailHead
 
 TOLERANCE = 1e-6
-STEPS = (1e-6, 1e-7, 1e-5)
+STEPS = (1e-6, 1e-7, 1e-5, 1e-8)
 """A ReLU, a max or a clip now and then changes its branch between the two ends of a difference, which is then wrong
 however right the gradient: so a shorter difference may answer instead. Where a slope is tiny, the rounding of the loss
 is what differs, and a longer one may answer. A wrong gradient agrees with none."""
