@@ -47,7 +47,7 @@ def checkpointed(descent: Descent, parameters: Parameters) -> Adapted:
 
     Not by `tf.recompute_grad`, whose forward pass records nothing, not even for the tape inside a step.
     """
-    own, weights = descent.tensors(), descent.weights()  # a custom gradient has one of its arguments alone
+    own, weights = descent.tensors(), descent.weights()  # it has a derivative in arguments alone
     given = [*own, *map(tf.convert_to_tensor, weights)]
 
     def step(index: Count, current: Parameters) -> tuple[list[tf.Tensor], tf.Tensor]:

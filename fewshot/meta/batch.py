@@ -97,10 +97,8 @@ def with_derivative(value: tf.Tensor, variables: Sequence[Any], gradients: Seque
     for variable, gradient in zip(variables, gradients, strict=True):
         if gradient is not None:
             now = tf.convert_to_tensor(variable)
-            move = now - tf.stop_gradient(now)  # 0, with a derivative of 1
-            parts.append(
-                tf.reduce_sum(tf.math.multiply_no_nan(tf.stop_gradient(gradient), move))
-            )  # infinite times 0: 0
+            move = now - tf.stop_gradient(now)  # 0, with a derivative of 1; times what is infinite it stays 0
+            parts.append(tf.reduce_sum(tf.math.multiply_no_nan(tf.stop_gradient(gradient), move)))
     return tf.add_n(parts)
 
 

@@ -1,8 +1,8 @@
 """`MetaLearner`: a Keras model whose `call` adapts.
 
 The call itself fits a copy of the parameters to each task, and the loss of training differentiates through that, so
-that Keras's own `train_step`, `fit`, `evaluate`, `predict`, callbacks, mixed precision and distribution strategies need
-nothing of ours.
+that Keras's own `train_step`, `fit`, `evaluate`, `predict`, callbacks and distribution strategies need nothing of ours.
+With mixed precision the body computes in half of it, and parameters are kept and adapt in float32.
 """
 
 from __future__ import annotations
