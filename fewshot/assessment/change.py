@@ -16,7 +16,7 @@ from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import Colour
 from fewshot.geo.rasters import RasterReader, describe_raster
 from fewshot.geo.windows import Window, blocks, keep_every
-from fewshot.geo.writing import RasterStyle, raster_in_blocks, write_cog
+from fewshot.geo.writing import RasterStyle, raster_in_blocks, remove_plain, write_cog
 
 UNSURE = "unsure"
 """The class of pixels where one of the maps is not sure enough, or not applicable."""
@@ -249,7 +249,7 @@ def _write(
         write_cog(plain, whole, classes=True)
         whole.replace(to)
     finally:
-        plain.unlink(missing_ok=True)
+        remove_plain(plain)
         whole.unlink(missing_ok=True)
     return picture
 

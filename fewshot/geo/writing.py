@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -13,7 +14,6 @@ import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError  # what copying raises, which rasterio shows under no other name
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as _RasterioWindow
 
 from fewshot.errors import RasterError
 from fewshot.files import write_whole
@@ -24,8 +24,10 @@ from fewshot.geo.windows import Window
 BLOCK = 512
 """Rows and columns that a written file stores together."""
 
-CACHE_MB = 256
+CACHE_BYTES = 256 << 20
 """Most memory in which GDAL holds blocks of large rasters; its own choice is a twentieth of the machine's."""
+
+_GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
 
 
 def write_raster(  # noqa: PLR0913  what a GeoTIFF says of itself
@@ -102,22 +104,37 @@ class RasterStyle:
 
 
 class BlockWriter:
-    """Writes windows of an open raster."""
+    """Writes windows to a file of nothing but pixels, band after band.
 
-    def __init__(self, raster: Any) -> None:
-        """Keep the open raster."""
-        self._raster = raster
+    Not through GDAL: where another thread pushes a block that is half written out of GDAL's cache while this one asks
+    for it again, what was written to it is lost (GDAL's own remarks, where `GDALRasterBlock` makes room).
+    """
+
+    def __init__(self, file: BinaryIO, grid: Grid, style: RasterStyle) -> None:
+        """Write to a file from its beginning.
+
+        Args:
+            file: Open, and of its full length.
+            grid: Size.
+            style: Type of the pixels.
+        """
+        self._file, self._shape, self._dtype = file, (grid.height, grid.width), np.dtype(style.dtype)
 
     def write(self, window: Window, pixels: npt.NDArray[Any]) -> None:
         """Write a window of the raster: [H, W, bands], or [H, W] for one band."""
-        bands = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
-        target = _RasterioWindow(window.column, window.row, window.width, window.height)
-        self._raster.write(np.moveaxis(bands, -1, 0), window=target)
+        bands = np.atleast_3d(pixels)
+        height, width = self._shape
+        for band, own in enumerate(np.ascontiguousarray(np.moveaxis(bands, -1, 0), self._dtype)):
+            for row, line in enumerate(own, start=band * height + window.row):
+                self._file.seek((row * width + window.column) * self._dtype.itemsize)
+                self._file.write(line.data)
 
 
 @contextmanager
 def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[BlockWriter]:
-    """Write an uncompressed GeoTIFF window by window, in any order; removed again where that fails.
+    """Write a raster window by window, in any order, until all of it is written; removed again where that fails.
+
+    It is two files: the pixels, and under the given name what GDAL reads them by. `remove_plain` removes them.
 
     Args:
         path: File to write.
@@ -127,24 +144,63 @@ def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[Blo
     Raises:
         RasterError: if it cannot be written.
     """
-    profile = {
-        **{"driver": "GTiff", "height": grid.height, "width": grid.width, "count": len(style.names)},
-        **{"dtype": style.dtype, "crs": grid.crs, "transform": grid.transform, "nodata": style.nodata},
-        **{"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "BIGTIFF": "IF_SAFER", "SPARSE_OK": True},
-    }
+    bands, dtype = len(style.names), np.dtype(style.dtype)
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), rasterio.open(path, "w", **profile) as raster:
-            raster.descriptions = style.names
-            raster.update_tags(**style.tags)
-            if style.colours:
-                raster.write_colormap(1, {value: (*colour, 255) for value, colour in style.colours.items()})
-            yield BlockWriter(raster)
-    except (RasterioError, CPLE_BaseError, OSError) as error:
-        path.unlink(missing_ok=True)
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _pixels_of(path).open("wb") as file:
+            file.truncate(grid.height * grid.width * bands * dtype.itemsize)
+            yield BlockWriter(file, grid, style)
+        path.write_text(_described(_pixels_of(path).name, grid, style), encoding="utf-8")
+    except OSError as error:
+        remove_plain(path)
         raise RasterError(f"{path} cannot be written: {error}") from error
     except BaseException:
-        path.unlink(missing_ok=True)
+        remove_plain(path)
         raise
+
+
+def remove_plain(path: Path) -> None:
+    """Remove what `raster_in_blocks` wrote, if it is there."""
+    for one in (path, _pixels_of(path)):
+        one.unlink(missing_ok=True)
+
+
+def _pixels_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.pixels")
+
+
+def _described(pixels: str, grid: Grid, style: RasterStyle) -> str:
+    """Return what GDAL reads a file of pixels by: its virtual format (VRT)."""
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
+    if grid.crs is not None:
+        ElementTree.SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2").text = grid.crs.to_wkt()
+    transform = (f"{number:.17g}" for number in grid.transform.to_gdal())
+    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(transform)
+    tags = ElementTree.SubElement(root, "Metadata")
+    for key, text in style.tags.items():
+        ElementTree.SubElement(tags, "MDI", key=key).text = text
+    for number, name in enumerate(style.names):
+        root.append(_described_band(pixels, number, name, grid, style))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _described_band(pixels: str, number: int, name: str, grid: Grid, style: RasterStyle) -> ElementTree.Element:
+    """Return where a band's pixels lie, and what they are."""
+    dtype = np.dtype(style.dtype)
+    line = grid.width * dtype.itemsize
+    kind = {"dataType": _GDAL_TYPES[dtype.name], "band": str(number + 1), "subClass": "VRTRawRasterBand"}
+    band = ElementTree.Element("VRTRasterBand", kind)
+    said = {"Description": name, "NoDataValue": f"{style.nodata:g}", "ImageOffset": str(number * grid.height * line)}
+    said |= {"PixelOffset": str(dtype.itemsize), "LineOffset": str(line), "ByteOrder": "LSB"}
+    for key, text in said.items():
+        ElementTree.SubElement(band, key).text = text
+    ElementTree.SubElement(band, "SourceFilename", relativeToVRT="1").text = pixels
+    if style.colours:
+        ElementTree.SubElement(band, "ColorInterp").text = "Palette"
+        table = ElementTree.SubElement(band, "ColorTable")
+        for value in range(max(style.colours) + 1):
+            red, green, blue = map(str, style.colours.get(value, (0, 0, 0)))
+            ElementTree.SubElement(table, "Entry", c1=red, c2=green, c3=blue, c4="255")
+    return band
 
 
 def write_cog(source: Path, to: Path, *, classes: bool) -> None:
@@ -164,7 +220,7 @@ def write_cog(source: Path, to: Path, *, classes: bool) -> None:
     options |= {} if classes else {"predictor": "yes"}
     try:
         # Overviews are compressed once, in the file itself, not a first time in the one that GDAL makes on the way.
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, COG_TMP_COMPRESSION="NONE"):
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, COG_TMP_COMPRESSION="NONE"):
             rasterio.shutil.copy(
                 source, to, driver="COG", overview_resampling="mode" if classes else "average", **options
             )

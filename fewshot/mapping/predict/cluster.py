@@ -14,7 +14,7 @@ from distributed import Client, KilledWorker, LocalCluster, as_completed
 
 from fewshot.errors import ArtifactError, FewshotError, RecipeError
 from fewshot.exported.predictor import Predictor
-from fewshot.geo.writing import CACHE_MB
+from fewshot.geo.writing import CACHE_BYTES
 from fewshot.mapping.predict.blend import blend
 from fewshot.mapping.predict.groups import Engine, MapPlan, Save, predict_windows, read_group
 from fewshot.mapping.predict.parts import Parts
@@ -39,7 +39,7 @@ def local_workers(count: int) -> Iterator[Client]:
         raise RecipeError(f"expected at least one worker, received {count}")
     threads = str(max(1, (os.cpu_count() or 1) // count))
     usual = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    usual |= {"GDAL_CACHEMAX": str(CACHE_MB)}
+    usual |= {"GDAL_CACHEMAX": str(CACHE_BYTES >> 20)}
     env = {name: os.environ.get(name, value) for name, value in usual.items()}
     with (
         # A worker that was killed is started again by its nanny, and must not wait long for it.

@@ -18,7 +18,7 @@ from fewshot.errors import ArtifactError
 from fewshot.files import UNFINISHED
 from fewshot.geo.landcover import LandClass
 from fewshot.geo.windows import keep_every
-from fewshot.geo.writing import RasterStyle, category_names, raster_in_blocks, write_cog
+from fewshot.geo.writing import RasterStyle, category_names, raster_in_blocks, remove_plain, write_cog
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import LEVELS, Block, is_inside
 from fewshot.mapping.product.files import Outputs
@@ -104,7 +104,7 @@ def write_rasters(
             copy.result()
     finally:
         for path in plain.values():
-            path.unlink(missing_ok=True)
+            remove_plain(path)
 
 
 def _layers(block: Block, names: Outputs, plan: MapPlan) -> Iterator[tuple[Path, npt.NDArray[Any]]]:
