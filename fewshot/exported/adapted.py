@@ -74,6 +74,8 @@ class AdaptedModel:
             about["steps"] = self.adapted.steps
         arrays: dict[str, Any] = {"vector": self.adapted.vector, "support_loss": np.array(self.adapted.support_loss)}
         arrays |= self.applicability.arrays() if self.applicability else {}
+        if self.adapted.confusion is not None:
+            arrays["confusion"] = self.adapted.confusion
 
         def write(unfinished: Path) -> None:
             with unfinished.open("wb") as file:
@@ -103,8 +105,9 @@ class AdaptedModel:
                     for entry in about["classes"]
                 )
                 vector = np.asarray(parts["vector"], np.float32)
+                confusion = np.asarray(parts["confusion"], np.int32) if "confusion" in parts else None
                 model = cls(
-                    AdaptedVector(vector, len(entries), SupportLoss(before, after), about.get("steps")),
+                    AdaptedVector(vector, len(entries), SupportLoss(before, after), about.get("steps"), confusion),
                     ClassTable(about["table"], entries),
                     tuple(entry["value"] for entry in about["classes"]),
                     about["fingerprint"],

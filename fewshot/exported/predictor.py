@@ -48,12 +48,15 @@ class AdaptedVector:
         classes: How many classes it tells apart.
         support_loss: Before and after.
         steps: Inner steps taken; None where a model that was exported before does not say.
+        confusion: [classes, classes] how often labelled pixels of a class (row), held out in turn, were taken for each
+            class (column); None where none were.
     """
 
     vector: npt.NDArray[np.float32]
     classes: int
     support_loss: SupportLoss
     steps: int | None = None
+    confusion: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +141,8 @@ class Predictor(ABC):
         inputs = self._support(support_x, support_y, steps, support_weight)
         answer = self.call("adapt" if support_weight is None else "adapt_weighted", inputs)
         taken = int(answer["steps"]) if "steps" in answer else None
-        return AdaptedVector(np.asarray(answer["adapted"]), int(answer["classes"]), _loss(answer), taken)
+        vector, classes = np.asarray(answer["adapted"]), int(answer["classes"])
+        return AdaptedVector(vector, classes, _loss(answer), taken, answer.get("confusion"))
 
     def predict(self, adapted: AdaptedVector, query_x: npt.ArrayLike) -> Prediction:
         """Answer for queries; many are sent in several calls.

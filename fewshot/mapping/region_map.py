@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from fewshot.errors import ArtifactError, FewshotError, RasterError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.card import Card
@@ -17,6 +20,7 @@ from fewshot.mapping.applicable.measure import with_applicability
 from fewshot.mapping.applicable.reach import ReachTally
 from fewshot.mapping.applicable.suggest import Candidates
 from fewshot.mapping.compare.calibration import DRAWN, draw_reliability
+from fewshot.mapping.compare.confusion import describe_confusion
 from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.blend import assemble
 from fewshot.mapping.predict.checkpoint import Checkpoint
@@ -121,6 +125,8 @@ def map_scene(
         said = describe_map(plan, card, labels, summary)
         said |= {"method": request.method or "adapted", "compare": asdict(comparison) if comparison else None}
         said |= {"steps": {"asked": request.steps, "taken": model.adapted.steps}}
+        confusion = _held_out(model, comparison)
+        said |= {"held_out": describe_confusion(confusion, model.table.names) if confusion is not None else None}
         caveat = validation.caveat if validation else ""
         measured = {"intervals": caveat, **accuracy.plain()} if accuracy else None
         said |= {"accuracy": measured, "notes": list(notes), "seconds": round(seconds, 2)}
@@ -140,7 +146,7 @@ def map_scene(
     shares = dict(zip(model.table.names, (summary.areas / summary.areas.sum()).tolist(), strict=True))
     loss, steps = model.adapted.support_loss, model.adapted.steps
     found = tuple(files), model.table, shares, loss, accuracy, notes, seconds
-    return MapReport(*found, comparison, steps, reach, suggested, caveat)
+    return MapReport(*found, comparison, steps, reach, suggested, caveat, confusion)
 
 
 def _adapt(
@@ -168,6 +174,12 @@ def _adapt(
         model = with_applicability(model, predictor, dated, used.examples, used.plan, steps=request.steps)
     model.save(checkpoint.adapted)
     return model, used
+
+
+def _held_out(model: AdaptedModel, comparison: Comparison | None) -> npt.NDArray[np.int32] | None:
+    """Return what held-out labels were taken for, as methods were compared or else as the method knows it itself."""
+    compared = comparison.confusion if comparison is not None else ()
+    return np.array(compared, np.int32) if compared else model.adapted.confusion
 
 
 def _require_reach(model: AdaptedModel, request: MapRequest, where: Path) -> AdaptedModel:

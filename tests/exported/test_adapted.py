@@ -28,6 +28,14 @@ def test_an_adapted_model_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert np.array_equal(found.adapted.vector, VECTOR) and found.adapted.vector.dtype == np.float32
     assert (found.adapted.classes, found.adapted.support_loss) == (2, (1.5, 0.25))
     assert (found.table, found.values, found.fingerprint) == (TABLE, (7, 8), 12345)
+    assert found.adapted.confusion is None
+
+
+def test_what_held_out_labels_were_taken_for_stays_with_the_model(tmp_path: Path) -> None:
+    counts = np.array([[3, 1], [0, 4]], np.int32)
+    replace(MODEL, adapted=replace(MODEL.adapted, confusion=counts)).save(tmp_path / "mine.npz")
+    found = AdaptedModel.load(tmp_path / "mine.npz", CARD).adapted.confusion
+    assert found is not None and np.array_equal(found, counts)
 
 
 def test_the_file_is_that_of_earlier_versions(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fewshot.errors import ArtifactError, DivergedError, RecipeError
 from fewshot.exported.adapted import AdaptedModel
 from fewshot.exported.predictor import Predictor
 from fewshot.mapping.compare.calibration import calibrate
+from fewshot.mapping.compare.confusion import count_confusion
 from fewshot.mapping.compare.contenders import OnePictureEach
 from fewshot.mapping.compare.entries import find_entries, labels_of, plain_classifier, steps_of
 from fewshot.mapping.compare.folds import deal
@@ -167,6 +168,7 @@ def _compare(models: Models, asked: Entry, request: MapRequest) -> Comparison:
     methods = measure(answers, examples.labels, folds, titles)
     chosen, reason = choose(methods, asked)
     own = answers[chosen][folds.tested], examples.labels[folds.tested], folds.fold[folds.tested]
+    confusion = count_confusion(own[1], own[0].argmax(axis=1), len(table.names))
     return Comparison(
         methods=methods,
         chosen=chosen.method,
@@ -179,4 +181,5 @@ def _compare(models: Models, asked: Entry, request: MapRequest) -> Comparison:
         notes=tuple(notes),
         calibration=calibrate(*own),
         seconds=round(time.monotonic() - began, 2),
+        confusion=tuple(map(tuple, confusion.tolist())),
     )

@@ -79,6 +79,7 @@ class Comparison:
         calibration: Of the method that maps.
         seconds: It took.
         model: Name of the model that maps, where there are several.
+        confusion: Of the method that maps: [classes][classes] how often labels of a class were taken for each.
     """
 
     methods: tuple[MethodFigures, ...]
@@ -92,6 +93,7 @@ class Comparison:
     calibration: Calibration
     seconds: float = field(default=0.0, compare=False)
     model: str = ""
+    confusion: tuple[tuple[int, ...], ...] = ()
 
     def json(self) -> str:
         """Return it as JSON, as an interrupted map keeps it."""

@@ -8,7 +8,7 @@ That takes two that are as sure as they are right: else the one that is too sure
 first, by a temperature fitted to what it says of labelled pictures that it was not shown.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from fewshot.exported.adapted import with_temperature
 from fewshot.exported.card import AdaptedLayout, Card
 from fewshot.exported.predictor import AdaptedVector, Array, Predictor, SupportLoss
 from fewshot.mapping.compare.calibration import fit_temperature
+from fewshot.mapping.compare.confusion import count_confusion
 from fewshot.mapping.plain.predictor import PlainPredictor
 
 HEAD = 2
@@ -67,22 +68,30 @@ class CombinedPredictor(Predictor):
         """
         if signature == "adapt":
             first, second = self.model.call("adapt", inputs), self.plain.call("adapt", inputs)
-            temperatures = self._temperatures({**inputs, "steps": first.get("steps", inputs["steps"])})
+            temperatures, confusion = self._judge({**inputs, "steps": first.get("steps", inputs["steps"])})
             fitted = np.concatenate([temperatures, second["adapted"]])
-            return {**first, "adapted": join_vectors(self.card(), first["adapted"], fitted)}
+            return {**first, "adapted": join_vectors(self.card(), first["adapted"], fitted), "confusion": confusion}
         if signature == "predict":
             return self._predict_both(inputs["adapted"], inputs["query_x"])
         if signature == "features":
             return model_features(self.model, self.card(), inputs)
         raise ArtifactError(f"{self.card().title} knows adapt, predict and features, not {signature}.")
 
-    def _temperatures(self, inputs: Mapping[str, Any]) -> list[float]:
-        """Return what calibrates the model, and the plain classifier: 1 where no labelled picture can be held out."""
-        held = list(self._held_out(np.asarray(inputs["support_x"]), np.asarray(inputs["support_y"]), inputs["steps"]))
+    def _judge(self, inputs: Mapping[str, Any]) -> tuple[list[float], Array]:
+        """Hold labelled pictures out in turn; return what calibrates the two, and what the two together said of them.
+
+        Returns:
+            The temperatures of the model and of the plain classifier, 1 where nothing can be held out; and how often
+            labels of each class were taken for each [classes, classes].
+        """
+        x, y = np.asarray(inputs["support_x"]), np.asarray(inputs["support_y"])
+        classes, held = int(y.max()) + 1, list(self._held_out(x, y, inputs["steps"]))
         if not held:
-            return [1.0, 1.0]
+            return [1.0, 1.0], np.zeros((classes, classes), np.int32)
         *answers, labels = (np.concatenate(parts) for parts in zip(*held, strict=True))
-        return [fit_temperature(found, labels, doubt=_DOUBT) for found in answers]
+        temperatures = [fit_temperature(found, labels, doubt=_DOUBT) for found in answers]
+        said = _product(answers, temperatures).argmax(axis=-1)
+        return temperatures, count_confusion(labels, said, classes)
 
     def _held_out(self, x: Array, y: Array, steps: Array) -> Iterator[tuple[Array, Array, Array]]:
         """Yield what the two say of labels that they were not shown [m, classes] each, and these labels [m]."""
@@ -110,9 +119,7 @@ class CombinedPredictor(Predictor):
         temperatures, second = second[:2].tolist(), second[2:]
         plain = self.plain.call("predict", {"adapted": second, "query_x": query_x})["probabilities"]
         adapted = AdaptedVector(first, plain.shape[-1], SupportLoss(0.0, 0.0))
-        answers = zip((self.model.predict(adapted, query_x).probabilities, plain), temperatures, strict=True)
-        first, second = (with_temperature(found, temperature) for found, temperature in answers)
-        both = first * second
+        both = _product([self.model.predict(adapted, query_x).probabilities, plain], temperatures)
         both /= both.sum(axis=-1, keepdims=True)
         return {"probabilities": both, "class_index": both.argmax(axis=-1).astype(np.int32)}
 
@@ -155,6 +162,12 @@ def model_features(model: Predictor, card: Card, inputs: Mapping[str, Any]) -> d
     """
     first, _ = split_vectors(card, inputs["adapted"])
     return model.call("features", {**inputs, "adapted": first})
+
+
+def _product(answers: Sequence[Array], temperatures: Sequence[float]) -> Array:
+    """Return the product of the calibrated probabilities [..., classes] of the two; they do not sum to one."""
+    first, second = (with_temperature(found, own) for found, own in zip(answers, temperatures, strict=True))
+    return first * second
 
 
 def _deal(labels: Array) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fewshot.assessment.accuracy import ClassAccuracy, MapAccuracy
 from fewshot.exported.card import Card
@@ -17,6 +18,7 @@ from fewshot.geo.landcover import ClassTable
 from fewshot.geo.scene import Scene
 from fewshot.html import html_lines, html_picture, html_table
 from fewshot.mapping.applicable.reach import Reach
+from fewshot.mapping.compare.confusion import confusion_lines
 from fewshot.mapping.compare.table import Comparison
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.product.files import Outputs
@@ -42,6 +44,8 @@ class MapReport:
         reach: Where the map holds, where that was asked for.
         suggested: How many places to label next were named.
         caveat: What the intervals of the accuracy do not cover.
+        confusion: [classes, classes] how often labelled pixels of a class (row), held out in turn, were taken for each
+            class (column): as methods were compared, or as the method that maps holds some out by itself.
     """
 
     files: tuple[Path, ...]
@@ -56,12 +60,15 @@ class MapReport:
     reach: Reach | None = None
     suggested: int = 0
     caveat: str = ""
+    confusion: npt.NDArray[np.int32] | None = None
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
         yield from self.notes
         if self.comparison is not None:
             yield from self.comparison.lines()
+        if self.confusion is not None:
+            yield from confusion_lines(self.confusion, self.table.names)
         before, after = self.support_loss
         taken = f" {self.steps} inner steps" if self.steps is not None else ""
         yield f"Support loss {before:.3f} before adaptation, {after:.3f} after{taken}."
