@@ -14,6 +14,9 @@ PLAIN = ("logistic", "forest", "nearest", "boosting")
 METRICS = ("accuracy", "macro_f1")
 JUDGED = ("maryland", "nc", "potsdam", "chiapas")
 """The most discriminating scenes, over which the lead is averaged."""
+HALF = 0.5
+HELD_OUT = ((0, HALF, "under half"), (HALF, 0.75, "half to three quarters"), (0.75, 1.01, "more"))
+"""Shares of the held-out labels of a class that are told right."""
 
 
 def summarise(scores: dict[str, list[dict[str, Any]]], methods: list[str]) -> dict[str, Any]:
@@ -91,6 +94,30 @@ def leads(figures: dict[str, Any], methods: list[str], which: str) -> list[str]:
                 if judged:
                     cells.append(f"{100 * np.mean([rows[name]['mean'] for name in judged]):+.1f}")
                 lines.append(f"| {method} | {each} | {metric} | {' | '.join(cells)} |")
+    return lines
+
+
+def told_table(found: dict[str, dict[str, list[dict[str, Any]]]], methods: list[str]) -> list[str]:
+    """Return how well the map tells classes, by how well labels that were held out were told, over all scenes.
+
+    Args:
+        found: Of each scene and number of points, the scores of each draw.
+        methods: Own ones.
+    """
+    lines = ["", "### Classes by the share of their held-out labels that was told right", ""]
+    lines += [
+        "| method | points | held out | classes | pixels told right, mean % | classes under half, % |",
+        "|---" * 6 + "|",
+    ]
+    for method in methods:
+        for each in next(iter(found.values())):
+            pairs = [pair for scores in found.values() for draw in scores[each] for pair in draw[method]["told"]]
+            own = np.array(pairs).reshape(-1, 2)
+            for low, high, name in HELD_OUT:
+                some = own[(own[:, 0] >= low) & (own[:, 0] < high), 1]
+                if len(some):
+                    shares = f"{100 * some.mean():.0f} | {100 * (some < HALF).mean():.0f}"
+                    lines.append(f"| {method} | {each} | {name} | {len(some)} | {shares} |")
     return lines
 
 

@@ -37,13 +37,17 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.real_figures import draw_leads, leads, summarise, table  # noqa: E402 (the root must be on the path first)
+from benchmarks.real_figures import draw_leads, leads, summarise, table, told_table  # noqa: E402 (the root must be on the path first)
 
 Array = npt.NDArray[Any]
 
 POINTS = (5, 10, 20)
 MOST_TESTED = 20_000
 """Pixels that a draw is tested on at most, the same for every method."""
+
+
+HeldOut = dict[int, tuple[float, float]]
+"""Of each class how many labels that were held out were told right, and how many there were."""
 
 
 class Place(NamedTuple):
@@ -139,6 +143,7 @@ def main() -> None:
     figures = {name: summarise(scores, options.methods) for name, scores in found.items()}
     print("\n".join(leads(figures, options.methods, "- best")))
     print("\n".join(leads(figures, options.methods, "worst draw")))
+    print("\n".join(told_table(found, options.methods)))
     if options.picture:
         draw_leads(options.picture, figures, options.methods)
 
@@ -250,8 +255,12 @@ class Mapper:
 
         return open_predictor(self._model)
 
-    def __call__(self, method: str, truth: Truth, points: Draw, options: argparse.Namespace) -> Array:
-        """Map the scene by a method; return the number of the class of every pixel [H, W]."""
+    def __call__(self, method: str, truth: Truth, points: Draw, options: argparse.Namespace) -> tuple[Array, HeldOut]:
+        """Map the scene by a method.
+
+        Returns:
+            The number of the class of every pixel [H, W], and what the map says of labels that were held out.
+        """
         import rasterio
 
         from fewshot.mapping import LabelPlan, MapRequest, choose_method, map_scene
@@ -274,10 +283,12 @@ class Mapper:
         report = map_scene(choice.predictor, run_here(choice.predictor), choice.request, comparison=choice.comparison)
         with rasterio.open(to) as raster:
             found = raster.read(1)
+        own = [int(name.removeprefix("class ")) for name in report.table.names]
         numbers = np.zeros(256, np.int64)
-        for value, name in zip(number_classes(report.table), report.table.names, strict=True):
-            numbers[value] = int(name.removeprefix("class "))
-        return np.asarray(numbers[found])
+        numbers[list(number_classes(report.table))] = own
+        confusion = np.zeros((len(own), len(own))) if report.confusion is None else report.confusion
+        told = zip(own, np.diag(confusion).tolist(), confusion.sum(axis=1).tolist(), strict=True)
+        return np.asarray(numbers[found]), {number: (right, held) for number, right, held in told}
 
 
 def write_points(path: Path, points: Draw, grid: Any) -> None:
@@ -318,7 +329,9 @@ def measure(maps: Mapper, truth: Truth, options: argparse.Namespace) -> Iterator
             at = (points.rows, points.columns), tuple(points.tested.T)
             scores = {}
             for method in options.methods:
-                scores[method] = score(maps(method, truth, points, options)[at[1]], truth.labels[at[1]])
+                found_map, held = maps(method, truth, points, options)
+                scores[method] = score(found_map[at[1]], truth.labels[at[1]])
+                scores[method]["told"] = told(held, found_map[at[1]], truth.labels[at[1]])
             for method, make in plain_classifiers().items():
                 fitted = make().fit(truth.values[at[0]], points.labels)
                 scores[f"plain {method}"] = score(fitted.predict(truth.values[at[1]]), truth.labels[at[1]])
@@ -326,7 +339,16 @@ def measure(maps: Mapper, truth: Truth, options: argparse.Namespace) -> Iterator
         yield found
 
 
-def score(said: Array, true: Array) -> dict[str, float]:
+def told(held: HeldOut, said: Array, true: Array) -> list[list[float]]:
+    """Return of each class that was held out and is tested the shares told right: of labels held out, of pixels."""
+    return [
+        [right / count, float((said[true == number] == number).mean())]
+        for number, (right, count) in held.items()
+        if count > 1 and (true == number).any()
+    ]
+
+
+def score(said: Array, true: Array) -> dict[str, Any]:
     """Return accuracy, and F1 averaged over the classes that are tested."""
     from sklearn.metrics import f1_score
 
