@@ -84,6 +84,14 @@ def test_warm_up_records_are_requests_that_every_signature_answers(trained: Any,
 
 
 @pytest.mark.slow
+def test_who_loads_it_is_warned_of_no_gradient(trained: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        tf.saved_model.load(str(trained.folder))
+    assert "gradient" not in caplog.text
+    assert b"CustomGradient" not in (trained.folder / "saved_model.pb").read_bytes()
+
+
+@pytest.mark.slow
 def test_a_graph_that_does_not_answer_is_not_published(
     trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
