@@ -34,12 +34,12 @@ def confusion_lines(confusion: Counts, names: Sequence[str]) -> tuple[str, ...]:
     total, right = int(confusion.sum()), int(np.trace(confusion))
     if not total:
         return ()
-    told = f"Labelled pixels held out in turn: {right} of {total} were told right by the others."
+    told = f"Labelled pixels held out in turn: {right} of {total} were told right from the others."
     weak = [_weak_class(row, number, names) for number, row in enumerate(confusion) if _is_weak(row, number)]
     if not weak:
         return (told,)
     advice = "Do not rely on the map there; more labels of these classes help most."
-    return told, f"Hardly told by these labels: {'; '.join(weak)}. {advice}"
+    return told, f"Hardly told from other classes: {'; '.join(weak)}. {advice}"
 
 
 def describe_confusion(confusion: Counts, names: Sequence[str]) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def test_rows_are_labels_and_columns_what_they_are_taken_for() -> None:
 
 def test_classes_are_named_that_are_told_less_than_half_of_the_time() -> None:
     first, second = confusion_lines(np.array([[1, 3, 0], [2, 2, 0], [0, 0, 1]], np.int32), NAMES)
-    assert first == "Labelled pixels held out in turn: 4 of 9 were told right by the others."
-    assert second.startswith("Hardly told by these labels: lake (1 of 4, 3 taken for shadow). ")
+    assert first == "Labelled pixels held out in turn: 4 of 9 were told right from the others."
+    assert second.startswith("Hardly told from other classes: lake (1 of 4, 3 taken for shadow). ")
     # Half of the time is no less, and a single pixel tells nothing of its class.
     assert len(confusion_lines(np.array([[2, 2, 0], [2, 2, 0], [1, 0, 0]], np.int32), NAMES)) == 1
     assert confusion_lines(np.zeros((3, 3), np.int32), NAMES) == ()
