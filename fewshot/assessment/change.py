@@ -1,6 +1,7 @@
 """What changed between two maps: from which class to which, where, and how much."""
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from fewshot.geo.grid import Grid
 from fewshot.geo.landcover import Colour
 from fewshot.geo.rasters import RasterReader, describe_raster
 from fewshot.geo.windows import Window, blocks, keep_every
-from fewshot.geo.writing import RasterStyle, raster_in_blocks, remove_plain, write_cog
+from fewshot.geo.writing import RasterStyle, bounded_cache, raster_in_blocks, remove_plain, write_cog
 
 UNSURE = "unsure"
 """The class of pixels where one of the maps is not sure enough, or not applicable."""
@@ -223,6 +224,7 @@ def _style(
     return numbers, RasterStyle("uint8", ("change",), NODATA, colours, tags)
 
 
+@bounded_cache()
 def _write(
     to: Path,
     maps: tuple[ClassMap, ClassMap, _Sureness],
@@ -235,7 +237,8 @@ def _write(
     grid = maps[0].grid
     step = max(1, -(-max(grid.height, grid.width) // _PICTURE))
     picture = np.full((-(-grid.height // step), -(-grid.width // step)), NODATA, np.uint8)
-    plain, whole = (to.with_name(f"{UNFINISHED}{kind}-{to.name}") for kind in ("plain", "cog"))
+    own = zlib.crc32(to.name.encode())
+    plain, whole = (to.with_name(f"{UNFINISHED}{kind}-{own:08x}") for kind in ("plain", "cog"))
     to.parent.mkdir(parents=True, exist_ok=True)
     try:
         with raster_in_blocks(plain, grid, style) as writer:

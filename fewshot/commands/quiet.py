@@ -4,19 +4,21 @@ What it logs before its logging begins, and that there is no GPU, goes to standa
 (github.com/tensorflow/tensorflow/issues/100442): seven lines before the first line of every command.
 """
 
+import faulthandler
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, PathFinder
 from tempfile import TemporaryFile
 from types import ModuleType
 
 _NAME = "tensorflow"
-_NOTICE = re.compile(rb"(WARNING: All log messages before absl|[IW]\d{4} \d|E\d{4} .*cuInit)")
+_NOTICE = re.compile(
+    rb"(WARNING: All log messages before absl|[IW]\d{4} \d|E\d{4} .*cuInit.*\(303\))"
+)  # 303: no driver
 _LEVEL = 2  # of TF_CPP_MIN_LOG_LEVEL, from which on information and warnings are not wanted
 
 
@@ -28,15 +30,14 @@ def quiet_tensorflow() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds TensorFlow, once, for the loader below."""
+    """Finds TensorFlow for the loader below."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != _NAME:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _QuietLoader(spec.loader)
         return spec
@@ -52,6 +53,7 @@ class _QuietLoader(Loader):
         return self._usual.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
         if module.__spec__ is not None:
             module.__spec__.loader = module.__loader__ = self._usual
         with without_notices():
@@ -61,14 +63,31 @@ class _QuietLoader(Loader):
 
 @contextmanager
 def without_notices() -> Iterator[None]:
-    """Keep what anybody writes to standard error, and write it in the end, without the notices."""
-    sys.stderr.flush()
-    with TemporaryFile() as kept, os.fdopen(os.dup(2), "wb") as usual:
-        os.dup2(kept.fileno(), 2)
+    """Keep what anybody writes to standard error, and write it in the end, without the notices.
+
+    Where the process is aborted meanwhile, Python says where; `TF_CPP_MIN_LOG_LEVEL=0` shows the rest.
+    """
+    with ExitStack() as opened:
+        try:
+            sys.stderr.flush()
+            kept = opened.enter_context(TemporaryFile())
+            usual = opened.enter_context(os.fdopen(os.dup(2), "wb"))
+            os.dup2(kept.fileno(), 2)
+        except (AttributeError, OSError):  # no standard error, or nowhere to keep it
+            yield
+            return
+        aborts = not faulthandler.is_enabled()
+        if aborts:
+            faulthandler.enable(usual)
         try:
             yield
         finally:
-            sys.stderr.flush()
+            if aborts:
+                faulthandler.disable()
+            with suppress(OSError):
+                sys.stderr.flush()
             os.dup2(usual.fileno(), 2)
             kept.seek(0)
-            usual.writelines(line for line in kept if not _NOTICE.match(line))
+            with suppress(OSError):
+                usual.writelines(line for line in kept if not _NOTICE.match(line))
+                usual.flush()

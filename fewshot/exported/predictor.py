@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, DivergedError, FewshotError, ShapeError
 from fewshot.exported.card import AUTO_STEPS, Card, read_card
+from fewshot.exported.saved_model import load_saved_model
 from fewshot.exported.versions import newest_version
 
 Array = npt.NDArray[Any]
@@ -285,7 +286,7 @@ class LocalPredictor(Predictor):
         self._card = read_card(self.folder)
         self._tf = tf
         try:
-            self._model = tf.saved_model.load(str(self.folder))  # owns the variables that the signatures read
+            self._model = load_saved_model(self.folder)  # owns the variables that the signatures read
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ArtifactError(f"{self.folder} cannot be loaded: {error}. Export the run again.") from error
 

@@ -1,5 +1,6 @@
 """Writes rasters: whole, block by block, and Cloud Optimized; beside `rasters.py` the only file to open one."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ CACHE_BYTES = 256 << 20
 """Most memory in which GDAL holds blocks of large rasters; its own choice is a twentieth of the machine's."""
 
 _GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
+_RAW_BANDS = {
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "YES",
+    "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
+}
 
 
 def write_raster(  # noqa: PLR0913  what a GeoTIFF says of itself
@@ -103,6 +108,19 @@ class RasterStyle:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@contextmanager
+def bounded_cache() -> Iterator[None]:
+    """Let GDAL's cache be small while large rasters are read and written; as large as the environment says, if it does.
+
+    For all threads, and to be entered by one of them only: whoever leaves it makes the cache as large as it was.
+    """
+    if "GDAL_CACHEMAX" in os.environ:
+        yield
+        return
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        yield
+
+
 class BlockWriter:
     """Writes windows to a file of nothing but pixels, band after band.
 
@@ -137,7 +155,7 @@ def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[Blo
     It is two files: the pixels, and under the given name what GDAL reads them by. `remove_plain` removes them.
 
     Args:
-        path: File to write.
+        path: File to write; no backslash is in its name, which GDAL takes for a folder's end.
         grid: Size and georeference.
         style: What it says of itself.
 
@@ -146,7 +164,7 @@ def raster_in_blocks(path: Path, grid: Grid, style: RasterStyle) -> Iterator[Blo
     """
     bands, dtype = len(style.names), np.dtype(style.dtype)
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _pixels_of(path).open("wb") as file:
+        with _pixels_of(path).open("wb") as file:
             file.truncate(grid.height * grid.width * bands * dtype.itemsize)
             yield BlockWriter(file, grid, style)
         path.write_text(_described(_pixels_of(path).name, grid, style), encoding="utf-8")
@@ -220,7 +238,7 @@ def write_cog(source: Path, to: Path, *, classes: bool) -> None:
     options |= {} if classes else {"predictor": "yes"}
     try:
         # Overviews are compressed once, in the file itself, not a first time in the one that GDAL makes on the way.
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, COG_TMP_COMPRESSION="NONE"):
+        with rasterio.Env(COG_TMP_COMPRESSION="NONE", **_RAW_BANDS):
             rasterio.shutil.copy(
                 source, to, driver="COG", overview_resampling="mode" if classes else "average", **options
             )

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fewshot.errors import ArtifactError, FewshotError, RasterError
 from fewshot.exported.adapted import AdaptedModel
@@ -93,7 +92,7 @@ def map_scene(
             checkpoint.keep_comparison(comparison.json())
         model, used = _adapt(predictor, scene, request, checkpoint, read)
         if comparison is not None:
-            model = replace(model, temperature=comparison.calibration.temperature)
+            model = _as_compared(model, comparison)
         size = (scene.grid.height, scene.grid.width)
         layout = plan_windows(card, size, request.windows, classes=len(model.values))
         shown = model if request.maps_applicability else replace(model, applicability=None)
@@ -125,8 +124,9 @@ def map_scene(
         said = describe_map(plan, card, labels, summary)
         said |= {"method": request.method or "adapted", "compare": asdict(comparison) if comparison else None}
         said |= {"steps": {"asked": request.steps, "taken": model.adapted.steps}}
-        confusion = _held_out(model, comparison)
-        said |= {"held_out": describe_confusion(confusion, model.table.names) if confusion is not None else None}
+        confusion, before = model.adapted.confusion, used is None
+        told = None if confusion is None else describe_confusion(confusion, model.table.names, before=before)
+        said |= {"held_out": told}
         caveat = validation.caveat if validation else ""
         measured = {"intervals": caveat, **accuracy.plain()} if accuracy else None
         said |= {"accuracy": measured, "notes": list(notes), "seconds": round(seconds, 2)}
@@ -146,7 +146,7 @@ def map_scene(
     shares = dict(zip(model.table.names, (summary.areas / summary.areas.sum()).tolist(), strict=True))
     loss, steps = model.adapted.support_loss, model.adapted.steps
     found = tuple(files), model.table, shares, loss, accuracy, notes, seconds
-    return MapReport(*found, comparison, steps, reach, suggested, caveat, confusion)
+    return MapReport(*found, comparison, steps, reach, suggested, caveat, confusion, before)
 
 
 def _adapt(
@@ -176,10 +176,12 @@ def _adapt(
     return model, used
 
 
-def _held_out(model: AdaptedModel, comparison: Comparison | None) -> npt.NDArray[np.int32] | None:
-    """Return what held-out labels were taken for, as methods were compared or else as the method knows it itself."""
-    compared = comparison.confusion if comparison is not None else ()
-    return np.array(compared, np.int32) if compared else model.adapted.confusion
+def _as_compared(model: AdaptedModel, comparison: Comparison) -> AdaptedModel:
+    """Return an adapted model that knows what a comparison says of it, in place of what it may know itself."""
+    adapted = model.adapted
+    if comparison.confusion:
+        adapted = replace(adapted, confusion=np.array(comparison.confusion, np.int32))
+    return replace(model, adapted=adapted, temperature=comparison.calibration.temperature)
 
 
 def _require_reach(model: AdaptedModel, request: MapRequest, where: Path) -> AdaptedModel:

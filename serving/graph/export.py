@@ -14,14 +14,12 @@ from __future__ import annotations
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from fewshot.data.region import RegionSet
 from fewshot.errors import ArtifactError, RecipeError
@@ -106,7 +104,7 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
     requests = warm_up_requests(card, signatures)
 
     def write(partial: Path) -> None:
-        _save(module, signatures, partial)
+        tf.saved_model.save(module, str(partial), signatures=signatures)
         extra = partial / EXTRA
         extra.mkdir()
         (extra / CARD_NAME).write_text(card.to_json() + "\n", encoding="utf-8")
@@ -114,24 +112,6 @@ def export(run: Path, to: Path, options: ExportOptions | None = None) -> Path:
         replay(partial, requests)
 
     return publish(target, write)
-
-
-def _save(module: tf.Module, signatures: Mapping[str, Any], folder: Path) -> None:
-    """Save the graph without what would differentiate it once more.
-
-    Nobody asks a served model for its gradient, and whoever loads it would be warned of every function of which
-    TensorFlow cannot read the gradient.
-    """
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, str(folder), signatures=dict(signatures), options=options)
-    path = folder / "saved_model.pb"
-    saved = SavedModel.FromString(path.read_bytes())
-    for graph in saved.meta_graphs:
-        for function in graph.graph_def.library.function:
-            for node in function.node_def:
-                if "_gradient_op_type" in node.attr and node.attr["_gradient_op_type"].s.startswith(b"CustomGradient"):
-                    del node.attr["_gradient_op_type"]
-    path.write_bytes(saved.SerializeToString(deterministic=True))
 
 
 def model_name(name: str | None, run: Path) -> str:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from fewshot.exported.card import CARD_NAME, Card
+from fewshot.exported.saved_model import load_saved_model
 from fewshot.exported.tensors import shortened
 
 Call = Callable[..., dict[str, tf.Tensor]]
@@ -81,6 +82,6 @@ def replay(folder: Path, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> N
     Raises:
         tf.errors.OpError: if the graph cannot answer one of them.
     """
-    loaded = tf.saved_model.load(str(folder))
+    loaded = load_saved_model(folder)
     for signature, inputs in requests:
         loaded.signatures[signature](**{key: tf.constant(value) for key, value in inputs.items()})

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.env import get_gdal_config
 
 from fewshot.errors import RasterError
 from fewshot.geo.grid import Grid
 from fewshot.geo.windows import blocks
 from fewshot.geo.writing import (
+    CACHE_BYTES,
     RasterStyle,
+    bounded_cache,
     category_names,
     raster_in_blocks,
     remove_plain,
@@ -79,6 +82,16 @@ def test_nothing_is_lost_while_another_thread_reads(make_grid: Callable[..., Gri
         with rasterio.open(tmp_path / "plain.tif") as raster:
             assert np.array_equal(raster.read(1), pixels)
         (tmp_path / "plain.tif").unlink()
+
+
+def test_the_cache_is_bounded_and_as_before_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = get_gdal_config("GDAL_CACHEMAX")
+    with bounded_cache():
+        assert get_gdal_config("GDAL_CACHEMAX") == CACHE_BYTES < before
+    assert get_gdal_config("GDAL_CACHEMAX") == before
+    monkeypatch.setenv("GDAL_CACHEMAX", "64")
+    with bounded_cache():
+        assert get_gdal_config("GDAL_CACHEMAX") == before
 
 
 def test_what_fails_leaves_no_file(make_grid: Callable[..., Grid], tmp_path: Path) -> None:

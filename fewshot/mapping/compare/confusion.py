@@ -24,32 +24,39 @@ def count_confusion(labels: npt.NDArray[np.integer], said: npt.NDArray[np.intege
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int32)
 
 
-def confusion_lines(confusion: Counts, names: Sequence[str]) -> tuple[str, ...]:
-    """Say how many held-out pixels were told right, and of which classes fewer than half were.
+def confusion_lines(confusion: Counts, names: Sequence[str], *, before: bool = False) -> tuple[str, ...]:
+    """Say how many held-out pixels were told right, and of which classes fewer than half were, or nothing is known.
 
     Args:
         confusion: [classes, classes] as `count_confusion` returns it.
         names: Of the classes.
+        before: Whether the labels are those of another map, for which the model was adapted before.
     """
     total, right = int(confusion.sum()), int(np.trace(confusion))
     if not total:
-        return ()
-    told = f"Labelled pixels held out in turn: {right} of {total} were told right from the others."
+        return ("No label could be held out, so it is not known which classes the labels tell apart.",)
+    of = " when the model was adapted" if before else ""
+    told = [f"Labelled pixels held out in turn{of}: {right} of {total} were told right from the others."]
+    few = [name for name, tested in zip(names, confusion.sum(axis=1).tolist(), strict=True) if tested < _TESTED]
+    if few:
+        told.append(f"Not tested, for too few labels apart from each other: {', '.join(few)}.")
     weak = [_weak_class(row, number, names) for number, row in enumerate(confusion) if _is_weak(row, number)]
-    if not weak:
-        return (told,)
-    advice = "Do not rely on the map there; more labels of these classes help most."
-    return told, f"Hardly told from other classes: {'; '.join(weak)}. {advice}"
+    if weak:
+        advice = "Do not rely on the map there; more labels of these classes help most."
+        told.append(f"Hardly told from other classes: {'; '.join(weak)}. {advice}")
+    return tuple(told)
 
 
-def describe_confusion(confusion: Counts, names: Sequence[str]) -> dict[str, Any]:
+def describe_confusion(confusion: Counts, names: Sequence[str], *, before: bool = False) -> dict[str, Any]:
     """Return the same for `map.json`.
 
     Args:
         confusion: [classes, classes] as `count_confusion` returns it.
         names: Of the classes.
+        before: Whether the labels are those of another map, for which the model was adapted before.
     """
     return {
+        "of": "labels that the model was adapted to before" if before else "the labels of this map",
         **{"pixels": int(confusion.sum()), "right": int(np.trace(confusion)), "classes": list(names)},
         **{"rows": "label", "columns": "taken for", "counts": confusion.tolist()},
     }

@@ -18,7 +18,14 @@ from fewshot.errors import ArtifactError
 from fewshot.files import UNFINISHED
 from fewshot.geo.landcover import LandClass
 from fewshot.geo.windows import keep_every
-from fewshot.geo.writing import RasterStyle, category_names, raster_in_blocks, remove_plain, write_cog
+from fewshot.geo.writing import (
+    RasterStyle,
+    bounded_cache,
+    category_names,
+    raster_in_blocks,
+    remove_plain,
+    write_cog,
+)
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import LEVELS, Block, is_inside
 from fewshot.mapping.product.files import Outputs
@@ -64,6 +71,7 @@ class Summary:
         keep_every(self.step, self.picture, window, block.classes)
 
 
+@bounded_cache()
 def write_rasters(
     blocks: Iterable[Block],
     names: Outputs,
@@ -84,7 +92,7 @@ def write_rasters(
         RasterError: if one cannot be written.
     """
     grid = plan.scene.grid
-    plain = {path: path.with_name(f"{UNFINISHED}{path.name}") for path in styles}
+    plain = {path: path.with_name(f"{UNFINISHED}{number}") for number, path in enumerate(styles)}
     try:
         with ExitStack() as stack:
             writers = {

@@ -46,6 +46,7 @@ class MapReport:
         caveat: What the intervals of the accuracy do not cover.
         confusion: [classes, classes] how often labelled pixels of a class (row), held out in turn, were taken for each
             class (column): as methods were compared, or as the method that maps holds some out by itself.
+        adapted_before: Whether the model was adapted for another map.
     """
 
     files: tuple[Path, ...]
@@ -61,6 +62,7 @@ class MapReport:
     suggested: int = 0
     caveat: str = ""
     confusion: npt.NDArray[np.int32] | None = None
+    adapted_before: bool = False
 
     def lines(self) -> Iterator[str]:
         """Say the same in words."""
@@ -68,7 +70,7 @@ class MapReport:
         if self.comparison is not None:
             yield from self.comparison.lines()
         if self.confusion is not None:
-            yield from confusion_lines(self.confusion, self.table.names)
+            yield from confusion_lines(self.confusion, self.table.names, before=self.adapted_before)
         before, after = self.support_loss
         taken = f" {self.steps} inner steps" if self.steps is not None else ""
         yield f"Support loss {before:.3f} before adaptation, {after:.3f} after{taken}."

@@ -32,12 +32,16 @@ def test_rows_are_labels_and_columns_what_they_are_taken_for() -> None:
 
 
 def test_classes_are_named_that_are_told_less_than_half_of_the_time() -> None:
-    first, second = confusion_lines(np.array([[1, 3, 0], [2, 2, 0], [0, 0, 1]], np.int32), NAMES)
+    counts = np.array([[1, 3, 0], [2, 2, 0], [0, 0, 1]], np.int32)
+    first, second, third = confusion_lines(counts, NAMES)
     assert first == "Labelled pixels held out in turn: 4 of 9 were told right from the others."
-    assert second.startswith("Hardly told from other classes: lake (1 of 4, 3 taken for shadow). ")
-    # Half of the time is no less, and a single pixel tells nothing of its class.
-    assert len(confusion_lines(np.array([[2, 2, 0], [2, 2, 0], [1, 0, 0]], np.int32), NAMES)) == 1
-    assert confusion_lines(np.zeros((3, 3), np.int32), NAMES) == ()
+    # A single pixel tells nothing of its class, and half of the time is no less.
+    assert second == "Not tested, for too few labels apart from each other: wood."
+    assert third.startswith("Hardly told from other classes: lake (1 of 4, 3 taken for shadow). ")
+    assert len(confusion_lines(np.full((3, 3), 2, np.int32) + 2 * np.eye(3, dtype=np.int32), NAMES)) == 1
+    assert "when the model was adapted: 4 of 9" in confusion_lines(counts, NAMES, before=True)[0]
+    (nothing,) = confusion_lines(np.zeros((3, 3), np.int32), NAMES)
+    assert nothing.startswith("No label could be held out")
 
 
 def test_the_map_of_labels_that_mislead_says_so(make_case: Callable[..., Case], tmp_path: Path) -> None:
@@ -58,9 +62,9 @@ def test_the_map_of_labels_that_mislead_says_so(make_case: Callable[..., Case], 
     assert held["pixels"] == 24 and held["counts"][third_row][third_row] == 8
     assert held["right"] == np.trace(held["counts"]) < 20
 
-    # Who maps with it later is told the same.
-    again = case.request(tmp_path / "again.tif", adapted=tmp_path / "mine.npz")
-    assert line in run(again, both).lines()
+    # Who maps with it later is told the same, of labels of another map.
+    again = list(run(case.request(tmp_path / "again.tif", adapted=tmp_path / "mine.npz"), both).lines())
+    assert line in again and any("held out in turn when the model was adapted" in one for one in again)
 
 
 def test_an_interrupted_map_says_the_same(make_case: Callable[..., Case], tmp_path: Path, small_groups: None) -> None:
@@ -80,9 +84,13 @@ def test_an_interrupted_map_says_the_same(make_case: Callable[..., Case], tmp_pa
 
 def test_a_comparison_tells_of_the_method_that_maps(make_case: Callable[..., Case], tmp_path: Path) -> None:
     case = make_case(200, 160, each=20)
-    choice = choose_method(FakePredictor(), case.request(tmp_path / "map.tif", compare=True, method="forest"))
+    kept = tmp_path / "mine.npz"
+    asked = case.request(tmp_path / "map.tif", compare=True, method="forest", save_adapted=kept)
+    choice = choose_method(FakePredictor(), asked)
     report = run(choice.request, choice.predictor, comparison=choice.comparison)
     assert choice.comparison is not None and report.confusion is not None
     (forest,) = [one for one in choice.comparison.methods if one.name == "forest"]
     assert report.confusion.sum() == choice.comparison.labels
     assert np.trace(report.confusion) / report.confusion.sum() == pytest.approx(forest.accuracy.value)
+    later = run(case.request(tmp_path / "later.tif", adapted=kept, method="forest"), choice.predictor)
+    assert later.confusion is not None and np.array_equal(later.confusion, report.confusion)
