@@ -1,6 +1,7 @@
 """What a map is: its pixels, files, picture, report and accuracy."""
 
 import json
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
@@ -215,3 +216,11 @@ def test_numbers_of_a_label_raster_are_those_of_the_map(make_case: Callable[...,
     with rasterio.open(output(tmp_path)) as raster:
         assert raster.nodata == 255
         assert (raster.read(1) == ids).mean() > 0.99
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a backslash ends a folder there")
+def test_a_backslash_is_part_of_a_name(case: Case, tmp_path: Path) -> None:
+    """As of a path of another system, which GDAL would take apart."""
+    to = tmp_path / "C:\\maps\\map.tif"
+    run(case.request(to))
+    assert (read(to) == values_of(case.truth))[case.pixels.any(axis=-1)].mean() > 0.9
