@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from fewshot.errors import ServerError
 from fewshot.exported import FewshotClient
 from fewshot.tasks import gather, sample_tasks
 from fewshot.training import Images, Run
 
 TASKS = 20
 """Tasks that are sent to the server."""
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that the server may take to start."""
 
 
@@ -82,10 +83,15 @@ def server(models: Path, grpc: int, rest: int, log: Path) -> Iterator[None]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a server listens on a port of this machine."""
+    """Wait until a server listens on a port of this machine.
+
+    Raises:
+        ServerError: if it does not, or has ended.
+    """
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.2)
-    raise TimeoutError(f"the demo's server did not start within {PATIENCE:.0f} seconds; {log} says why")
+    how = "did not start" if process.poll() is not None else f"did not answer within {PATIENCE:.0f} seconds"
+    raise ServerError(f"the demo's server {how}; {log} says why")

@@ -21,6 +21,7 @@ from tensorflow.python.eager import context, execute
 from tensorflow.python.eager.cancellation import CancellationManager
 from tensorflow.python.saved_model import load_v1_in_v2
 
+from fewshot.exported.saved_model import without_gradient_warnings
 from fewshot.exported.status import invalid
 
 MOST_FUNCTIONS = 64
@@ -64,7 +65,8 @@ class Graph:
             for key, value in meta_graph.signature_def.items()
         }
         _spell_out_shapes(meta_graph.graph_def)
-        self._root = loader.load(list(tags))
+        with without_gradient_warnings():
+            self._root = loader.load(list(tags))
         self._making = threading.Lock()
         self._function = functools.lru_cache(MOST_FUNCTIONS)(self._make)
 

@@ -22,6 +22,7 @@ from fewshot.training.run import Run
 from serving.graph import export as module
 from serving.graph.description import describe_run, find_accuracy
 from serving.graph.export import ExportOptions, export, publish
+from serving.server.graphs import Graph
 
 
 def test_versions_are_never_overwritten(trained_run: Path, tmp_path: Path) -> None:
@@ -87,6 +88,7 @@ def test_warm_up_records_are_requests_that_every_signature_answers(trained: Any,
 def test_who_asks_it_is_warned_of_no_gradient(trained: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("WARNING"):
         LocalPredictor(trained.folder)
+        Graph(trained.folder, ["serve"])  # as the server loads it
         assert "gradient" not in caplog.text
         tf.saved_model.load(str(trained.folder))
     assert "gradient" in caplog.text  # who might differentiate it is
