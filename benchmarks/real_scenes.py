@@ -287,8 +287,8 @@ class Mapper:
         numbers = np.zeros(256, np.int64)
         numbers[list(number_classes(report.table))] = own
         confusion = np.zeros((len(own), len(own))) if report.confusion is None else report.confusion
-        told = zip(own, np.diag(confusion).tolist(), confusion.sum(axis=1).tolist(), strict=True)
-        return np.asarray(numbers[found]), {number: (right, held) for number, right, held in told}
+        shares = zip(np.diag(confusion).tolist(), confusion.sum(axis=1).tolist(), strict=True)
+        return np.asarray(numbers[found]), dict(zip(own, shares, strict=True))
 
 
 def write_points(path: Path, points: Draw, grid: Any) -> None:

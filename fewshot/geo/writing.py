@@ -29,10 +29,8 @@ CACHE_BYTES = 256 << 20
 """Most memory in which GDAL holds blocks of large rasters; its own choice is a twentieth of the machine's."""
 
 _GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
-_RAW_BANDS = {
-    "GDAL_VRT_ENABLE_RAWRASTERBAND": "YES",
-    "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
-}
+# GDAL's own choice, of which an environment may allow less.
+_RAW_BANDS = {"GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH"}
 
 
 def write_raster(  # noqa: PLR0913  what a GeoTIFF says of itself

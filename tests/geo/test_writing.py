@@ -59,7 +59,7 @@ def test_bands_have_their_names_and_what_stands_for_no_data(make_grid: Callable[
 
 
 def test_nothing_is_lost_while_another_thread_reads(make_grid: Callable[..., Grid], tmp_path: Path) -> None:
-    """GDAL's cache is shared by all threads, and pushes out of it what another one is still writing."""
+    """GDAL's cache, here of 256 bytes, is that of all threads, and one pushes out of it what another is writing."""
     grid = make_grid(256, 256)
     write_raster(tmp_path / "scene.tif", np.zeros((512, 512), np.float32), make_grid(512, 512))
     pixels = np.random.default_rng(0).random((256, 256)).astype(np.float32)
@@ -74,17 +74,19 @@ def test_nothing_is_lost_while_another_thread_reads(make_grid: Callable[..., Gri
         written.clear()
         with ThreadPoolExecutor(1) as beside:
             reading = beside.submit(read)
-            with raster_in_blocks(tmp_path / "plain.tif", grid, RasterStyle("float32", ("a",), 0.0)) as writer:
+            style = RasterStyle("float32", ("a",), 0.0)
+            with rasterio.Env(GDAL_CACHEMAX=256), raster_in_blocks(tmp_path / "plain.tif", grid, style) as writer:
                 for window in blocks(256, 256, 8):
                     writer.write(window, pixels[window.slices])
             written.set()
             reading.result()
         with rasterio.open(tmp_path / "plain.tif") as raster:
             assert np.array_equal(raster.read(1), pixels)
-        (tmp_path / "plain.tif").unlink()
+        remove_plain(tmp_path / "plain.tif")
 
 
 def test_the_cache_is_bounded_and_as_before_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GDAL_CACHEMAX", raising=False)
     before = get_gdal_config("GDAL_CACHEMAX")
     with bounded_cache():
         assert get_gdal_config("GDAL_CACHEMAX") == CACHE_BYTES < before

@@ -160,10 +160,6 @@ def _compare(models: Models, asked: Entry, request: MapRequest) -> Comparison:
             if entry == asked:
                 raise
             notes.append(f"{entry} is not compared: {error}")
-    untested = sorted(set(examples.labels.tolist()) - set(examples.labels[folds.tested].tolist()))
-    if untested:
-        names = ", ".join(table.names[label] for label in untested)
-        notes.append(f"{names}: all labels lie in one square, so they cannot be tested.")
     titles = {entry: contender.predictor.card().title for entry, contender in contenders.items()}
     methods = measure(answers, examples.labels, folds, titles)
     chosen, reason = choose(methods, asked)

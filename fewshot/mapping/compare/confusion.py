@@ -12,15 +12,15 @@ _TOLD = 0.5
 _TESTED = 2  # held-out pixels of a class below which nothing is said of it
 
 
-def count_confusion(labels: npt.NDArray[np.integer], said: npt.NDArray[np.integer], classes: int) -> Counts:
-    """Return how often pixels of each class (row) are taken for each class (column) [classes, classes].
+def count_confusion(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], classes: int) -> Counts:
+    """Return how often pixels of one class (row) are of another in what is compared (column) [classes, classes].
 
     Args:
-        labels: [n] class of each pixel.
-        said: [n] what was answered by what was not shown it.
+        rows: [n] class of each pixel, such as its label.
+        columns: [n] the other, such as what was answered by what was not shown it.
         classes: How many there are.
     """
-    pairs = labels.astype(np.int64) * classes + said
+    pairs = rows.astype(np.int64) * classes + columns
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes).astype(np.int32)
 
 

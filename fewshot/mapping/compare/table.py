@@ -75,7 +75,7 @@ class Comparison:
         folds: That they were dealt into.
         blocks: That are held out together and resampled.
         block_pixels: Side of a block.
-        notes: What could not be tested.
+        notes: Which methods could not be compared, and why.
         calibration: Of the method that maps.
         seconds: It took.
         model: Name of the model that maps, where there are several.

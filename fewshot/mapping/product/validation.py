@@ -13,6 +13,7 @@ from fewshot.geo.points import Examples
 from fewshot.geo.rasters import RasterReader
 from fewshot.geo.sampling import find_examples
 from fewshot.geo.windows import IntArray, Window
+from fewshot.mapping.compare.confusion import count_confusion
 from fewshot.mapping.predict.groups import MapPlan
 from fewshot.mapping.predict.parts import Block
 from fewshot.mapping.support.examples import LabelPlan, UsedLabels
@@ -63,8 +64,7 @@ class MapValidation:
         mapped = index[block.classes]
         counted = (labels >= 0) & (mapped >= 0)
         if counted.any():
-            pairs = mapped[counted].astype(np.int64) * self.classes + labels[counted]
-            self.confusion += np.bincount(pairs, minlength=self.classes**2).reshape(self.confusion.shape)
+            self.confusion += count_confusion(mapped[counted], labels[counted], self.classes)
 
     def _read(self, window: Window) -> Labels:
         """Return the reference [H, W], -1 where there is none or it is near the support."""
